@@ -1,0 +1,51 @@
+"""What can go wrong, by what the user can do about it.
+
+Each class is also a builtin, so that callers who know nothing of this project
+can still catch it. A stage turns any of them into one line and exit code 1.
+"""
+
+from collections.abc import Sequence
+
+
+class PipelineError(Exception):
+    """Any failure that is the input's or the machine's, not a defect of the code."""
+
+
+class SettingsError(PipelineError, ValueError):
+    """params.yaml cannot be used; `faults` holds every reason, one line each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class DataError(PipelineError, ValueError):
+    """The texts or labels cannot be used as they are."""
+
+
+class CheckpointError(PipelineError, ValueError):
+    """A checkpoint is missing, unsafe, or not what the task needs."""
+
+
+class StoreMismatchError(PipelineError, ValueError):
+    """A teacher store belongs to another teacher, tokenizer, label set or length limit."""
+
+
+class StoreIncompleteError(PipelineError, FileNotFoundError):
+    """A teacher store lacks rows, signals or layers that are asked for."""
+
+
+class StoreDamagedError(PipelineError, OSError):
+    """A teacher store's files are not those its manifest describes."""
+
+
+class SignalError(PipelineError, ArithmeticError):
+    """A signal holds values its encoding cannot represent."""
+
+
+class TrainingError(PipelineError, ArithmeticError):
+    """Training cannot go on, because a loss is no longer a number."""
+
+
+class DiskFullError(PipelineError, OSError):
+    """The disk cannot hold what has to be written."""

@@ -1,0 +1,101 @@
+"""Students beside their teacher: the few numbers that a report derives from the metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.student_metrics import (
+    Quality,
+    SplitMetrics,
+    SplitName,
+    StudentMetrics,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Students that were tested on the same rows against the same teacher."""
+
+    students: tuple[StudentMetrics, ...]
+    """At least one, in the order of the report."""
+
+    teacher_cost: Cost | None
+    """Median of each number over the students' files that have one."""
+
+    @property
+    def split_names(self) -> tuple[SplitName, ...]:
+        """The measured splits, validation before test."""
+        return self.students[0].split_names
+
+    @property
+    def compared_on(self) -> SplitName:
+        """The split that drops, fidelity and the choice of the best refer to."""
+        return self.students[0].compared_on
+
+    @property
+    def labelled_split_names(self) -> tuple[SplitName, ...]:
+        """The splits with scores against labels."""
+        splits = self.students[0].splits
+        return tuple(name for name in self.split_names if splits[name].n_labelled)
+
+    @property
+    def best(self) -> StudentMetrics:
+        """The most accurate student, or without labels the one that agrees most.
+
+        Of equally good ones it is the smallest, then the first by name.
+        """
+        return min(
+            self.students,
+            key=lambda one: (-self.score(one), one.cost.student.n_parameters, one.student),
+        )
+
+    def split_of(self, student: StudentMetrics) -> SplitMetrics:
+        """Return what was measured on the split that students are compared on."""
+        return student.splits[self.compared_on]
+
+    def score(self, student: StudentMetrics) -> float:
+        """Return the student's accuracy, or without labels its agreement; a fraction."""
+        split = self.split_of(student)
+        return split.student.accuracy if split.student else split.fidelity.agreement
+
+    def teacher_quality(self, split_name: SplitName) -> Quality | None:
+        """Return the teacher's scores on a split, or None where it has no labels."""
+        return self.students[0].splits[split_name].teacher
+
+    @property
+    def teacher_score(self) -> float:
+        """The teacher's accuracy; without labels 1, as it agrees with itself."""
+        teacher = self.teacher_quality(self.compared_on)
+        return teacher.accuracy if teacher else 1.0
+
+    def drop(self, student: StudentMetrics) -> float:
+        """Return how much score the student loses against the teacher; a fraction."""
+        return self.teacher_score - self.score(student)
+
+    def times_smaller(self, student: StudentMetrics) -> float | None:
+        """Return the teacher's parameters over the student's, if the teacher's are known."""
+        if self.teacher_cost is None:
+            return None
+        return self.teacher_cost.n_parameters / student.cost.student.n_parameters
+
+    def times_faster(self, student: StudentMetrics) -> float | None:
+        """Return the teacher's latency over the student's, both timed in one process."""
+        if student.cost.teacher is None:
+            return None
+        return student.cost.teacher.latency_ms / student.cost.student.latency_ms
+
+
+def compare(students: Sequence[StudentMetrics]) -> Comparison:
+    """Return the students beside their teacher; they must be comparable, and at least one."""
+    costs = [one.cost.teacher for one in students if one.cost.teacher is not None]
+    return Comparison(tuple(students), _median_cost(costs) if costs else None)
+
+
+def _median_cost(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        n_parameters=round(median(cost.n_parameters for cost in costs)),
+        size_bytes=round(median(cost.size_bytes for cost in costs)),
+        latency_ms=median(cost.latency_ms for cost in costs),
+        throughput_per_second=median(cost.throughput_per_second for cost in costs),
+    )

@@ -1,0 +1,153 @@
+"""What a model costs to run: its size, and its speed beside other models.
+
+All models are timed in one process and in turn, so that whatever else the machine does
+hits each of them. The times are good for ratios within one call. They leave out
+tokenisation and the copy to the device, and they are no promise about another machine.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from statistics import fmean, median
+from time import perf_counter
+
+import torch
+from jaxtyping import Int64
+from torch import nn
+
+from pipeline.errors import DataError
+
+Tokens = Int64[torch.Tensor, "batch token"]
+Inputs = dict[str, Tokens]
+
+BATCH_SIZE = 32
+"""Examples in a batch when throughput is timed."""
+
+N_SINGLES = 8
+"""Examples forwarded one by one in a repeat; the mean of their times is one latency."""
+
+N_WARM_UP_REPEATS = 3
+"""Repeats that are run first and not counted."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model costs, from one run of `measure_costs`."""
+
+    n_parameters: int
+    """Trainable or not; a tensor that two modules share counts once. Embeddings are included."""
+
+    size_bytes: int
+    """Weights as saved to safetensors, without that file's header of some kilobytes."""
+
+    latency_ms: float
+    """Milliseconds for one example in a batch of its own, without padding."""
+
+    throughput_per_second: float
+    """Examples a second in batches of 32, each padded to its longest example."""
+
+
+def measure_costs(
+    models: Mapping[str, nn.Module],
+    examples: Sequence[Sequence[int]],
+    pad_id: int,
+    *,
+    n_repeats: int,
+    device: torch.device,
+) -> dict[str, Cost]:
+    """Return the cost of each model under its name in `models`.
+
+    `examples` are the token ids of real rows, unpadded; they are used in a circle, in an
+    order in which any few neighbours span the lengths that occur. In each of `n_repeats`
+    repeats every model forwards the same examples: 8 one by one, then 32 as a batch.
+    Latency and throughput are the medians over the repeats.
+
+    The models are left on `device` and in evaluation mode. They are called with
+    `input_ids` and `attention_mask` only, in the precision they come in.
+
+    Raises:
+        DataError: there is no example, or one without a token.
+    """
+    lengths = [len(ids) for ids in examples]
+    if min(lengths, default=0) == 0:
+        raise DataError(
+            f"latency is timed on rows with tokens; {lengths.count(0)} of {len(lengths)} rows "
+            "given for it have none"
+        )
+    for model in models.values():
+        model.to(device).eval()
+    ordered = _spread_over_lengths(examples)
+    singles, batch = cycle(ordered), cycle(ordered)
+    turns: dict[str, list[_Turn]] = {name: [] for name in models}
+    for _ in range(N_WARM_UP_REPEATS + n_repeats):
+        single_inputs = [_pad([ids], pad_id, device) for ids in islice(singles, N_SINGLES)]
+        batch_inputs = _pad(list(islice(batch, BATCH_SIZE)), pad_id, device)
+        for name, model in models.items():
+            turns[name].append(_time_turn(model, single_inputs, batch_inputs))
+    return {name: _cost(model, turns[name][N_WARM_UP_REPEATS:]) for name, model in models.items()}
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """The times of one model in one repeat."""
+
+    single_seconds: float
+    batch_seconds: float
+
+
+def _time_turn(model: nn.Module, singles: list[Inputs], batch: Inputs) -> _Turn:
+    # The model before this one has left the processor's caches full of its own weights.
+    _time_forward(model, singles[0])
+    return _Turn(
+        single_seconds=fmean(_time_forward(model, single) for single in singles),
+        batch_seconds=_time_forward(model, batch),
+    )
+
+
+def _time_forward(model: nn.Module, inputs: Inputs) -> float:
+    """Return the seconds from the call until the device has finished."""
+    device = inputs["input_ids"].device
+    with torch.inference_mode():
+        _synchronize(device)
+        started = perf_counter()
+        model(**inputs)
+        _synchronize(device)
+        return perf_counter() - started
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cost(model: nn.Module, turns: Sequence[_Turn]) -> Cost:
+    return Cost(
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=_count_weight_bytes(model),
+        latency_ms=1000 * median(turn.single_seconds for turn in turns),
+        throughput_per_second=BATCH_SIZE / median(turn.batch_seconds for turn in turns),
+    )
+
+
+def _count_weight_bytes(model: nn.Module) -> int:
+    """Return the bytes of parameters and persistent buffers; shared memory counts once."""
+    tensors = model.state_dict().values()
+    return sum(size for _, size in {(tensor.data_ptr(), tensor.nbytes) for tensor in tensors})
+
+
+def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Return the examples so ordered that a few neighbours span the lengths."""
+    by_length = sorted(examples, key=len)
+    stride = -(-len(by_length) // N_SINGLES)
+    return [ids for start in range(stride) for ids in by_length[start::stride]]
+
+
+def _pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Inputs:
+    """Return the rows as one batch, padded on the right to the longest of them."""
+    longest = max(map(len, rows))
+    input_ids = [[*ids, *[pad_id] * (longest - len(ids))] for ids in rows]
+    attention_mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in rows]
+    return {
+        "input_ids": torch.tensor(input_ids, device=device),
+        "attention_mask": torch.tensor(attention_mask, device=device),
+    }

@@ -1,0 +1,139 @@
+"""One student beside its teacher: quality, fidelity, cost.
+
+The teacher's predictions are read from the store. Only its speed needs the model
+itself, whose weights the store carries unless it was captured without them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel
+
+from pipeline.atomic import replacing_folder, write_json
+from pipeline.checkpoint import load_tokenizer
+from pipeline.errors import DataError
+from pipeline.evaluate.cost import measure_costs
+from pipeline.evaluate.quality import fidelity, quality
+from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.made_from import write_record
+from pipeline.store.manifest import Manifest
+from pipeline.store.reader import TeacherStore
+from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.store.view import View
+from pipeline.tasks.task import Task
+from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
+from pipeline.train.predict import predict
+
+METRICS_NAME = "metrics.json"
+
+
+def evaluate(
+    name: str,
+    student_dir: Path,
+    view: View,
+    store_dir: Path,
+    tokens: Tokens,
+    task: Task,
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    objectives: list[str],
+    inputs: Mapping[str, str],
+    device: torch.device,
+) -> dict[str, Any]:
+    """Write a student's predictions and metrics to `folder`; return the metrics.
+
+    Raises:
+        DataError: the token table has none of the splits asked for.
+        StoreIncompleteError: the store lacks rows of these splits.
+    """
+    splits = {split: tokens.splits[split] for split in settings.splits if split in tokens.splits}
+    if not splits:
+        raise DataError(
+            f"the token table has no {' or '.join(settings.splits)} split to evaluate on. "
+            "Set evaluation.splits."
+        )
+    store = TeacherStore(store_dir, view.manifest)
+    student = task.auto_model.from_pretrained(student_dir, use_safetensors=True).to(device)
+    tokenizer = load_tokenizer(student_dir)
+    has_token_types = "token_type_ids" in tokenizer.model_input_names
+    pad_id = int(student.config.pad_token_id or 0)
+    with replacing_folder(folder) as partial:
+        scores = {}
+        for split_name, split in splits.items():
+            ours = predict(student, split, pad_id, has_token_types=has_token_types)
+            theirs = store.logits(store.find(split.keys).tolist()).numpy()
+            _write_predictions(partial / f"{split_name}.arrow", split, ours, theirs)
+            scores[split_name] = {
+                "n_rows": len(split),
+                "n_labelled": int(np.count_nonzero(split.labels != UNLABELLED)),
+                "student": quality(ours, split.labels),
+                "teacher": quality(theirs, split.labels),
+                "fidelity": fidelity(ours, theirs),
+            }
+        models = {"student": student, **_teacher(store_dir, view.manifest, task)}
+        costs = _costs(models, next(reversed(splits.values())), pad_id, settings, device)
+        metrics = {
+            "student": name,
+            "architecture": student.config.model_type,
+            "n_layers": student.config.num_hidden_layers,
+            "objectives": objectives,
+            "labels": list(tokens.labels),
+            "splits": scores,
+            "cost": costs,
+        }
+        write_json(partial / METRICS_NAME, metrics)
+        write_record(partial, inputs)
+    return metrics
+
+
+def _teacher(store_dir: Path, manifest: Manifest, task: Task) -> dict[str, PreTrainedModel]:
+    if not any(name.endswith(".safetensors") for name in manifest.teacher_files):
+        return {}
+    checkpoint = store_dir / TEACHER_FOLDER
+    return {"teacher": task.auto_model.from_pretrained(checkpoint, use_safetensors=True)}
+
+
+def _costs(
+    models: Mapping[str, PreTrainedModel],
+    split: TokenSplit,
+    pad_id: int,
+    settings: EvaluationSettings,
+    device: torch.device,
+) -> dict[str, Any]:
+    n_examples = min(settings.n_latency_examples, len(split))
+    chosen = np.linspace(0, len(split) - 1, n_examples).astype(int)
+    examples = [split.row(row)[0].tolist() for row in chosen]
+    costs = measure_costs(
+        models, examples, pad_id, n_repeats=settings.n_latency_repeats, device=device
+    )
+    return {
+        "device": device.type,
+        "n_threads": torch.get_num_threads(),
+        "student": asdict(costs["student"]),
+        "teacher": asdict(costs["teacher"]) if "teacher" in costs else None,
+    }
+
+
+def _write_predictions(
+    path: Path,
+    split: TokenSplit,
+    student_logits: "np.ndarray[Any, np.dtype[np.float32]]",
+    teacher_logits: "np.ndarray[Any, np.dtype[np.float32]]",
+) -> None:
+    """Keep both models' logits for every row, for whoever wants to look closer."""
+    table = pa.table(
+        {
+            "text": split.table["text"],
+            "label": split.labels,
+            "student_logits": pa.array(list(student_logits), pa.list_(pa.float32())),
+            "teacher_logits": pa.array(list(teacher_logits), pa.list_(pa.float32())),
+        }
+    )
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)

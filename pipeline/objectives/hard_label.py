@@ -1,0 +1,38 @@
+"""Cross-entropy with the labels.
+
+    L = mean over labelled rows of -log softmax(z_s)[label]        (nats)
+
+Unlabelled rows give nothing; a batch without any label gives zero.
+"""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pipeline.objectives.objective import (
+    Depths,
+    Objective,
+    ObjectiveSettings,
+    StudentOutputs,
+    TeacherSignals,
+)
+from pipeline.text.tokens import UNLABELLED
+
+
+class HardLabelSettings(ObjectiveSettings):
+    """Settings of `hard_label`."""
+
+    def build(self, depths: Depths) -> Objective:
+        """Return the loss itself."""
+        return HardLabel()
+
+
+class HardLabel(Objective):
+    """Cross-entropy of the student's logits with the labels."""
+
+    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+        """Return the mean over labelled rows, in nats."""
+        n_labelled = (labels != UNLABELLED).sum().clamp(min=1)
+        total = cross_entropy(
+            student.logits.float(), labels, ignore_index=UNLABELLED, reduction="sum"
+        )
+        return total / n_labelled

@@ -1,0 +1,40 @@
+"""Matching of logits, the high-temperature limit of soft targets.
+
+    L = mean over rows and labels of (z_s - z_t)^2        (squared logits)
+
+Ba & Caruana 2014, 1312.6184, equation 1 (there without the mean over labels).
+"""
+
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from pipeline.objectives.objective import (
+    Depths,
+    Needs,
+    Objective,
+    ObjectiveSettings,
+    StudentOutputs,
+    TeacherSignals,
+)
+from pipeline.store.spec import ArraySpec
+
+
+class LogitMatchSettings(ObjectiveSettings):
+    """Settings of `logit_match`."""
+
+    def needs(self, depths: Depths) -> Needs:
+        """Return that the teacher's logits are read."""
+        return Needs(teacher=frozenset({ArraySpec("logits")}))
+
+    def build(self, depths: Depths) -> Objective:
+        """Return the loss itself."""
+        return LogitMatch()
+
+
+class LogitMatch(Objective):
+    """Mean squared difference of logits."""
+
+    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+        """Return the mean over rows and labels."""
+        assert teacher.logits is not None
+        return mse_loss(student.logits.float(), teacher.logits)

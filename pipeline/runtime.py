@@ -1,0 +1,29 @@
+"""What changes only the speed: the `runtime` section, which no stage has as a parameter."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from pipeline.errors import SettingsError
+from pipeline.settings import Section
+
+
+class RuntimeSettings(Section):
+    """The `runtime` section."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Padded tokens in one forward of the teacher; a longer single row still goes alone."""
+
+
+def pick_device(settings: RuntimeSettings) -> torch.device:
+    """Return the device to compute on; `auto` is CUDA where there is one.
+
+    Raises:
+        SettingsError: CUDA is asked for and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not has_cuda:
+        raise SettingsError(["runtime.device: 'cuda', but torch sees no CUDA device; use auto"])
+    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")

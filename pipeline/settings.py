@@ -1,0 +1,101 @@
+"""params.yaml: from text to validated sections, with every fault reported at once.
+
+The models themselves live beside the code that uses them; this file knows none
+of them, so that a new training option cannot mark the teacher stages as changed.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML, YAMLError
+
+from pipeline.errors import SettingsError
+
+PARAMS_PATH = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """A part of params.yaml: immutable, without unknown keys, without silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def read_params(path: Path = PARAMS_PATH) -> dict[str, Any]:
+    """Return the mapping that a params file holds (YAML 1.2, so `1e-4` is a number).
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: no such file. Run from the project's folder."]) from None
+    except YAMLError as error:
+        raise SettingsError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(params, dict):
+        raise SettingsError([f"{path}: expected sections at the top, found {params!r}"])
+    return params
+
+
+def parse_section(model: type[SectionT], value: Any, place: str) -> SectionT:
+    """Return the section `value` as `model`.
+
+    `place` is the dotted name that faults begin with, such as `students.kd-3`.
+
+    Raises:
+        SettingsError: with one line for each fault in the section.
+    """
+    try:
+        # Through JSON, strictness keeps to what YAML can say: a list may be a tuple, and
+        # a string a path, but a string is never a number.
+        return model.model_validate_json(json.dumps({} if value is None else value, default=str))
+    except ValidationError as error:
+        raise SettingsError([_describe(fault, model, place) for fault in error.errors()]) from None
+
+
+def unknown_key(place: str, key: str, known: list[str]) -> str:
+    """Return the fault line for a key that nothing reads, with the nearest known one."""
+    near = difflib.get_close_matches(key, known, n=1)
+    remedy = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
+    where = f"{place}.{key}" if place else key
+    return f"{where}: unknown key; {remedy}"
+
+
+def _describe(fault: ErrorDetails, model: type[BaseModel], place: str) -> str:
+    *path, key = fault["loc"] or ("",)
+    if fault["type"] == "extra_forbidden":
+        known = sorted({name for owner in _models_at(model, path) for name in owner.model_fields})
+        return unknown_key(".".join([place, *map(str, path)]), str(key), known)
+    where = ".".join([place, *(str(part) for part in fault["loc"])])
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "missing":
+        return f"{where}: missing; give it a value"
+    if fault["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}, got {fault['input']!r}"
+
+
+def _models_at(annotation: Any, path: list[int | str]) -> Iterator[type[BaseModel]]:
+    """Yield the models that `path` can lead to, looking through unions and mappings."""
+    if get_origin(annotation) in (Union, UnionType):
+        for option in get_args(annotation):
+            yield from _models_at(option, path)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            yield annotation
+        elif field := annotation.model_fields.get(str(path[0])):
+            yield from _models_at(field.annotation, path[1:])
+        else:  # a union's branch name stands in the path without being a field
+            yield from _models_at(annotation, path[1:])
+    elif get_origin(annotation) is not None and path:
+        if issubclass(get_origin(annotation), Mapping):
+            yield from _models_at(get_args(annotation)[1], path[1:])

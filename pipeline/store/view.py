@@ -1,0 +1,89 @@
+"""The part of a store that one student reads, as a file that changes only with it.
+
+A view is the store's manifest cut down to some arrays and to the segments that hold
+the student's rows, with the digest of the token table it is joined with. Adding a
+layer or rows that a student does not read leaves its view byte-identical, so DVC
+does not train it again.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from pipeline.atomic import write_json
+from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.store.manifest import Manifest
+from pipeline.store.reader import read_keys
+from pipeline.store.spec import ArraySpec
+from pipeline.text.tokens import Tokens
+
+
+class View(BaseModel):
+    """A cut-down manifest and the token table it belongs with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    tokens: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    manifest: Manifest
+
+
+def make_view(
+    store_dir: Path, manifest: Manifest, tokens: Tokens, arrays: Iterable[ArraySpec]
+) -> View:
+    """Cut `manifest` down to `arrays` and to the segments that hold rows of `tokens`.
+
+    Raises:
+        StoreIncompleteError: an array was not captured, or rows are missing.
+    """
+    names = sorted(array.name for array in arrays)
+    wanted = np.unique(np.concatenate([split.keys for split in tokens.splits.values()]).view("S16"))
+    is_found: NDArray[np.bool_] = np.zeros(len(wanted), dtype=bool)
+    segments = []
+    for segment in manifest.segments:
+        is_here = np.isin(wanted, read_keys(store_dir, segment).view("S16"))
+        is_found |= is_here
+        if not is_here.any():
+            continue
+        absent = [name for name in names if name not in segment.arrays]
+        if absent:
+            raise StoreIncompleteError(
+                f"{store_dir} holds {', '.join(sorted(manifest.array_names()))}, and lacks "
+                f"{', '.join(absent)}. Add them under capture.signals and run "
+                "'dvc repro capture'."
+            )
+        kept = {name: segment.arrays[name] for name in names}
+        segments.append(segment.model_copy(update={"arrays": kept}))
+    n_missing = int(np.count_nonzero(~is_found))
+    if n_missing:
+        raise StoreIncompleteError(
+            f"{store_dir} lacks {n_missing:,} of the {len(wanted):,} distinct rows of the token "
+            "table. Run 'dvc repro capture' to add them."
+        )
+    cut = manifest.model_copy(update={"segments": tuple(segments), "versions": {}})
+    return View(tokens=tokens.digest, manifest=cut)
+
+
+def write_view(path: Path, view: View) -> None:
+    """Write a view as a file; equal views are equal bytes."""
+    write_json(path, view.model_dump(mode="json"))
+
+
+def read_view(path: Path) -> View:
+    """Return the view in a file.
+
+    Raises:
+        StoreIncompleteError: there is no such file.
+        StoreDamagedError: it is not a view.
+    """
+    try:
+        return View.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreIncompleteError(f"{path}: no such view. Run 'dvc repro select'.") from None
+    except ValidationError as error:
+        raise StoreDamagedError(
+            f"{path} is not a view: {error.errors()[0]['msg']}. Run 'dvc repro select'."
+        ) from error

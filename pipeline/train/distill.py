@@ -1,0 +1,147 @@
+"""Train one student from a store: the whole of stage two, without the teacher."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from dvclive import Live
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pipeline.atomic import replacing_folder
+from pipeline.checkpoint import load_tokenizer
+from pipeline.errors import DataError, StoreMismatchError
+from pipeline.made_from import write_record
+from pipeline.objectives.objective import Depths
+from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.store.reader import TeacherStore
+from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.store.view import View
+from pipeline.student.transformer import build_student
+from pipeline.tasks.task import Task
+from pipeline.text.tokens import UNLABELLED, Tokens
+from pipeline.train.batches import JoinedSplit
+from pipeline.train.loop import autocast, train
+from pipeline.train.model_card import write_model_card
+from pipeline.train.predict import predict
+from pipeline.train.settings import StudentSettings, TrainingSettings
+
+Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
+"""Scores by name from logits (row, label) and labels (row,)."""
+
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """The outcome of one training."""
+
+    best_step: int
+    n_steps: int
+    scores: dict[str, float]
+    """On validation, of the weights that were kept."""
+
+
+def check_tokens(view: View, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse a token table that the store was not captured for.
+
+    Raises:
+        StoreMismatchError: naming each differing field and both values.
+    """
+    identity = view.manifest.identity
+    fields = {
+        "labels": (", ".join(identity.labels), ", ".join(tokens.labels)),
+        "tokenizer": (identity.tokenizer[:12], tokens.tokenizer[:12]),
+        "max_length": (identity.max_length, tokens.max_length),
+    }
+    faults = [
+        f"{name}={ours}, now {theirs}" for name, (ours, theirs) in fields.items() if ours != theirs
+    ]
+    if view.tokens != tokens.digest:
+        faults.append(f"token table {view.tokens[:12]}, now {tokens.digest[:12]}")
+    if faults:
+        raise StoreMismatchError(
+            f"{store_dir} and the token table do not belong together: {'; '.join(faults)}. "
+            "Restore what changed, or run 'dvc repro select'."
+        )
+
+
+def distill(
+    name: str,
+    view: View,
+    store_dir: Path,
+    tokens: Tokens,
+    task: Task,
+    settings: StudentSettings,
+    training: TrainingSettings,
+    student_dir: Path,
+    *,
+    judge: Judge,
+    inputs: Mapping[str, str],
+    device: torch.device,
+) -> TrainedStudent:
+    """Train the student called `name` and write its best checkpoint to `student_dir`.
+
+    The folder appears when all is done: a Transformers checkpoint with tokenizer, model
+    card, learning curves and `inputs`, the digests of what it was made from.
+
+    Raises:
+        StoreMismatchError: the view belongs to another token table.
+        StoreIncompleteError: rows, signals or layers are missing.
+        DataError: there is no labelled validation row to choose the best weights by.
+        TrainingError: the loss is no longer a number.
+    """
+    check_tokens(view, tokens, store_dir)
+    store = TeacherStore(store_dir, view.manifest)
+    tokenizer = load_tokenizer(store_dir / TEACHER_FOLDER)
+    has_token_types = "token_type_ids" in tokenizer.model_input_names
+    torch.manual_seed(training.seed)
+    student = build_student(settings.model, view.manifest, store_dir, task)
+    depths = Depths(student=settings.model.n_layers, teacher=view.manifest.teacher.n_layers)
+    objective = WeightedSum(settings.objectives, depths)
+    needs = settings.objectives.needs(depths)
+    pad_id = int(student.config.pad_token_id or 0)
+    rows = JoinedSplit(
+        tokens.splits["train"], store, needs, pad_id=pad_id, has_token_types=has_token_types
+    )
+    validation = tokens.splits["validation"]
+    if not (validation.labels != UNLABELLED).any():
+        raise DataError("the validation split has no labelled row to choose the best student by")
+
+    best = TrainedStudent(best_step=0, n_steps=0, scores={task.primary_metric: -1.0})
+    n_without_gain = 0
+    with replacing_folder(student_dir) as folder:
+        with Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None) as live:
+            reports = train(student, objective, needs, rows, training, device)
+            progress = tqdm(total=-(-len(rows.split) // training.batch_size) * training.epochs)
+            progress.set_description(f"distill {name}")
+            for report in reports:
+                progress.update()
+                progress.set_postfix(loss=f"{report.loss:.4f}", refresh=False)
+                live.step = report.step
+                if report.step % max(1, report.n_steps // _CURVE_POINTS) == 0:
+                    live.log_metric("train/loss", report.loss)
+                    live.log_metric("train/learning_rate", report.learning_rate)
+                    for term, value in report.terms.items():
+                        live.log_metric(f"train/{term}", value)
+                if not report.is_validation_due:
+                    continue
+                with autocast(training, device):
+                    logits = predict(student, validation, pad_id, has_token_types=has_token_types)
+                scores = judge(logits, validation.labels)
+                for metric, value in scores.items():
+                    live.log_metric(f"validation/{metric}", value)
+                n_without_gain += 1
+                if scores[task.primary_metric] > best.scores[task.primary_metric]:
+                    best = TrainedStudent(report.step, report.n_steps, scores)
+                    student.save_pretrained(folder)
+                    n_without_gain = 0
+                if training.patience is not None and n_without_gain >= training.patience:
+                    break
+            progress.close()
+        tokenizer.save_pretrained(folder)
+        write_model_card(folder, name, view.manifest, settings, training, best.scores)
+        write_record(folder, inputs)
+    return best

@@ -1,0 +1,31 @@
+"""The optimizer of a student and the course of its learning rate."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_linear_schedule_with_warmup
+
+from pipeline.train.settings import TrainingSettings
+
+
+def make_optimizer(modules: Iterable[nn.Module], settings: TrainingSettings) -> AdamW:
+    """Return AdamW over all weights; biases and normalisation weights are not decayed."""
+    weights = [weight for module in modules for weight in module.parameters()]
+    return AdamW(
+        [
+            {
+                "params": [weight for weight in weights if weight.ndim >= 2],
+                "weight_decay": settings.weight_decay,
+            },
+            {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+    )
+
+
+def make_schedule(optimizer: Optimizer, n_steps: int, settings: TrainingSettings) -> LambdaLR:
+    """Return a linear rise over the warm-up share, then a linear fall to zero."""
+    n_warmup = round(settings.warmup_share * n_steps)
+    return get_linear_schedule_with_warmup(optimizer, n_warmup, n_steps)

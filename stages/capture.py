@@ -1,0 +1,41 @@
+"""The teacher's signals: `artifacts/teacher_store`."""
+
+import click
+
+from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
+from pipeline.teacher.capture import capture
+from pipeline.teacher.capture_settings import CaptureSettings
+from pipeline.text.tokens import open_tokens
+from stages.entry import load_params, stage
+from stages.paths import STORE, TEACHER, TOKENS
+
+
+@click.command()
+@stage
+def main() -> None:
+    """Run the teacher over what the store does not have yet."""
+    params = load_params()
+    settings = parse_section(CaptureSettings, params.get("capture"), "capture")
+    task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
+    runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
+    report = capture(
+        TEACHER,
+        open_tokens(TOKENS),
+        task,
+        settings,
+        STORE,
+        device=pick_device(runtime),
+        batch_tokens=runtime.batch_tokens,
+    )
+    click.echo(
+        f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already present, "
+        f"{report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "
+        f"{report.seconds:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

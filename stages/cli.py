@@ -1,0 +1,36 @@
+"""The `decant` command: every stage by name, and a check of params.yaml."""
+
+from importlib import import_module
+
+import click
+
+from stages.entry import load_params, stage
+
+_STAGES = ("prepare", "finetune", "capture", "select", "distill", "evaluate", "report")
+
+
+class _Stages(click.Group):
+    """Subcommands that are imported when they are run, because torch takes seconds."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*_STAGES, *super().list_commands(context)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _STAGES:
+            return super().get_command(context, name)
+        command = import_module(f"stages.{name}").main
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Stages)
+def main() -> None:
+    """Run one stage by hand, in the project's folder; 'dvc repro' runs what is due."""
+
+
+@main.command()
+@stage
+def check() -> None:
+    """Check params.yaml as a whole."""
+    load_params()
+    click.echo("params.yaml: no faults")

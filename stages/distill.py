@@ -1,0 +1,63 @@
+"""One student: `artifacts/students/NAME`."""
+
+import click
+
+from pipeline import attention, objectives, student, train
+from pipeline.evaluate import quality as metrics
+from pipeline.evaluate.quality import quality
+from pipeline.fingerprint import digest_code, digest_file, digest_json
+from pipeline.made_from import is_made_from
+from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.settings import parse_section
+from pipeline.store import reader
+from pipeline.store.view import read_view
+from pipeline.tasks import TASKS
+from pipeline.text import padding
+from pipeline.text.tokens import open_tokens
+from pipeline.train.distill import distill
+from pipeline.train.settings import StudentSettings, training_of
+from stages.entry import load_params, stage
+from stages.paths import STORE, STUDENTS, TOKENS, view_path
+
+_CODE = (attention, metrics, objectives, padding, reader, student, train)
+
+
+@click.command()
+@click.argument("name")
+@stage
+def main(name: str) -> None:
+    """Train the student NAME, unless it was made from exactly these inputs."""
+    params = load_params()
+    place = f"students.{name}"
+    settings = parse_section(StudentSettings, params["students"].get(name), place)
+    training = training_of(params, settings, place)
+    runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
+    inputs = {
+        "view": digest_file(view_path(name)),
+        "settings": digest_json([settings.model_dump(mode="json"), training.model_dump()]),
+        "code": digest_code(_CODE),
+    }
+    folder = STUDENTS / name
+    if is_made_from(folder, inputs):
+        click.echo(f"distill: {name} was made from exactly these inputs; kept as it is")
+        return
+    view = read_view(view_path(name))
+    trained = distill(
+        name,
+        view,
+        STORE,
+        open_tokens(TOKENS),
+        TASKS[view.manifest.identity.task],
+        settings,
+        training,
+        folder,
+        judge=quality,
+        inputs=inputs,
+        device=pick_device(runtime),
+    )
+    scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
+    click.echo(f"distill: {name}: validation {scores} at step {trained.best_step}")
+
+
+if __name__ == "__main__":
+    main()

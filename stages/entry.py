@@ -1,0 +1,76 @@
+"""What every stage does around its own work.
+
+A stage checks the whole of params.yaml first, so that no fault is found after hours;
+what a user can mend ends as one line on stderr and exit code 1, without a traceback.
+"""
+
+import functools
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+from typing import Any, ParamSpec
+
+import click
+
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.settings import read_params
+
+P = ParamSpec("P")
+
+
+def load_params() -> dict[str, Any]:
+    """Return params.yaml, checked as a whole.
+
+    Raises:
+        SettingsError: with one line for each fault in any section.
+    """
+    params = read_params()
+    # Looked up when it runs: the check knows every section's model but decides nothing
+    # about any result, so it must not be among what DVC reruns a stage for.
+    import_module("stages.check").check_params(params)
+    return params
+
+
+def stage(work: Callable[P, None]) -> Callable[P, None]:
+    """Make a stage's function end in one line and exit code 1 when it fails."""
+    name = work.__module__.removeprefix("stages.") if work.__name__ == "main" else work.__name__
+
+    @functools.wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with failing_in_one_line(name), _terminable():
+            work(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def failing_in_one_line(name: str) -> Iterator[None]:
+    """Turn a failure that a user can mend into a line on stderr and exit code 1."""
+    try:
+        yield
+    except SettingsError as error:
+        for fault in error.faults:
+            click.echo(fault, err=True)
+        raise SystemExit(1) from None
+    except PipelineError as error:
+        click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        click.echo(f"{name}: interrupted; nothing unfinished was kept. Run it again.", err=True)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that partial results are removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,65 @@
+"""How good, how close to its teacher and how fast one student is: `reports/metrics/NAME.json`."""
+
+import json
+
+import click
+
+from pipeline import evaluate as evaluation
+from pipeline.atomic import write_json
+from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
+from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.fingerprint import digest_code, digest_file, digest_json
+from pipeline.made_from import RECORD_NAME, is_made_from
+from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.settings import parse_section
+from pipeline.store.view import read_view
+from pipeline.tasks import TASKS
+from pipeline.text.tokens import open_tokens
+from stages.entry import load_params, stage
+from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, view_path
+
+
+@click.command()
+@click.argument("name")
+@stage
+def main(name: str) -> None:
+    """Measure the student NAME, unless it was measured with exactly these inputs."""
+    params = load_params()
+    settings = parse_section(EvaluationSettings, params.get("evaluation"), "evaluation")
+    runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
+    inputs = {
+        "student": digest_file(STUDENTS / name / RECORD_NAME),
+        "view": digest_file(view_path(name)),
+        "settings": digest_json(settings.model_dump(mode="json")),
+        "code": digest_code([evaluation]),
+    }
+    folder = EVALUATIONS / name
+    if is_made_from(folder, inputs):
+        click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
+        metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+    else:
+        view = read_view(view_path(name))
+        metrics = evaluate(
+            name,
+            STUDENTS / name,
+            view,
+            STORE,
+            open_tokens(TOKENS),
+            TASKS[view.manifest.identity.task],
+            settings,
+            folder,
+            objectives=list(params["students"][name]["objectives"]),
+            inputs=inputs,
+            device=pick_device(runtime),
+        )
+    write_json(metrics_path(name), metrics)
+    for split, scores in metrics["splits"].items():
+        if scores["student"]:
+            click.echo(
+                f"evaluate: {name}: {split} accuracy {scores['student']['accuracy']:.4f}, "
+                f"teacher {scores['teacher']['accuracy']:.4f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

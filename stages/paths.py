@@ -1,0 +1,25 @@
+"""Where the stages leave their results, relative to the project's folder."""
+
+from pathlib import Path
+
+ARTIFACTS = Path("artifacts")
+TOKENS = ARTIFACTS / "tokens"
+TEACHER = ARTIFACTS / "teacher"
+STORE = ARTIFACTS / "teacher_store"
+VIEWS = ARTIFACTS / "views"
+STUDENTS = ARTIFACTS / "students"
+EVALUATIONS = ARTIFACTS / "evaluations"
+
+REPORTS = Path("reports")
+TEACHER_METRICS = REPORTS / "teacher.json"
+STUDENT_METRICS = REPORTS / "metrics"
+
+
+def view_path(student: str) -> Path:
+    """Return the file with a student's view of the store."""
+    return VIEWS / f"{student}.json"
+
+
+def metrics_path(student: str) -> Path:
+    """Return the file with a student's metrics."""
+    return STUDENT_METRICS / f"{student}.json"

@@ -1,0 +1,36 @@
+"""Texts to the token table: `artifacts/tokens`."""
+
+import click
+
+from pipeline.atomic import replacing_folder
+from pipeline.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.settings import parse_section
+from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.labels import label_names
+from pipeline.text.tokenise import TokenizerSettings, write_tokens
+from stages.entry import load_params, stage
+from stages.paths import TOKENS
+
+
+@click.command()
+@stage
+def main() -> None:
+    """Read the data source, number the labels and tokenise everything once."""
+    params = load_params()
+    data = parse_section(DataSettings, params.get("data"), "data")
+    settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
+    tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
+    corpus = read_corpus(data)
+    labels = label_names(corpus, data.labels)
+    with replacing_folder(TOKENS) as folder:
+        summary = write_tokens(corpus, labels, data.labels, tokenizer, settings.max_length, folder)
+    for split, counts in summary["splits"].items():
+        click.echo(
+            f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "
+            f"{counts['n_labelled']:,} labelled, {counts['n_truncated']:,} cut to "
+            f"{settings.max_length} tokens"
+        )
+
+
+if __name__ == "__main__":
+    main()

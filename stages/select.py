@@ -1,0 +1,35 @@
+"""What one student reads of the store: `artifacts/views/NAME.json`."""
+
+import click
+
+from pipeline.objectives.objective import Depths
+from pipeline.settings import parse_section
+from pipeline.store.manifest import read_manifest
+from pipeline.store.spec import ArraySpec
+from pipeline.store.view import make_view, write_view
+from pipeline.text.tokens import open_tokens
+from pipeline.train.settings import StudentSettings
+from stages.entry import load_params, stage
+from stages.paths import STORE, TOKENS, view_path
+
+
+@click.command()
+@click.argument("name")
+@stage
+def main(name: str) -> None:
+    """Write the view of the student NAME."""
+    params = load_params()
+    place = f"students.{name}"
+    settings = parse_section(StudentSettings, params["students"].get(name), place)
+    manifest = read_manifest(STORE)
+    depths = Depths(student=settings.model.n_layers, teacher=manifest.teacher.n_layers)
+    # Logits are always read: every student is compared with its teacher.
+    arrays = settings.objectives.needs(depths).teacher | {ArraySpec("logits")}
+    view = make_view(STORE, manifest, open_tokens(TOKENS), arrays)
+    write_view(view_path(name), view)
+    names = ", ".join(sorted(array.name for array in arrays))
+    click.echo(f"select: {name} reads {names} of {len(view.manifest.segments)} segments")
+
+
+if __name__ == "__main__":
+    main()
