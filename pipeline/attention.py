@@ -9,6 +9,7 @@ plain forward, and a map is the one before dropout.
 import sys
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,10 @@ from transformers.masking_utils import sdpa_mask
 
 from pipeline.errors import CheckpointError
 
-_IMPLEMENTATION = "attention_tap_{}"
+_IMPLEMENTATION = "attention_tap"
+
+# Transformers looks an attention function up by name, for all models of the process.
+_TAPS: "WeakKeyDictionary[nn.Module, AttentionTap]" = WeakKeyDictionary()
 
 
 class AttentionTap:
@@ -44,10 +48,12 @@ class AttentionTap:
         self._n_layers = int(model.config.num_hidden_layers)
         self._n_calls = 0
         self._maps: dict[int, Tensor] = {}
-        name = _IMPLEMENTATION.format(id(self))
-        AttentionInterface.register(name, self._attend)
-        AttentionMaskInterface.register(name, sdpa_mask)  # without it no mask is built at all
-        model.set_attn_implementation(name)
+        for module in model.modules():
+            _TAPS[module] = self
+        AttentionInterface.register(_IMPLEMENTATION, _attend)
+        # Without a function under the same name here, no mask is built at all.
+        AttentionMaskInterface.register(_IMPLEMENTATION, sdpa_mask)
+        model.set_attn_implementation(_IMPLEMENTATION)
         model.register_forward_pre_hook(self._begin_forward)
 
     def maps(self) -> dict[int, Float[Tensor, "batch head query key"]]:
@@ -59,7 +65,7 @@ class AttentionTap:
         self._n_calls = 0
         self._maps = {}
 
-    def _attend(
+    def attend(
         self,
         module: nn.Module,
         query: Tensor,
@@ -68,6 +74,7 @@ class AttentionTap:
         attention_mask: Tensor | None,
         **options: Any,
     ) -> tuple[Tensor, None]:
+        """Attend as scaled-dot-product attention does, and keep a chosen layer's map."""
         self._n_calls += 1
         if self._n_calls in self._layers:
             eager = sys.modules[type(module).__module__].eager_attention_forward
@@ -77,6 +84,10 @@ class AttentionTap:
             )
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return output, None
+
+
+def _attend(module: nn.Module, *args: Any, **options: Any) -> tuple[Tensor, None]:
+    return _TAPS[module].attend(module, *args, **options)
 
 
 def _additive(mask: Tensor | None, query: Tensor) -> Tensor | None:

@@ -6,7 +6,7 @@ of them, so that a new training option cannot mark the teacher stages as changed
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -85,7 +85,7 @@ def _describe(fault: ErrorDetails, model: type[BaseModel], place: str) -> str:
 
 
 def _models_at(annotation: Any, path: list[int | str]) -> Iterator[type[BaseModel]]:
-    """Yield the models that `path` can lead to, looking through unions and mappings."""
+    """Yield the models that `path` can lead to, looking through unions."""
     if get_origin(annotation) in (Union, UnionType):
         for option in get_args(annotation):
             yield from _models_at(option, path)
@@ -96,6 +96,3 @@ def _models_at(annotation: Any, path: list[int | str]) -> Iterator[type[BaseMode
             yield from _models_at(field.annotation, path[1:])
         else:  # a union's branch name stands in the path without being a field
             yield from _models_at(annotation, path[1:])
-    elif get_origin(annotation) is not None and path:
-        if issubclass(get_origin(annotation), Mapping):
-            yield from _models_at(get_args(annotation)[1], path[1:])

@@ -11,10 +11,9 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.objectives.objective import Depths
 from pipeline.runtime import RuntimeSettings
 from pipeline.settings import Section, parse_section, unknown_key
-from pipeline.student.warm_start import teacher_layers
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.teacher.finetune import TeacherSettings
+from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.train.settings import StudentSettings, TrainingSettings, training_of
@@ -86,7 +85,7 @@ def _student_faults(
         return faults
     n_layers = student.model.n_layers
     try:
-        teacher_layers(student.model.warm_start, n_layers, teacher.n_layers)
+        student.model.teacher_layers(teacher.n_layers)
     except SettingsError as error:
         faults += [f"{place}.model.{fault}" for fault in error.faults]
     capture = sections.get("capture")

@@ -6,13 +6,14 @@ what a user can mend ends as one line on stderr and exit code 1, without a trace
 
 import functools
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 from typing import Any, ParamSpec
 
-import click
+from tqdm import tqdm
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.settings import read_params
@@ -51,15 +52,20 @@ def failing_in_one_line(name: str) -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        for fault in error.faults:
-            click.echo(fault, err=True)
+        _say(*error.faults)
         raise SystemExit(1) from None
     except PipelineError as error:
-        click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
+        _say(f"{name}: {' '.join(str(error).split())}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        click.echo(f"{name}: interrupted; nothing unfinished was kept. Run it again.", err=True)
+        _say(f"{name}: interrupted; nothing unfinished was kept. Run it again.")
         raise SystemExit(1) from None
+
+
+def _say(*lines: str) -> None:
+    """Print lines on stderr, clear of a progress bar that is still being drawn."""
+    for line in lines:
+        tqdm.write(line, file=sys.stderr)
 
 
 @contextmanager

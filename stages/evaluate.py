@@ -4,17 +4,21 @@ import json
 
 import click
 
-from pipeline import evaluate as evaluation
 from pipeline.atomic import write_json
+from pipeline.evaluate import cost, quality
+from pipeline.evaluate import evaluate as evaluation
 from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import RECORD_NAME, is_made_from
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
+from pipeline.store import reader
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
+from pipeline.text import padding
 from pipeline.text.tokens import open_tokens
+from pipeline.train import predict
 from stages.entry import load_params, stage
 from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, view_path
 
@@ -31,7 +35,7 @@ def main(name: str) -> None:
         "student": digest_file(STUDENTS / name / RECORD_NAME),
         "view": digest_file(view_path(name)),
         "settings": digest_json(settings.model_dump(mode="json")),
-        "code": digest_code([evaluation]),
+        "code": digest_code([cost, evaluation, padding, predict, quality, reader]),
     }
     folder = EVALUATIONS / name
     if is_made_from(folder, inputs):

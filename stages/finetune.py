@@ -13,7 +13,8 @@ from pipeline.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher import finetune as finetuning
-from pipeline.teacher.finetune import METRICS_NAME, TeacherSettings, finetune
+from pipeline.teacher.finetune import METRICS_NAME, finetune
+from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.tokens import open_tokens
 from stages.entry import load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS

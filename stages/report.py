@@ -1,8 +1,8 @@
 """All students beside their teacher: `reports/report.md` and `reports/report.html`."""
 
 import click
-from pipeline.evaluate.report import write_report
 
+from pipeline.evaluate.report import write_report
 from stages.entry import load_params, stage
 from stages.paths import REPORTS, metrics_path
 

@@ -5,12 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline.evaluate.cost import Cost
-from pipeline.evaluate.student_metrics import (
-    Quality,
-    SplitMetrics,
-    SplitName,
-    StudentMetrics,
-)
+from pipeline.evaluate.settings import SplitName
+from pipeline.evaluate.student_metrics import Quality, SplitMetrics, StudentMetrics
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ tokenisation and the copy to the device, and they are no promise about another m
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from statistics import fmean, median
+from statistics import median
 from time import perf_counter
 
 import torch
@@ -24,7 +24,7 @@ BATCH_SIZE = 32
 """Examples in a batch when throughput is timed."""
 
 N_SINGLES = 8
-"""Examples forwarded one by one in a repeat; the mean of their times is one latency."""
+"""Examples forwarded one by one in a repeat."""
 
 N_WARM_UP_REPEATS = 3
 """Repeats that are run first and not counted."""
@@ -41,10 +41,10 @@ class Cost:
     """Weights as saved to safetensors, without that file's header of some kilobytes."""
 
     latency_ms: float
-    """Milliseconds for one example in a batch of its own, without padding."""
+    """Milliseconds for one example in a batch of its own, without padding; a median."""
 
     throughput_per_second: float
-    """Examples a second in batches of 32, each padded to its longest example."""
+    """Examples a second in batches of 32, each padded to its longest example; a median."""
 
 
 def measure_costs(
@@ -60,7 +60,9 @@ def measure_costs(
     `examples` are the token ids of real rows, unpadded; they are used in a circle, in an
     order in which any few neighbours span the lengths that occur. In each of `n_repeats`
     repeats every model forwards the same examples: 8 one by one, then 32 as a batch.
-    Latency and throughput are the medians over the repeats.
+    Latency is the median over all single forwards and throughput comes from the median
+    over the batches. A mean over a repeat's singles would be worse: on a busy machine
+    most repeats have one that was interrupted.
 
     The models are left on `device` and in evaluation mode. They are called with
     `input_ids` and `attention_mask` only, in the precision they come in.
@@ -91,7 +93,9 @@ def measure_costs(
 class _Turn:
     """The times of one model in one repeat."""
 
-    single_seconds: float
+    single_seconds: list[float]
+    """One for each example that was forwarded alone."""
+
     batch_seconds: float
 
 
@@ -99,7 +103,7 @@ def _time_turn(model: nn.Module, singles: list[Inputs], batch: Inputs) -> _Turn:
     # The model before this one has left the processor's caches full of its own weights.
     _time_forward(model, singles[0])
     return _Turn(
-        single_seconds=fmean(_time_forward(model, single) for single in singles),
+        single_seconds=[_time_forward(model, single) for single in singles],
         batch_seconds=_time_forward(model, batch),
     )
 
@@ -124,7 +128,7 @@ def _cost(model: nn.Module, turns: Sequence[_Turn]) -> Cost:
     return Cost(
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         size_bytes=_count_weight_bytes(model),
-        latency_ms=1000 * median(turn.single_seconds for turn in turns),
+        latency_ms=1000 * median(seconds for turn in turns for seconds in turn.single_seconds),
         throughput_per_second=BATCH_SIZE / median(turn.batch_seconds for turn in turns),
     )
 

@@ -64,7 +64,7 @@ class Point:
 
 def draw_quality_against_latency(comparison: Comparison) -> bytes:
     """Return the figure as an SVG document in UTF-8."""
-    with matplotlib.style.context(["default", _STYLE], after_reset=True):
+    with matplotlib.style.context(["default", _STYLE]):
         output = io.BytesIO()
         build_figure(comparison).savefig(output, format="svg", metadata=_NO_METADATA)
     return output.getvalue()

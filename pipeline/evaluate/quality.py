@@ -6,10 +6,7 @@ For tasks with one label a row. No model is run here, and nothing is read or wri
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Integer
-from sklearn.metrics import (  # type: ignore[import-untyped]  # scikit-learn ships no types
-    accuracy_score,
-    f1_score,
-)
+from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_calibration_error
 

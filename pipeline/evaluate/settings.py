@@ -2,22 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.settings import Section
+
+SplitName = Literal["validation", "test"]
 
 
 class EvaluationSettings(Section):
     """What a finished student is measured on."""
 
-    splits: Annotated[tuple[Literal["validation", "test"], ...], Field(min_length=1)] = (
-        "validation",
-        "test",
-    )
-    """Splits to score. Drops and fidelity are reported on the test split where it is among them."""
+    splits: tuple[SplitName, ...] = ("validation", "test")
+    """Splits to score. Students are compared on test, or on the last split that has labels."""
 
     n_latency_repeats: Annotated[int, Field(ge=1)] = 30
     """Times each model is timed; the reported cost is the median."""
 
     n_latency_examples: Annotated[int, Field(ge=1)] = 64
-    """Rows that the timing draws its examples from. They are spread over the lengths that occur."""
+    """Rows that the timing takes its examples from, in a circle."""
+
+    @field_validator("splits")
+    @classmethod
+    def _names_each_once(cls, splits: tuple[SplitName, ...]) -> tuple[SplitName, ...]:
+        if not splits or len(set(splits)) < len(splits):
+            raise ValueError(f"name validation, test or both, each once; found {list(splits)}")
+        return splits

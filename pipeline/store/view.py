@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from pipeline.atomic import write_json
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
-from pipeline.store.manifest import Manifest
+from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.store.manifest import Identity, Manifest, check_identity
 from pipeline.store.reader import read_keys
 from pipeline.store.spec import ArraySpec
 from pipeline.text.tokens import Tokens
@@ -37,8 +37,10 @@ def make_view(
     """Cut `manifest` down to `arrays` and to the segments that hold rows of `tokens`.
 
     Raises:
+        StoreMismatchError: the tokens belong to another tokenizer, label set or length limit.
         StoreIncompleteError: an array was not captured, or rows are missing.
     """
+    check_tokens(manifest.identity, tokens, store_dir)
     names = sorted(array.name for array in arrays)
     wanted = np.unique(np.concatenate([split.keys for split in tokens.splits.values()]).view("S16"))
     is_found: NDArray[np.bool_] = np.zeros(len(wanted), dtype=bool)
@@ -65,6 +67,34 @@ def make_view(
         )
     cut = manifest.model_copy(update={"segments": tuple(segments), "versions": {}})
     return View(tokens=tokens.digest, manifest=cut)
+
+
+def check_tokens(identity: Identity, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse a token table whose rows the store's teacher would not have seen so.
+
+    Raises:
+        StoreMismatchError: naming each differing field and both values.
+    """
+    asked = {
+        "labels": tokens.labels,
+        "tokenizer": tokens.tokenizer,
+        "max_length": tokens.max_length,
+    }
+    check_identity(identity, identity.model_copy(update=asked), store_dir)
+
+
+def check_view(view: View, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse a token table that changed after the view was made.
+
+    Raises:
+        StoreMismatchError: naming what differs.
+    """
+    check_tokens(view.manifest.identity, tokens, store_dir)
+    if view.tokens != tokens.digest:
+        raise StoreMismatchError(
+            f"the view was made for token table {view.tokens[:12]}, the table now is "
+            f"{tokens.digest[:12]}. Run 'dvc repro select'."
+        )
 
 
 def write_view(path: Path, view: View) -> None:

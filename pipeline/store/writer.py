@@ -83,9 +83,12 @@ class StoreWriter:
             [pa.array([key.tobytes() for key in keys], pa.binary(KEY_BYTES)), lengths],
             schema=ROWS_SCHEMA,
         )
-        with disk_full_is_an_error(path), pa.OSFile(str(path), "wb") as file:
-            with pa.ipc.new_file(file, ROWS_SCHEMA) as writer:
-                writer.write_table(table)
+        with (
+            disk_full_is_an_error(path),
+            pa.OSFile(str(path), "wb") as file,
+            pa.ipc.new_file(file, ROWS_SCHEMA) as writer,
+        ):
+            writer.write_table(table)
         return draft
 
     def extend_segment(self, segment: Segment) -> "SegmentDraft":
@@ -233,9 +236,8 @@ def _drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
                 is_group = file == GROUP_NAME and path.read_bytes() == GROUP_BYTES
                 if name not in named and not is_group:
                     path.unlink()
-    for folder_name in SIGNAL_FOLDERS:  # an array's folder that lost its files is no array
-        for parent, folders, files in os.walk(store_dir / folder_name, topdown=False):
-            if not files and not os.listdir(parent) and Path(parent).name not in SIGNAL_FOLDERS:
+        for parent, _, _ in os.walk(store_dir / folder_name, topdown=False):
+            if parent != str(store_dir / folder_name) and not any(Path(parent).iterdir()):
                 Path(parent).rmdir()
 
 

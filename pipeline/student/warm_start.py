@@ -2,53 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from pipeline.errors import CheckpointError, SettingsError
-
-NamedStart = Literal["first", "every", "none"]
+from pipeline.errors import CheckpointError
 
 # The layer's number in a parameter name: encoder.layer.3.output, transformer.layer.3.ffn
 _LAYER = re.compile(r"(?<=\.layer\.)(\d+)(?=\.)")
-
-
-def teacher_layers(
-    warm_start: NamedStart | tuple[int, ...], n_student: int, n_teacher: int
-) -> list[int]:
-    """Return the teacher layer (1 to `n_teacher`) each student layer starts from, in order.
-
-    `first` is 1..M, `every` floor(j N / M) for j = 1..M; `none` gives an empty list.
-
-    Raises:
-        SettingsError: the teacher has no such layer, or the list has another length.
-    """
-    if warm_start == "none":
-        return []
-    if isinstance(warm_start, str) and n_student > n_teacher:
-        raise SettingsError(
-            [
-                f"warm_start '{warm_start}' needs {n_student} teacher layers, the teacher has "
-                f"{n_teacher}; use fewer layers, a list, or none"
-            ]
-        )
-    if warm_start == "first":
-        return list(range(1, n_student + 1))
-    if warm_start == "every":
-        return [layer * n_teacher // n_student for layer in range(1, n_student + 1)]
-    layers = list(warm_start)
-    outside = [layer for layer in layers if not 1 <= layer <= n_teacher]
-    if outside or len(layers) != n_student:
-        raise SettingsError(
-            [
-                f"warm_start lists teacher layers {', '.join(map(str, layers))} for a student of "
-                f"{n_student} layers; give {n_student} numbers from 1 to {n_teacher}"
-            ]
-        )
-    return layers
 
 
 def copy_teacher_layers(student: PreTrainedModel, teacher_folder: Path, layers: list[int]) -> None:

@@ -1,12 +1,10 @@
 """One label for each text or pair of texts."""
 
-from transformers import AutoModelForSequenceClassification
-
 from pipeline.tasks.task import Task
 
 CLASSIFICATION = Task(
     kind="classification",
-    auto_model=AutoModelForSequenceClassification,
+    auto_class="AutoModelForSequenceClassification",
     logits_axes=("row", "label"),
     primary_metric="accuracy",
 )

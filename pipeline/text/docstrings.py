@@ -20,31 +20,32 @@ import pyarrow as pa
 
 from pipeline.errors import DataError
 
-DEFAULT_LIBRARIES = ("matplotlib", "networkx", "pandas", "scipy", "sklearn", "sympy")
+DEFAULT_LIBRARIES = ("huggingface_hub", "matplotlib", "networkx", "pandas", "scipy", "sklearn")
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "accelerate": ("hugging face", "hf"),
     "datasets": ("hugging face", "hf"),
+    "huggingface_hub": ("hugging face", "hf"),
     "matplotlib": ("mpl", "plt", "pyplot", "pylab"),
     "networkx": ("nx",),
     "numpy": ("np",),
     "pandas": ("pd",),
-    "pyarrow": ("arrow", "pa"),
+    "pyarrow": ("apache arrow", "pa"),
     "scipy": ("sp",),
     "sentence_transformers": ("sbert", "hugging face", "hf"),
-    "sklearn": ("scikit", "scikits", "scikit learn", "scikits learn"),
+    "sklearn": ("scikit",),
     "sympy": ("sp",),
     "torch": ("aten", "caffe2"),
     "transformers": ("hugging face", "hf"),
 }
-"""What a library is called besides its import name, where that name is not a part of it
-(as it is of PyTorch). A space also stands for a hyphen, an underscore, a dot or nothing."""
+"""What a library is called where its import name is not a part of it (as it is of PyTorch).
+A space stands for a space, a hyphen, an underscore, a dot, or nothing."""
 
 PLACEHOLDER = "library"
 
 _SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _SCHEMA = pa.schema([("text", pa.string()), ("label", pa.string())])
-_N_WORDS = range(5, 61)
+_N_WORDS = range(7, 61)
 _MIN_LETTER_SHARE = 0.8
 
 _SKIPPED_PART = re.compile(
@@ -54,13 +55,11 @@ _SKIPPED_PART = re.compile(
 _OWNERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _BLOCKS = (*_OWNERS, ast.If, ast.Try, ast.ExceptHandler, ast.With)
 
-_DIRECTIVE = re.compile(r"\.\.(?:\s+(?:([\w-]+)::)?\s*|$)")
-_PROSE_DIRECTIVES = {"admonition", "attention", "caution", "hint", "important", "note"} | {
-    "seealso",
-    "tip",
-    "warning",
-}
-_VERSION_DIRECTIVES = {"deprecated", "versionadded", "versionchanged"}
+_ADMONITION = re.compile(
+    r"\.\. (?:admonition|attention|caution|hint|important|note|seealso|tip|warning)::\s*"
+)
+_VERSION_NOTE = re.compile(r"\.\. (?:deprecated|version\w+)::")
+_OTHER_DIRECTIVE = re.compile(r"\.\.(?: |$)")
 _UNDERLINE_OR_ROW = re.compile(r"[\W_]{3,}|[|+].*[|+]|.*\S {3,}\S.*")
 
 _BULLET = re.compile(r"(?:[-*+•]|\(?(?:\d{1,2}|[a-z])[.)])\s+")
@@ -73,18 +72,20 @@ _MARKUP = (
     (re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)"), r"\1"),  # [words](url)
     (re.compile(r":[\w:+-]+:(?=`)"), ""),  # the role of :role:`words`
     (re.compile(r"`([^`<]+?)\s*<[^>`]*>`"), r"`\1`"),  # `words <target>`
-    (re.compile(r"\[?`~(?:\w*\.)*([^`]*)`\]?"), r"\1"),  # `~module.name`
+    (re.compile(r"\[(`[^`]*`)\]"), r"\1"),  # [`name`]
+    (re.compile(r"`~(?:\w*\.)*([^`]*)`"), r"\1"),  # `~module.name`
     (re.compile(r"`[!.]([^`]+)`"), r"\1"),  # `.name`, `!name`
-    (re.compile(r"\s*\[[^\]\s]+\]_(?!\w)"), ""),  # footnote marks
+    (re.compile(r"(\[[^\]\s]+\])_(?!\w)"), r"\1"),  # [footnote mark]_
     (re.compile(r"`+(?:__?(?!\w))?"), ""),
-    (re.compile(r"(?<!\w)\*{1,2}(?=[\w'\"(])|(?<=[\w'\").])\*{1,2}(?!\w)"), ""),
+    (re.compile(r"\*\*?(?=[\w'\"(])(?<!\w\*)(?<!\w\*\*)"), ""),  # *emphasis
+    (re.compile(r"\*\*?(?!\w)(?:(?<=[\w'\").]\*)|(?<=[\w'\").]\*\*))"), ""),  # emphasis*
 )
 _SENTENCE_END = re.compile(
-    r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b(?:al|cf|vs|Eq|No|pp|Dr)\.)(?<!\b(?:e\.g|i\.e|Fig|Ref|Sec)\.)"
-    r"\s+(?=[\"'(]?[A-Z])"
+    r" (?=[\"'(]?[A-Z])(?<=[.!?] )(?<!\b[A-Z]\. )(?<!\b(?:al|cf|vs|Eq|No|pp|Dr)\. )"
+    r"(?<!\b(?:e\.g|i\.e|Fig|Ref|Sec)\. )"
 )
 _SENTENCE = re.compile(r"[\"'(]?[A-Z].*[.!?][\"')]?")
-_NOT_PROSE = re.compile(r"://|www\.|->|%\(|>>>|[\\{}|]")
+_NOT_PROSE = re.compile(r"://|www\.|->|%\(|>>>|\w::|[\\{}|]|\S{40}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -105,6 +106,8 @@ def read_docstrings(libraries: Sequence[str]) -> dict[str, pa.Table]:
 
     Raises:
         DataError: a library is not installed, or its docstrings hold no sentence.
+
+    The cost is that of parsing all the sources: seconds for each library.
     """
     folders = _find_folders(libraries)
     names = _compile_names(libraries)
@@ -140,17 +143,14 @@ def _find_folders(libraries: Sequence[str]) -> dict[str, Path]:
 def _compile_names(libraries: Iterable[str]) -> re.Pattern[str]:
     """Return what finds the libraries' names in a text.
 
-    A longer word that holds an import name goes with it; import names of less than five
-    letters, and aliases, are too likely to be inside unrelated words, and stand alone.
+    A name of five letters or more takes with it the word that it is a part of; a shorter
+    one would be a part of unrelated words, and stands alone.
     """
-    inner: set[str] = set()
-    whole: set[str] = set()
-    for library in libraries:
-        (inner if len(library) >= 5 else whole).add(library)
-        whole.update(ALIASES.get(library, ()))
+    names = {name for library in libraries for name in (library, *ALIASES.get(library, ()))}
+    long = {name for name in names if len(name) >= 5}
     word = r"[^\W_]"
-    options = [f"{word}*(?:{_any_of(inner)}){word}*"] if inner else []
-    options += [f"(?:{_any_of(whole)})(?!{word})"] if whole else []
+    options = [f"{word}*(?:{_any_of(long)}){word}*"] if long else []
+    options += [f"(?:{_any_of(names - long)})(?!{word})"] if names - long else []
     return re.compile(f"(?<!{word})(?:{'|'.join(options)})", re.IGNORECASE)
 
 
@@ -187,7 +187,7 @@ def _find_docstrings(path: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")
         try:
             pending: list[ast.AST] = [ast.parse(path.read_bytes())]
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError):  # the latter for a null byte, before Python 3.11.4
             return
     while pending:
         node = pending.pop()
@@ -211,9 +211,10 @@ def _find_sentences(docstring: str) -> Iterator[str]:
 def _is_prose(sentence: str) -> bool:
     if len(sentence.split()) not in _N_WORDS or _NOT_PROSE.search(sentence):
         return False
+    if _SENTENCE.fullmatch(sentence) is None:
+        return False
     n_letters = sum(map(str.isalpha, sentence))
-    is_verbal = n_letters >= _MIN_LETTER_SHARE * len(sentence.replace(" ", ""))
-    return is_verbal and _SENTENCE.fullmatch(sentence) is not None
+    return n_letters >= _MIN_LETTER_SHARE * len(sentence.replace(" ", ""))
 
 
 def _blank_code(docstring: str) -> Iterator[str]:
@@ -230,11 +231,13 @@ def _blank_code(docstring: str) -> Iterator[str]:
         is_fenced ^= is_fence
         if is_fence or is_fenced or is_doctest or block is not None:
             yield ""
-        elif directive := _DIRECTIVE.match(text):
-            is_admonition = directive[1] in _PROSE_DIRECTIVES
-            yield f"{' ' * indent}- {text[directive.end() :]}" if is_admonition else ""
-            if not is_admonition and directive[1] not in _VERSION_DIRECTIVES:
-                block = indent
+        elif admonition := _ADMONITION.match(text):
+            yield f"{' ' * indent}- {text[admonition.end() :]}"
+        elif _VERSION_NOTE.match(text):
+            yield ""
+        elif _OTHER_DIRECTIVE.match(text):
+            yield ""
+            block = indent
         else:
             yield "" if _UNDERLINE_OR_ROW.fullmatch(text) else line
             if text.endswith("::"):
@@ -255,7 +258,7 @@ def _join_paragraphs(lines: Iterable[str]) -> Iterator[str]:
         line_indent = len(line) - len(line.lstrip())
         is_deeper = is_hanging and line_indent > indent
         rest, is_item = _strip_item(text)
-        if is_item or not text or not (line_indent == indent and not is_hanging or is_deeper):
+        if is_item or not text or not ((line_indent == indent and not is_hanging) or is_deeper):
             yield " ".join(run)
             run, is_hanging = [], is_item
             indent = line_indent

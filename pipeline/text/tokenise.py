@@ -55,9 +55,11 @@ def write_tokens(
     splits = {}
     for split, table in corpus.items():
         tokens, n_truncated = _tokenise(table, numbers[split], tokenizer, max_length, split)
-        with pa.OSFile(str(folder / f"{split}.arrow"), "wb") as file:
-            with pa.ipc.new_file(file, SCHEMA) as writer:
-                writer.write_table(tokens.combine_chunks())
+        with (
+            pa.OSFile(str(folder / f"{split}.arrow"), "wb") as file,
+            pa.ipc.new_file(file, SCHEMA) as writer,
+        ):
+            writer.write_table(tokens.combine_chunks())
         splits[split] = _summarise(tokens, labels, n_truncated)
         splits[split]["sha256"] = digest_file(folder / f"{split}.arrow")
     summary: dict[str, Any] = {

@@ -12,18 +12,18 @@ from tqdm import tqdm
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError, StoreMismatchError
+from pipeline.errors import DataError
 from pipeline.made_from import write_record
 from pipeline.objectives.objective import Depths
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
-from pipeline.store.view import View
+from pipeline.store.view import View, check_view
 from pipeline.student.transformer import build_student
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import UNLABELLED, Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import autocast, train
+from pipeline.train.loop import autocast, count_steps, train
 from pipeline.train.model_card import write_model_card
 from pipeline.train.predict import predict
 from pipeline.train.settings import StudentSettings, TrainingSettings
@@ -42,30 +42,6 @@ class TrainedStudent:
     n_steps: int
     scores: dict[str, float]
     """On validation, of the weights that were kept."""
-
-
-def check_tokens(view: View, tokens: Tokens, store_dir: Path) -> None:
-    """Refuse a token table that the store was not captured for.
-
-    Raises:
-        StoreMismatchError: naming each differing field and both values.
-    """
-    identity = view.manifest.identity
-    fields = {
-        "labels": (", ".join(identity.labels), ", ".join(tokens.labels)),
-        "tokenizer": (identity.tokenizer[:12], tokens.tokenizer[:12]),
-        "max_length": (identity.max_length, tokens.max_length),
-    }
-    faults = [
-        f"{name}={ours}, now {theirs}" for name, (ours, theirs) in fields.items() if ours != theirs
-    ]
-    if view.tokens != tokens.digest:
-        faults.append(f"token table {view.tokens[:12]}, now {tokens.digest[:12]}")
-    if faults:
-        raise StoreMismatchError(
-            f"{store_dir} and the token table do not belong together: {'; '.join(faults)}. "
-            "Restore what changed, or run 'dvc repro select'."
-        )
 
 
 def distill(
@@ -93,7 +69,7 @@ def distill(
         DataError: there is no labelled validation row to choose the best weights by.
         TrainingError: the loss is no longer a number.
     """
-    check_tokens(view, tokens, store_dir)
+    check_view(view, tokens, store_dir)
     store = TeacherStore(store_dir, view.manifest)
     tokenizer = load_tokenizer(store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
@@ -113,12 +89,12 @@ def distill(
     best = TrainedStudent(best_step=0, n_steps=0, scores={task.primary_metric: -1.0})
     n_without_gain = 0
     with replacing_folder(student_dir) as folder:
-        with Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None) as live:
-            reports = train(student, objective, needs, rows, training, device)
-            progress = tqdm(total=-(-len(rows.split) // training.batch_size) * training.epochs)
-            progress.set_description(f"distill {name}")
-            for report in reports:
-                progress.update()
+        reports = train(student, objective, needs, rows, training, device)
+        with (
+            Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None) as live,
+            tqdm(reports, f"distill {name}", count_steps(rows, training)) as progress,
+        ):
+            for report in progress:
                 progress.set_postfix(loss=f"{report.loss:.4f}", refresh=False)
                 live.step = report.step
                 if report.step % max(1, report.n_steps // _CURVE_POINTS) == 0:
@@ -140,7 +116,6 @@ def distill(
                     n_without_gain = 0
                 if training.patience is not None and n_without_gain >= training.patience:
                     break
-            progress.close()
         tokenizer.save_pretrained(folder)
         write_model_card(folder, name, view.manifest, settings, training, best.scores)
         write_record(folder, inputs)

@@ -53,9 +53,10 @@ def train(
     student.to(device)
     objective.to(device)
     forward = StudentForward(student, needs)
-    optimizer = make_optimizer([student, objective], settings)
-    steps_per_epoch = -(-len(rows.split) // settings.batch_size)
-    n_steps = steps_per_epoch * settings.epochs
+    weights = [*student.parameters(), *objective.parameters()]
+    optimizer = make_optimizer(weights, settings)
+    n_steps = count_steps(rows, settings)
+    steps_per_epoch = n_steps // settings.epochs
     validation_steps = _validation_steps(steps_per_epoch, settings)
     schedule = make_schedule(optimizer, n_steps, settings)
     step = 0
@@ -82,7 +83,7 @@ def train(
                     "training.precision to float32."
                 )
             loss.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), settings.clip_norm)
+            nn.utils.clip_grad_norm_(weights, settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             learning_rate = schedule.get_last_lr()[0]
@@ -96,6 +97,11 @@ def train(
                 n_examples=len(batch.rows),
                 is_validation_due=number in validation_steps,
             )
+
+
+def count_steps(rows: JoinedSplit, settings: TrainingSettings) -> int:
+    """Return the number of updates in a whole training."""
+    return -(-len(rows.split) // settings.batch_size) * settings.epochs
 
 
 def autocast(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[None]:

@@ -1,6 +1,6 @@
 """The optimizer of a student and the course of its learning rate."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
@@ -10,9 +10,8 @@ from transformers import get_linear_schedule_with_warmup
 from pipeline.train.settings import TrainingSettings
 
 
-def make_optimizer(modules: Iterable[nn.Module], settings: TrainingSettings) -> AdamW:
+def make_optimizer(weights: Sequence[nn.Parameter], settings: TrainingSettings) -> AdamW:
     """Return AdamW over all weights; biases and normalisation weights are not decayed."""
-    weights = [weight for module in modules for weight in module.parameters()]
     return AdamW(
         [
             {

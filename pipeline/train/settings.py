@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline.objectives.weighted_sum import ObjectivesSettings
 from pipeline.settings import Section, parse_section
-from pipeline.student.transformer import TransformerSettings
+from pipeline.student.settings import TransformerSettings
 
 
 class TrainingSettings(Section):
@@ -38,7 +38,7 @@ class StudentSettings(Section):
 
     model: TransformerSettings
     objectives: ObjectivesSettings  # type: ignore[valid-type]  # made by create_model
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """Values that replace those of the `training` section for this student alone."""
 
 

@@ -1,0 +1,165 @@
+"""The table of the report, column by column, as text; how it is marked up is not known here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeline.evaluate.comparison import Comparison
+from pipeline.evaluate.cost import BATCH_SIZE, Cost
+from pipeline.evaluate.student_metrics import Quality, StudentMetrics
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of every model."""
+
+    heading: str
+
+    unit: str
+    """Empty for a plain number."""
+
+    meaning: str
+
+    teacher: str
+    """The teacher's cell."""
+
+    students: tuple[str, ...]
+    """One cell for each student, in the order of the comparison."""
+
+
+def build_columns(comparison: Comparison) -> tuple[Column, ...]:
+    """Return the columns after the models' names; those of quality only where there are labels."""
+    return (
+        *_quality_columns(comparison),
+        *_fidelity_columns(comparison),
+        *_cost_columns(comparison),
+        *_ratio_columns(comparison),
+    )
+
+
+def _quality_columns(comparison: Comparison) -> Iterator[Column]:
+    for split in comparison.labelled_split_names:
+        teacher = comparison.teacher_quality(split)
+        students = [one.splits[split].student for one in comparison.students]
+        yield Column(
+            f"accuracy, {split}",
+            "%",
+            f"Labelled {split} rows on which the label the model puts first is the right one.",
+            _percent(teacher, "accuracy"),
+            tuple(_percent(one, "accuracy") for one in students),
+        )
+    if not comparison.labelled_split_names:
+        return
+    split = comparison.compared_on
+    teacher = comparison.teacher_quality(split)
+    students = [one.splits[split].student for one in comparison.students]
+    yield Column(
+        "macro-F1",
+        "%",
+        "Mean over the labels of F1, the harmonic mean of precision and recall: a rare label "
+        f"weighs as much as a frequent one. {split.capitalize()} rows.",
+        _percent(teacher, "macro_f1"),
+        tuple(_percent(one, "macro_f1") for one in students),
+    )
+    yield Column(
+        "ECE",
+        "points",
+        "Expected calibration error: mean gap between the model's confidence and its accuracy "
+        f"among rows of like confidence. 0 is best. {split.capitalize()} rows.",
+        _percent(teacher, "expected_calibration_error"),
+        tuple(_percent(one, "expected_calibration_error") for one in students),
+    )
+    yield Column(
+        "drop",
+        "points",
+        f"The teacher's accuracy minus the student's, {split} rows. Below 0 the student is better.",
+        MISSING,
+        tuple(f"{100 * comparison.drop(one):z.1f}" for one in comparison.students),
+    )
+
+
+def _fidelity_columns(comparison: Comparison) -> Iterator[Column]:
+    split = comparison.compared_on
+    fidelities = [one.splits[split].fidelity for one in comparison.students]
+    yield Column(
+        "agreement",
+        "%",
+        f"Rows on which student and teacher put the same label first, right or wrong; all {split} "
+        "rows.",
+        MISSING,
+        tuple(f"{100 * one.agreement:.1f}" for one in fidelities),
+    )
+    yield Column(
+        "KL",
+        "nats",
+        "Mean divergence of the student's probabilities from the teacher's, KL(teacher ‖ student) "
+        f"at temperature 1; all {split} rows. 0 is equality.",
+        MISSING,
+        tuple(f"{one.kl:.4f}" for one in fidelities),
+    )
+
+
+def _cost_columns(comparison: Comparison) -> Iterator[Column]:
+    def column(heading: str, unit: str, meaning: str, show: Callable[[Cost], str]) -> Column:
+        teacher = comparison.teacher_cost
+        return Column(
+            heading,
+            unit,
+            meaning,
+            MISSING if teacher is None else show(teacher),
+            tuple(show(one.cost.student) for one in comparison.students),
+        )
+
+    yield column(
+        "parameters",
+        "M",
+        "Millions of weights, embeddings included.",
+        lambda cost: f"{cost.n_parameters / 1e6:.2f}",
+    )
+    yield column(
+        "size",
+        "MB",
+        "The weights as a file, in millions of bytes.",
+        lambda cost: f"{cost.size_bytes / 1e6:.1f}",
+    )
+    yield column(
+        "latency",
+        "ms",
+        "Time to answer one example on its own, the median of many. The teacher's is the median "
+        "over all students' measurements.",
+        lambda cost: f"{cost.latency_ms:.2f}",
+    )
+    yield column(
+        "throughput",
+        "examples/s",
+        f"Examples answered in a second, in batches of {BATCH_SIZE}, the median of many.",
+        lambda cost: f"{cost.throughput_per_second:,.0f}",
+    )
+
+
+def _ratio_columns(comparison: Comparison) -> Iterator[Column]:
+    yield Column(
+        "times smaller",
+        "",
+        "The teacher's parameters divided by the student's.",
+        MISSING,
+        tuple(_ratio(comparison.times_smaller, one) for one in comparison.students),
+    )
+    yield Column(
+        "times faster",
+        "",
+        "The teacher's latency divided by the student's, both timed in turn in one process. "
+        "From one machine to another it changes less than the latencies do.",
+        MISSING,
+        tuple(_ratio(comparison.times_faster, one) for one in comparison.students),
+    )
+
+
+def _percent(quality: Quality | None, name: str) -> str:
+    return MISSING if quality is None else f"{100 * getattr(quality, name):.1f}"
+
+
+def _ratio(compute: Callable[[StudentMetrics], float | None], student: StudentMetrics) -> str:
+    ratio = compute(student)
+    return MISSING if ratio is None else f"{ratio:.1f}"

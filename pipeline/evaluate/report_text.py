@@ -1,0 +1,91 @@
+"""The sentences of the report, as plain text."""
+
+from pipeline.evaluate.comparison import Comparison
+from pipeline.evaluate.student_metrics import StudentMetrics
+
+_N_LABELS_SHOWN = 12
+
+
+def write_headline(comparison: Comparison) -> str:
+    """Return the result in a sentence or two: the teacher, and the best student beside it."""
+    best = comparison.best
+    split = comparison.compared_on
+    score = f"{100 * comparison.score(best):.1f}%"
+    n_students = len(comparison.students)
+    if not comparison.labelled_split_names:
+        who = f"the closest of {n_students} students" if n_students > 1 else "the student"
+        return (
+            f"No row has a label, so only closeness to the teacher is known: {who}, "
+            f"{best.student}, agrees with it on {score} of the {split} rows"
+            f"{_costs(comparison, best)}."
+        )
+    who = f"The best of {n_students} students" if n_students > 1 else "The student"
+    return (
+        f"The teacher's accuracy on {split} is {100 * comparison.teacher_score:.1f}%. "
+        f"{who}, {best.student}, reaches {score}: {_drop(comparison.drop(best))}"
+        f"{_costs(comparison, best)}."
+    )
+
+
+def describe_student(student: StudentMetrics) -> str:
+    """Return what the student is and what it learnt from."""
+    layers = ""
+    if student.n_layers is not None:
+        layers = f", {student.n_layers} layer{'s' if student.n_layers != 1 else ''}"
+    return f"{student.architecture}{layers}; {' + '.join(student.objectives)}"
+
+
+def describe_rows(comparison: Comparison) -> str:
+    """Return what the students were tested on."""
+    splits = comparison.students[0].splits
+    counts = "; ".join(
+        f"{name} {splits[name].n_rows:,} rows, {splits[name].n_labelled:,} of them labelled"
+        for name in comparison.split_names
+    )
+    labels = comparison.students[0].labels
+    more = len(labels) - _N_LABELS_SHOWN
+    shown = ", ".join(labels[:_N_LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"Tested on: {counts}. {len(labels)} labels: {shown}."
+
+
+def describe_timing(comparison: Comparison) -> str:
+    """Return where the students were timed; it warns where that was not one place."""
+    names_by_place: dict[str, list[str]] = {}
+    for one in comparison.students:
+        threads = f"{one.cost.n_threads} thread{'s' if one.cost.n_threads != 1 else ''}"
+        place = f"{one.cost.device} with {threads}"
+        names_by_place.setdefault(place, []).append(one.student)
+    if len(names_by_place) == 1:
+        sentence = f"Timed on {next(iter(names_by_place))}."
+    else:
+        places = "; ".join(
+            f"{', '.join(names)} on {place}" for place, names in names_by_place.items()
+        )
+        sentence = f"Timed in different places, so compare by 'times faster' only: {places}."
+    untimed = [one.student for one in comparison.students if one.cost.teacher is None]
+    if untimed:
+        sentence += f" The teacher's weights were not at hand to time beside {', '.join(untimed)}."
+    return sentence
+
+
+def _drop(drop: float) -> str:
+    points = f"{abs(100 * drop):.1f}"
+    if points == "0.0":
+        return "no drop"
+    return f"{points} points {'less' if drop > 0 else 'more'}"
+
+
+def _costs(comparison: Comparison, student: StudentMetrics) -> str:
+    smaller, faster = comparison.times_smaller(student), comparison.times_faster(student)
+    phrases = []
+    if smaller is not None:
+        phrases.append(_times(smaller, "smaller", "larger", "as large"))
+    if faster is not None:
+        phrases.append(_times(faster, "faster", "slower", "as fast"))
+    return f", {' and '.join(phrases)}" if phrases else ""
+
+
+def _times(ratio: float, more: str, less: str, equal: str) -> str:
+    if f"{ratio:.1f}" == "1.0":
+        return equal
+    return f"{ratio:.1f} times {more}" if ratio > 1 else f"{1 / ratio:.1f} times {less}"

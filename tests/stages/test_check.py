@@ -1,0 +1,135 @@
+"""params.yaml as a whole: the shipped one is right, and every fault of a wrong one is named."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings import read_params
+from stages.check import check_params
+from tests.imports import ROOT
+
+MODEL = {"n_layers": 3}
+LABELS_ALONE = {"hard_label": {}}
+
+
+@pytest.fixture
+def params() -> dict[str, Any]:
+    """The project's own params.yaml; its teacher has 6 layers."""
+    return read_params(ROOT / "params.yaml")
+
+
+def faults_of(params: dict[str, Any]) -> list[str]:
+    """Return the lines with which `params` are refused, without the file's name."""
+    with pytest.raises(SettingsError) as caught:
+        check_params(params)
+    assert all(fault.startswith("params.yaml: ") for fault in caught.value.faults)
+    return [fault.removeprefix("params.yaml: ") for fault in caught.value.faults]
+
+
+def test_the_shipped_params_have_no_fault(params: dict[str, Any]) -> None:
+    """Catches a default params.yaml that its own check refuses."""
+    check_params(params)
+
+
+def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:
+    """Catches a rule that is not checked, or is checked only when nothing else is wrong."""
+    params["trainning"] = {"epochs": 3}
+    params["data"] |= {"max_row": {"train": 9}, "validation_share": 1.5}
+    params["data"]["columns"]["txt"] = "text"
+    params["tokenizer"]["max_length"] = "128"
+    params["capture"]["signals"]["attentions"]["layers"] = [2, 9]
+    params["evaluation"]["splits"] = ["train"]
+    params["runtime"]["device"] = "gpu"
+    params["students"] = {
+        "a b": {"model": MODEL, "objectives": LABELS_ALONE},
+        "cold": {"model": MODEL, "objectives": {"soft_target": {"temperature": 0}}},
+        "spelt": {"model": {"n_layer": 3}, "objectives": {"soft_targt": {}}},
+        "far": {"model": {"n_layers": 4}, "objectives": {"cls": {"layer_map": [[4, 14]]}}},
+        "zero": {"model": MODEL, "objectives": {"attentions": {"layer_map": [[0, 2]]}}},
+        "blind": {"model": MODEL, "objectives": {"attentions": {"layer_map": [[1, 3], [2, 2]]}}},
+        "deep": {"model": {"n_layers": 7}, "objectives": LABELS_ALONE},
+        "listed": {"model": MODEL | {"warm_start": [1, 2]}, "objectives": LABELS_ALONE},
+        "own": {"model": MODEL, "objectives": LABELS_ALONE, "training": {"epochs": 0, "sed": 1}},
+        "idle": {"model": MODEL, "objectives": {"hard_label": None}},
+        "empty": None,
+    }
+    assert sorted(faults_of(params)) == sorted(
+        [
+            "trainning: unknown key; did you mean 'training'?",
+            "data.max_row: unknown key; did you mean 'max_rows'?",
+            "data.validation_share: should be less than 1, got 1.5",
+            "data.columns.txt: unknown key; did you mean 'text'?",
+            "tokenizer.max_length: should be a valid integer, got '128'",
+            "capture.signals.attentions.layers: layer 9 does not exist, the teacher has layers "
+            "1 to 6",
+            "evaluation.splits.0: should be 'validation' or 'test', got 'train'",
+            "runtime.device: should be 'auto', 'cpu' or 'cuda', got 'gpu'",
+            "students.a b: a student's name is made of letters, digits, '-' and '_'",
+            "students.cold.objectives.soft_target.temperature: should be greater than 0, got 0",
+            "students.spelt.model.n_layers: missing; give it a value",
+            "students.spelt.model.n_layer: unknown key; did you mean 'n_layers'?",
+            "students.spelt.objectives.soft_targt: unknown key; did you mean 'soft_target'?",
+            "students.far.objectives.cls: layer map pairs student layer 4 with teacher layer 14, "
+            "but the teacher has hidden states 0..6 (0 is the embedding output)",
+            "students.zero.objectives.attentions: layer map pairs student layer 0 with teacher "
+            "layer 2, but the student has attention maps 1..3",
+            "students.blind.objectives.attentions needs attentions/03, but capture.signals asks "
+            "only for logits, cls, attentions/02, attentions/09; add them there",
+            "students.deep.model.warm_start: 'first' needs 7 teacher layers, the teacher has 6; "
+            "use fewer layers, a list, or none",
+            "students.listed.model.warm_start: lists teacher layers 1, 2 for a student of 3 "
+            "layers; give 3 numbers from 1 to 6",
+            "students.own.training.epochs: should be greater than or equal to 1, got 0",
+            "students.own.training.sed: unknown key; did you mean 'seed'?",
+            "students.idle.objectives: choose at least one objective: hard_label, soft_target, "
+            "logit_match, cls, attentions",
+            "students.empty.model: missing; give it a value",
+            "students.empty.objectives: missing; give it a value",
+        ]
+    )
+
+
+def test_a_signal_that_is_not_captured_at_all_is_named(params: dict[str, Any]) -> None:
+    """Catches an objective whose whole signal is missing passing where a layer would not."""
+    params["capture"]["signals"] = {"cls": None}
+    student = {"model": MODEL, "objectives": {"cls": {}, "attentions": {}, "soft_target": {}}}
+    params["students"] = {"kd": student}
+    assert faults_of(params) == [
+        "students.kd.objectives.cls needs cls, but capture.signals asks only for logits; "
+        "add them there",
+        "students.kd.objectives.attentions needs attentions/02, attentions/04, attentions/06, "
+        "but capture.signals asks only for logits; add them there",
+    ]
+
+
+def test_a_wrong_name_where_names_or_lists_fit_is_one_fault(params: dict[str, Any]) -> None:
+    """Catches one misspelt name told twice, in the words of Python's types."""
+    params["students"] = {
+        "kd": {
+            "model": MODEL | {"warm_start": "frist"},
+            "objectives": {"cls": {"layer_map": "skp"}},
+        }
+    }
+    faults = faults_of(params)
+    assert [fault.split(":")[0] for fault in faults] == [
+        "students.kd.model.warm_start",
+        "students.kd.objectives.cls.layer_map",
+    ]
+    assert "'first', 'every' or 'none'" in faults[0] and "'frist'" in faults[0]
+    assert "'skip', 'last' or 'uniform'" in faults[1] and "'skp'" in faults[1]
+
+
+@pytest.mark.parametrize("students", [None, {}, ["kd"], 3])
+def test_students_are_needed(params: dict[str, Any], students: object) -> None:
+    """Catches a pipeline without students, or a traceback for a list of them."""
+    params["students"] = students
+    assert faults_of(params) == ["students: name at least one student"]
+
+
+def test_a_name_that_yaml_reads_as_a_number_is_refused(params: dict[str, Any]) -> None:
+    """Catches a student that no stage finds, as its key is a number, and a bare TypeError."""
+    params["students"] = {3: {"model": MODEL, "objectives": LABELS_ALONE}}
+    params[1] = {}  # type: ignore[index]  # the fault that is tested for
+    faults = faults_of(params)
+    assert [fault.split(":")[0] for fault in faults] == ["1", "students.3"]

@@ -1,0 +1,241 @@
+"""A teacher from a checkpoint, and the checkpoints that cannot be one."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel, Trainer
+
+from pipeline.errors import CheckpointError, DataError
+from pipeline.fingerprint import digest_folder, digest_tokenizer, digest_weights
+from pipeline.made_from import RECORD_NAME, is_made_from
+from pipeline.tasks import TASKS
+from pipeline.teacher.finetune import METRICS_NAME, finetune
+from pipeline.teacher.finetune_settings import TeacherSettings
+from pipeline.text.tokens import Tokens, TokenSplit
+from tests.conftest import BAD, GOOD, LABELS, PLAIN, make_checkpoint, make_tokenizer
+
+INPUTS = {"tokens": "0" * 64}
+
+
+def run(checkpoint: Path, tokens: Tokens, folder: Path, *, epochs: int) -> dict[str, object]:
+    settings = TeacherSettings(
+        checkpoint=str(checkpoint), epochs=epochs, batch_size=32, learning_rate=1e-3
+    )
+    return finetune(
+        checkpoint,
+        tokens,
+        TASKS["classification"],
+        settings,
+        folder,
+        inputs=INPUTS,
+        device=torch.device("cpu"),
+    )
+
+
+def own_predictions(checkpoint: Path, split: TokenSplit) -> np.ndarray:
+    """Return the predicted labels, row by row and without padding."""
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    labels = []
+    for row in range(len(split)):
+        ids = torch.from_numpy(split.row(row)[0].astype(np.int64))[None]
+        with torch.no_grad():
+            labels.append(int(model(ids).logits.argmax()))
+    return np.array(labels)
+
+
+def test_training_gives_a_teacher_with_its_metrics(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches metrics of another model than the saved one, or a folder without its record."""
+    metrics = run(checkpoint, tokens, tmp_path / "teacher", epochs=1)
+    folder = tmp_path / "teacher"
+    assert digest_weights(folder) != digest_weights(checkpoint)
+    assert json.loads((folder / METRICS_NAME).read_text(encoding="utf-8")) == metrics
+    validation = tokens.splits["validation"]
+    right = own_predictions(folder, validation) == validation.labels
+    assert metrics["n_rows"] == 30
+    assert isinstance(metrics["validation"], dict)
+    assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+    assert set(metrics["validation"]) == {"accuracy", "macro_f1", "loss"}
+    assert is_made_from(folder, INPUTS)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert model.config.id2label == dict(enumerate(LABELS))
+    assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == tokens.tokenizer
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["teacher"]
+
+
+def test_two_trainings_with_one_seed_are_alike(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches a teacher that nobody can make again: its head or its batches are not seeded."""
+    save_base(tmp_path / "base", checkpoint)
+    for name in ("one", "two"):
+        torch.manual_seed(len(name))
+        torch.rand(3)
+        run(tmp_path / "base", tokens, tmp_path / name, epochs=1)
+        torch.rand(7)
+    assert digest_weights(tmp_path / "one") == digest_weights(tmp_path / "two")
+
+
+def test_no_epochs_keep_the_checkpoint_as_it_is(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches a fine-tuned teacher that loses its head or is trained once more."""
+    metrics = run(checkpoint, tokens, tmp_path / "teacher", epochs=0)
+    assert digest_weights(tmp_path / "teacher") == digest_weights(checkpoint)
+    validation = tokens.splits["validation"]
+    right = own_predictions(checkpoint, validation) == validation.labels
+    assert isinstance(metrics["validation"], dict)
+    assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+    assert is_made_from(tmp_path / "teacher", INPUTS)
+
+
+def save_base(folder: Path, checkpoint: Path) -> Path:
+    """Save the checkpoint's encoder, without the head."""
+    make_tokenizer(folder)
+    BertModel.from_pretrained(checkpoint).save_pretrained(folder)
+    return folder
+
+
+def test_a_checkpoint_without_a_head_has_to_be_trained(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches a random head that teaches every student."""
+    base = save_base(tmp_path / "base", checkpoint)
+    message = (
+        f"{base} lacks classifier.bias, classifier.weight: it is not fine-tuned for this task. "
+        "Set teacher.epochs to 1 or more to fine-tune it."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        run(base, tokens, tmp_path / "teacher", epochs=0)
+    assert not (tmp_path / "teacher").exists()
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_another_number_of_labels_is_refused(tmp_path: Path, tokens: Tokens, epochs: int) -> None:
+    """Catches a trained head that is dropped for a random one without a word."""
+    other = make_checkpoint(tmp_path / "other", labels=("bad", "so-so", "good"))
+    message = (
+        f"{other} has a head for 3 labels, the data has 2 (negative, positive). Name a checkpoint "
+        "that fits, or correct data.labels."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        run(other, tokens, tmp_path / "teacher", epochs=epochs)
+
+
+@pytest.mark.parametrize("names", [("positive", "negative"), ("bad", "good")])
+def test_other_label_names_are_refused(
+    tmp_path: Path, tokens: Tokens, names: tuple[str, str]
+) -> None:
+    """Catches a teacher whose answers are all turned round."""
+    other = make_checkpoint(tmp_path / "other", labels=names)
+    message = (
+        f"{other} was trained with the labels {', '.join(names)} in this order, the data has "
+        "negative, positive. Name them in the teacher's order under data.labels."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        run(other, tokens, tmp_path / "teacher", epochs=0)
+
+
+def test_label_names_that_say_nothing_are_no_obstacle(tmp_path: Path, tokens: Tokens) -> None:
+    """Catches a refusal of LABEL_0 and LABEL_1, which many fine-tuned checkpoints have."""
+    other = make_checkpoint(tmp_path / "other", labels=("LABEL_0", "LABEL_1"))
+    run(other, tokens, tmp_path / "teacher", epochs=0)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "teacher")
+    assert model.config.id2label == dict(enumerate(LABELS))
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path, tokens: Tokens) -> None:
+    """Catches token ids that mean other words to this teacher."""
+    other = make_checkpoint(tmp_path / "other")
+    make_tokenizer(other, (*BAD, *GOOD, *PLAIN))
+    found = digest_tokenizer(AutoTokenizer.from_pretrained(other))
+    message = (
+        f"{other} has tokenizer {found[:12]}, the token table was made with "
+        f"{tokens.tokenizer[:12]}. Set tokenizer.checkpoint to the teacher's checkpoint."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        run(other, tokens, tmp_path / "teacher", epochs=1)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path, tokens: Tokens) -> None:
+    """Catches a checkpoint that runs code when it is loaded."""
+    other = make_checkpoint(tmp_path / "other")
+    weights = other / "model.safetensors"
+    torch.save(load_file(weights), other / "pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(other))} cannot be loaded: "):
+        run(other, tokens, tmp_path / "teacher", epochs=0)
+    with pytest.raises(CheckpointError, match=r"holds no \.safetensors file"):
+        digest_weights(other)
+
+
+def test_weights_in_half_precision_are_refused_or_kept(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches a digest of weights that depends on how the checkpoint was stored, unsaid."""
+    half = make_checkpoint(tmp_path / "half")
+    weights = load_file(half / "model.safetensors")
+    save_file(
+        {name: values.half() for name, values in weights.items()},
+        half / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    run(half, tokens, tmp_path / "teacher", epochs=0)
+    kept = load_file(tmp_path / "teacher" / "model.safetensors")
+    assert all(torch.equal(kept[name], values.half().float()) for name, values in weights.items())
+
+
+def without_labels(tokens: Tokens, split: str) -> Tokens:
+    rows = tokens.splits[split]
+    return replace(
+        tokens, splits={**tokens.splits, split: replace(rows, labels=np.full(len(rows), -1))}
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_splits_without_labels_are_refused(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens, split: str
+) -> None:
+    """Catches a division by zero rows after the training."""
+    message = (
+        f"the {split} split has no labelled row; a teacher cannot be fine-tuned or judged without. "
+        "Check data.columns.label."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        run(checkpoint, without_labels(tokens, split), tmp_path / "teacher", epochs=1)
+
+
+def test_a_finished_teacher_needs_no_labelled_training_row(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens
+) -> None:
+    """Catches a refusal of unlabelled data, which is what a teacher is for."""
+    run(checkpoint, without_labels(tokens, "train"), tmp_path / "teacher", epochs=0)
+
+
+def test_an_interrupted_training_leaves_the_old_teacher(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches half a teacher under the final name, or one that is gone."""
+
+    def interrupt(self: Trainer) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "teacher"
+    monkeypatch.setattr(Trainer, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, tokens, folder, epochs=1)
+    assert list(tmp_path.iterdir()) == []
+    run(checkpoint, tokens, folder, epochs=0)
+    before = digest_folder(folder)
+    assert RECORD_NAME in before
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, tokens, folder, epochs=1)
+    assert digest_folder(folder) == before
+    assert list(tmp_path.iterdir()) == [folder]

@@ -1,0 +1,435 @@
+"""Raw text from files and the Hub: read as it is written, or refused with the place."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.text.corpus import Corpus, DataSettings, read_corpus
+from pipeline.text.labels import label_ids, label_names
+
+CSV = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(40))
+
+
+def settings_of(path: Path, **options: Any) -> DataSettings:
+    """Return the settings that read files from `path`."""
+    return DataSettings.model_validate({"source": "files", "path": str(path), **options})
+
+
+def read(folder: Path, files: dict[str, str], **options: Any) -> Corpus:
+    """Write files, read the folder, and return its splits."""
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return read_corpus(settings_of(folder, **options))
+
+
+def column(corpus: Corpus, split: str, name: str) -> list[str | None]:
+    """Return one column of a split."""
+    values: list[str | None] = corpus[split][name].to_pylist()
+    return values
+
+
+def test_csv_follows_the_quoting_rules(tmp_path: Path) -> None:
+    """Catches a comma, a quote or a line break in a text that shifts its columns."""
+    content = 'text,label\n"a, ""b""\nc",pos\nplain,neg\nnull,pos\n'
+    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
+    assert column(corpus, "train", "text") == ['a, "b"\nc', "plain", "null"]
+    assert column(corpus, "train", "label") == ["pos", "neg", "pos"]
+    assert column(corpus, "train", "text_pair") == [None, None, None]
+
+
+def test_a_quote_in_tsv_is_a_character(tmp_path: Path) -> None:
+    """Catches a lone quote, as GLUE has them, that swallows the following rows."""
+    content = 'text\tlabel\n"so he said\tpos\n5" screen, "good"\tneg\n'
+    corpus = read(tmp_path, {"train.tsv": content, "dev.tsv": content})
+    assert column(corpus, "validation", "text") == ['"so he said', '5" screen, "good"']
+    assert column(corpus, "validation", "label") == ["pos", "neg"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("csv", "text,label\n007,01\n1.50,1\n2020-01-01,true\n"),
+        ("tsv", "text\tlabel\n007\t01\n1.50\t1\n2020-01-01\ttrue\n"),
+        ("csv", "text,label\n007,01\n1,02\n"),
+        ("csv", "text,label\n1.50,0.10\n2.00,0.1\n"),
+        (
+            "jsonl",
+            '{"text": "2020-01-01", "label": "2021-01-01"}\n'
+            '{"text": "2020-01-02", "label": "2021-01-02"}\n',
+        ),
+    ],
+)
+def test_texts_and_labels_stay_as_written(tmp_path: Path, suffix: str, content: str) -> None:
+    """Catches a parser that takes texts for numbers or dates, and `01` and `1` for one label."""
+    names = (f"train.{suffix}", f"val.{suffix}")
+    corpus = read(tmp_path, dict.fromkeys(names, content))
+    for name in ("text", "label"):
+        values = column(corpus, "train", name)
+        assert len(values) >= 2
+        assert all(value is not None and value in content for value in values), values
+    assert len(set(column(corpus, "train", "label"))) == len(corpus["train"])
+
+
+@pytest.mark.parametrize("labels", [("1", "", "2"), ("pos", "", "neg")])
+def test_an_empty_label_is_no_label(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    """Catches a class without a name, made of the rows that nobody labelled."""
+    content = "text,label\n" + "".join(f"text {label},{label}\n" for label in labels)
+    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
+    assert column(corpus, "train", "label") == [labels[0], None, labels[2]]
+    assert label_names(corpus, None) == sorted({labels[0], labels[2]})
+
+
+def test_json_lines_keep_types_apart(tmp_path: Path) -> None:
+    """Catches a missing label read as a label, or numbers written in another way."""
+    lines = '{"text": "a", "label": 10}\n{"text": "b\\nc"}\n{"text": "d", "label": 2}\n'
+    corpus = read(tmp_path, {"train.jsonl": lines, "validation.jsonl": lines})
+    assert column(corpus, "train", "text") == ["a", "b\nc", "d"]
+    assert column(corpus, "train", "label") == ["10", None, "2"]
+    assert label_names(corpus, None) == ["2", "10"], "numbers are in numeric order"
+
+
+def write_class_labels(path: Path, labels: list[int | None], names: list[str]) -> None:
+    """Write a Parquet file whose labels are numbers of named classes, as the Hub's are."""
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
+    rows = {"text": [f"text {number}" for number in range(len(labels))], "label": labels}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
+
+
+def test_parquet_keeps_the_order_of_its_classes(tmp_path: Path) -> None:
+    """Catches labels in alphabetic order, which turns a teacher's logits round."""
+    write_class_labels(tmp_path / "train.parquet", [1, 0, -1, None, 1], ["zebra", "ant"])
+    write_class_labels(tmp_path / "validation.parquet", [0, -1], ["zebra", "ant"])
+    corpus = read_corpus(settings_of(tmp_path))
+    assert column(corpus, "train", "label") == ["ant", "zebra", None, None, "ant"]
+    names = label_names(corpus, None)
+    assert names == ["zebra", "ant"]
+    assert label_ids(corpus["train"]["label"], names, None, "train").to_pylist() == [
+        1,
+        0,
+        -1,
+        -1,
+        1,
+    ]
+    assert label_ids(corpus["validation"]["label"], names, None, "-").to_pylist() == [0, -1]
+
+
+def test_parquet_of_categories_is_text(tmp_path: Path) -> None:
+    """Catches a traceback for texts that pandas stored as categories."""
+    table = pa.table(
+        {
+            "text": pa.array(["b", "a", "b"]).dictionary_encode(),
+            "label": pa.array(["x", "y", "x"]).dictionary_encode(),
+        }
+    )
+    for split in ("train", "validation"):
+        pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
+    corpus = read_corpus(settings_of(tmp_path))
+    assert column(corpus, "train", "text") == ["b", "a", "b"]
+    assert label_names(corpus, None) == ["x", "y"]
+
+
+def test_named_columns_are_read_as_pairs(tmp_path: Path) -> None:
+    """Catches pairs in the wrong order, or columns found by position."""
+    content = "label,hypothesis,premise,id\nyes,h1,p1,1\nno,h2,p2,2\n"
+    corpus = read(
+        tmp_path,
+        {"train.csv": content, "val.csv": content},
+        columns={"text": "premise", "text_pair": "hypothesis"},
+    )
+    assert column(corpus, "train", "text") == ["p1", "p2"]
+    assert column(corpus, "train", "text_pair") == ["h1", "h2"]
+    assert column(corpus, "train", "label") == ["yes", "no"]
+
+
+def test_every_split_is_found_and_in_order(tmp_path: Path) -> None:
+    """Catches a test file that is trained on, or a test without labels that is refused."""
+    files = {
+        "test.csv": "text\nt\n",
+        "dev.csv": "text,label\nv,a\n",
+        "train.csv": "text,label\nr,b\n",
+        "notes.csv": "text,label\nn,b\n",
+    }
+    corpus = read(tmp_path, files)
+    assert list(corpus) == ["train", "validation", "test"]
+    assert [column(corpus, split, "text") for split in corpus] == [["r"], ["v"], ["t"]]
+    assert column(corpus, "test", "label") == [None]
+
+
+def test_a_source_without_labels_is_read(tmp_path: Path) -> None:
+    """Catches texts for the teacher to label being refused."""
+    corpus = read(tmp_path, {"train.csv": CSV, "val.csv": CSV}, columns={"label": None})
+    assert set(column(corpus, "train", "label")) == {None}
+
+
+def test_validation_is_set_aside_by_text(tmp_path: Path) -> None:
+    """Catches a repeated text that is trained on and validated on, and rows that get lost."""
+    rows = [f"text {number % 60},{number % 2}" for number in range(180)]
+    path = tmp_path / "all.csv"
+    path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    corpus = read_corpus(settings_of(path, validation_share=0.3))
+    train, validation = (column(corpus, split, "text") for split in ("train", "validation"))
+    assert len(train) + len(validation) == 180
+    assert not set(train) & set(validation)
+    # 60 distinct texts, each set aside with probability 0.3: 18 +- 3.5; this is 3 deviations.
+    assert 8 <= len(set(validation)) <= 28
+    labels = dict(row.split(",") for row in rows)
+    assert column(corpus, "train", "label") == [labels[str(text)] for text in train]
+
+
+def test_the_rows_set_aside_do_not_depend_on_the_others(tmp_path: Path) -> None:
+    """Catches a row that moves from validation to train when rows are added or reordered."""
+    lines = CSV.splitlines()
+    one = read(tmp_path, {"train.csv": CSV}, validation_share=0.3)
+    turned = "\n".join([lines[0], "another text,1", *reversed(lines[1:])])
+    other = read(tmp_path, {"train.csv": turned}, validation_share=0.3)
+    kept = set(column(one, "validation", "text"))
+    assert kept
+    assert set(column(other, "validation", "text")) - {"another text"} == kept
+
+
+def test_max_rows_takes_a_sample_in_order(tmp_path: Path) -> None:
+    """Catches the head of a sorted file, whose rows all have one label, and a new draw a run."""
+    content = "text,label\n" + "".join(f"{number},{number // 50}\n" for number in range(100))
+    files = {"train.csv": content, "val.csv": content}
+    corpus = read(tmp_path, files, max_rows={"train": 30, "validation": 1000})
+    numbers = [int(str(text)) for text in column(corpus, "train", "text")]
+    assert len(numbers) == 30 and len(set(numbers)) == 30
+    assert numbers == sorted(numbers)
+    assert set(column(corpus, "train", "label")) == {"0", "1"}
+    assert len(corpus["validation"]) == 100
+    again = read(tmp_path, files, max_rows={"train": 30})
+    assert again["train"].equals(corpus["train"])
+
+
+def test_a_missing_path_says_which_setting(tmp_path: Path) -> None:
+    """Catches a bare FileNotFoundError."""
+    path = tmp_path / "nowhere"
+    with pytest.raises(DataError) as caught:
+        read_corpus(settings_of(path))
+    assert str(caught.value) == f"{path}: no such file or folder. Set data.path to your data."
+
+
+def test_a_folder_without_a_training_file_is_refused(tmp_path: Path) -> None:
+    """Catches training on nothing, or on the test file."""
+    with pytest.raises(DataError, match=r"has no training file\. Put train\.csv\|\.tsv\|"):
+        read(tmp_path, {"test.csv": CSV, "train.txt": "text"})
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [(("train.csv", "train.tsv"), "train"), (("valid.csv", "dev.csv"), "validation")],
+)
+def test_two_files_for_a_split_are_refused(
+    tmp_path: Path, names: tuple[str, str], split: str
+) -> None:
+    """Catches one of two files being silently ignored."""
+    with pytest.raises(DataError, match=f"has {names[0]} and {names[1]} for the {split} split"):
+        read(tmp_path, dict.fromkeys(("train.csv", *names), CSV))
+
+
+def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
+    """Catches a KeyError that leaves the user to open the file."""
+    message = (
+        r"train\.csv \(train\) has no column 'sentence'; it has text, label\. "
+        r"Set data\.columns\.text\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, {"train.csv": CSV}, columns={"text": "sentence"})
+    with pytest.raises(DataError, match=r"\(validation\) has no column 'label'; it has text\."):
+        read(tmp_path, {"train.csv": CSV, "val.csv": "text\na\n"})
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Catches a traceback, or one of two columns being picked."""
+    with pytest.raises(DataError, match=r"train\.csv.*'text'"):
+        read(tmp_path, {"train.csv": "text,text,label\na,b,1\nc,d,0\n"})
+
+
+@pytest.mark.parametrize(("blank", "n_blank"), [("", 1), ("  ", 2)])
+def test_rows_without_text_are_counted_and_the_first_is_named(
+    tmp_path: Path, blank: str, n_blank: int
+) -> None:
+    """Catches an empty text that becomes [CLS][SEP], and a number that is not the file's row."""
+    lines = CSV.splitlines()
+    for row in (31, 38)[:n_blank]:
+        lines[row] = f"{blank},1"
+    message = (
+        rf"{n_blank} of 40 rows have no text in column 'text' \(first: row 31\)\. Remove them, "
+        r"or set data\.columns\.text to another column\."
+    )
+    for files in (
+        {"train.csv": "\n".join(lines), "val.csv": CSV},
+        {"train.csv": "\n".join(lines)},  # validation is set aside
+    ):
+        (tmp_path / "val.csv").unlink(missing_ok=True)
+        with pytest.raises(DataError, match=message):
+            read(tmp_path, files)
+
+
+def test_a_blank_second_text_is_refused(tmp_path: Path) -> None:
+    """Catches pairs of which half is missing."""
+    content = "text,other,label\na,b,1\nc,,0\n"
+    with pytest.raises(
+        DataError, match=r"1 of 2 rows have no text in column 'other' \(first: row 2"
+    ):
+        read(tmp_path, {"train.csv": content, "val.csv": content}, columns={"text_pair": "other"})
+
+
+def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
+    """Catches an average over nothing, hours later."""
+    with pytest.raises(DataError, match="validation has no rows"):
+        read(tmp_path, {"train.csv": CSV, "val.csv": "text,label\n"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv", b"text,label\na,b,c\n"),
+        ("train.csv", b""),
+        ("train.tsv", b"text\tlabel\na\tb\tc\n"),
+        ("train.jsonl", b'{"text": "a", "label"\n'),
+        ("train.jsonl", b""),
+        ("train.parquet", b"PAR1 but nothing else PAR1"),
+        ("train.parquet", b""),
+    ],
+)
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    """Catches a parser's traceback."""
+    (tmp_path / name).write_bytes(content)
+    kind = name.split(".")[1].upper()
+    with pytest.raises(DataError, match=rf"{name} cannot be read as {kind}: ") as caught:
+        read_corpus(settings_of(tmp_path))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """Catches texts with holes or question marks in them."""
+    (tmp_path / "train.csv").write_bytes("text,label\ncafé,1\nbar,0\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.csv"):
+        read_corpus(settings_of(tmp_path))
+
+
+def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
+    """Catches a spreadsheet read as something else."""
+    path = tmp_path / "all.xlsx"
+    path.write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"unknown kind of file; use \.csv, \.tsv, \.jsonl, \.par"):
+        read_corpus(settings_of(path))
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    """Catches lists of words that are silently turned into text."""
+    lines = '{"text": ["a", "b"], "label": 1}\n{"text": ["c"], "label": 0}\n'
+    with pytest.raises(DataError, match=r"column 'text' holds list<.*string>, not text or numb"):
+        read(tmp_path, {"train.jsonl": lines})
+
+
+def test_an_unknown_label_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    """Catches a label of the test file that no model can predict."""
+    files = {"train.csv": CSV, "val.csv": "text,label\na,0\nb,two\nc,1\nd,2\ne,two\n"}
+    corpus = read(tmp_path, files)
+    names = label_names(corpus, None)
+    with pytest.raises(DataError) as caught:
+        label_ids(corpus["validation"]["label"], names, None, "validation")
+    assert str(caught.value) == (
+        "validation: unknown label '2', 'two' (first in row 4); known labels: 0, 1. Correct the "
+        "data, or name every label under data.labels."
+    )
+
+
+def test_a_mapping_names_and_orders_the_labels(tmp_path: Path) -> None:
+    """Catches numbers by the values' order instead of the mapping's, or merged classes kept two."""
+    content = "text,label\na,1\nb,3\nc,0\nd,1\n"
+    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
+    mapping = {"1": "good", "0": "bad", "3": "bad"}
+    names = label_names(corpus, mapping)
+    assert names == ["good", "bad"]
+    ids = label_ids(corpus["train"]["label"], names, mapping, "train")
+    assert ids.to_pylist() == [0, 1, 1, 0]
+    with pytest.raises(
+        DataError, match=r"unknown label '3' \(first in row 2\); known labels: 1, 0"
+    ):
+        label_ids(corpus["train"]["label"], ["good", "bad"], {"1": "good", "0": "bad"}, "train")
+
+
+@pytest.mark.parametrize(("label", "found"), [("x", "only 'x'"), ("", "none")])
+def test_fewer_than_two_labels_are_refused(tmp_path: Path, label: str, found: str) -> None:
+    """Catches a classifier of one class, which is always right."""
+    content = f"text,label\na,{label}\nb,{label}\n"
+    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
+    with pytest.raises(
+        DataError, match=f"needs two labels or more, the training split has {found}"
+    ):
+        label_names(corpus, None)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """A Hub with one dataset, whose validation is missing; returns what was asked of it."""
+    asked: list[tuple[object, ...]] = []
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "ant"])}
+    )
+
+    def split(labels: list[int]) -> datasets.Dataset:
+        rows = {"sentence": [f"text {number}" for number in range(len(labels))], "label": labels}
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    def load_dataset(*request: object) -> datasets.DatasetDict:
+        asked.append(request)
+        return datasets.DatasetDict(
+            train=split([0, 1] * 20), test=split([-1, -1]), unsupervised=split([-1])
+        )
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return asked
+
+
+def test_a_hub_dataset_is_read(hub: list[tuple[object, ...]]) -> None:
+    """Catches a config taken for a part of the name, lost class names, -1 as a class."""
+    settings = DataSettings.model_validate(
+        {"source": "hub", "hub_id": "nyu-mll/glue:sst2", "columns": {"text": "sentence"}}
+    )
+    corpus = read_corpus(settings)
+    assert hub == [("nyu-mll/glue", "sst2")]
+    assert list(corpus) == ["train", "validation", "test"]
+    assert len(corpus["train"]) + len(corpus["validation"]) == 40
+    assert label_names(corpus, None) == ["neg", "ant"]
+    assert column(corpus, "test", "label") == [None, None]
+    for split in ("train", "validation"):
+        rows = zip(column(corpus, split, "text"), column(corpus, split, "label"), strict=True)
+        assert all(label == ("neg", "ant")[int(str(text)[5:]) % 2] for text, label in rows)
+
+
+def test_a_hub_dataset_without_config_asks_for_none(hub: list[tuple[object, ...]]) -> None:
+    """Catches an empty string asked for as a config."""
+    options = {"source": "hub", "hub_id": "org/name", "columns": {"text": "sentence"}}
+    read_corpus(DataSettings.model_validate(options))
+    assert hub == [("org/name", None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionError("no route\nto the host"), "no route"),
+        (FileNotFoundError(), "FileNotFoundError"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_says_so(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    """Catches a library's traceback, and a fault in handling an error without a message."""
+
+    def fail(*request: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match=rf"^Hub dataset 'org/name' cannot be loaded: {reason}$"):
+        read_corpus(DataSettings.model_validate({"source": "hub", "hub_id": "org/name"}))
