@@ -10,10 +10,13 @@ import hashlib
 import json
 import mmap
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError
 
@@ -48,15 +51,14 @@ def digest_folder(folder: Path, *, without: Iterable[str] = ()) -> dict[str, str
     return {name: digest_file(path) for name, path in names.items() if name not in skipped}
 
 
-def row_key(input_ids: Sequence[int], token_type_ids: Sequence[int]) -> bytes:
+def row_key(input_ids: NDArray[np.integer], token_type_ids: NDArray[np.integer]) -> bytes:
     """Return the 16-byte key of one example: BLAKE2b-128 of what the teacher saw.
 
     The hashed bytes are the number of tokens, the token ids and the type ids, each
     as little-endian int32.
     """
-    n_tokens = len(input_ids)
-    content = struct.pack(f"<{1 + 2 * n_tokens}i", n_tokens, *input_ids, *token_type_ids)
-    return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
+    content = np.concatenate([[len(input_ids)], input_ids, token_type_ids]).astype("<i4")
+    return hashlib.blake2b(content.tobytes(), digest_size=KEY_BYTES).digest()
 
 
 def digest_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> str:

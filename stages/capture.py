@@ -14,7 +14,7 @@ from stages.paths import STORE, TEACHER, TOKENS
 
 
 @click.command()
-@stage
+@stage("capture")
 def main() -> None:
     """Run the teacher over what the store does not have yet."""
     params = load_params()

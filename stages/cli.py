@@ -29,7 +29,7 @@ def main() -> None:
 
 
 @main.command()
-@stage
+@stage("check")
 def check() -> None:
     """Check params.yaml as a whole."""
     load_params()

@@ -24,7 +24,7 @@ _CODE = (attention, metrics, objectives, padding, reader, student, train)
 
 @click.command()
 @click.argument("name")
-@stage
+@stage("distill")
 def main(name: str) -> None:
     """Train the student NAME, unless it was made from exactly these inputs."""
     params = load_params()

@@ -34,16 +34,18 @@ def load_params() -> dict[str, Any]:
     return params
 
 
-def stage(work: Callable[P, None]) -> Callable[P, None]:
-    """Make a stage's function end in one line and exit code 1 when it fails."""
-    name = work.__module__.removeprefix("stages.") if work.__name__ == "main" else work.__name__
+def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make the function of the stage `name` end in one line and exit code 1 when it fails."""
 
-    @functools.wraps(work)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with failing_in_one_line(name), _terminable():
-            work(*args, **kwargs)
+    def decorate(work: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(work)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            with failing_in_one_line(name), _terminable():
+                work(*args, **kwargs)
 
-    return run
+        return run
+
+    return decorate
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, vie
 
 @click.command()
 @click.argument("name")
-@stage
+@stage("evaluate")
 def main(name: str) -> None:
     """Measure the student NAME, unless it was measured with exactly these inputs."""
     params = load_params()

@@ -21,7 +21,7 @@ from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 
 
 @click.command()
-@stage
+@stage("finetune")
 def main() -> None:
     """Fine-tune the checkpoint, unless the teacher was made from exactly these inputs."""
     params = load_params()

@@ -13,7 +13,7 @@ from stages.paths import TOKENS
 
 
 @click.command()
-@stage
+@stage("prepare")
 def main() -> None:
     """Read the data source, number the labels and tokenise everything once."""
     params = load_params()

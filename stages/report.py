@@ -8,7 +8,7 @@ from stages.paths import REPORTS, metrics_path
 
 
 @click.command()
-@stage
+@stage("report")
 def main() -> None:
     """Write the report of the students that params.yaml names."""
     students = load_params()["students"]

@@ -15,7 +15,7 @@ from stages.paths import STORE, TOKENS, view_path
 
 @click.command()
 @click.argument("name")
-@stage
+@stage("select")
 def main(name: str) -> None:
     """Write the view of the student NAME."""
     params = load_params()

@@ -11,11 +11,13 @@ from itertools import cycle, islice
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import nn
 
 from pipeline.errors import DataError
+from pipeline.text.padding import pad_rows
 
 Tokens = Int64[torch.Tensor, "batch token"]
 Inputs = dict[str, Tokens]
@@ -148,10 +150,6 @@ def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[Sequence[int
 
 def _pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Inputs:
     """Return the rows as one batch, padded on the right to the longest of them."""
-    longest = max(map(len, rows))
-    input_ids = [[*ids, *[pad_id] * (longest - len(ids))] for ids in rows]
-    attention_mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in rows]
-    return {
-        "input_ids": torch.tensor(input_ids, device=device),
-        "attention_mask": torch.tensor(attention_mask, device=device),
-    }
+    typed = [(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in rows]
+    inputs = pad_rows(typed, pad_id, has_token_types=False)
+    return {name: values.to(device) for name, values in inputs.items()}

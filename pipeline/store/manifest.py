@@ -16,7 +16,6 @@ from pipeline.architecture import Architecture
 from pipeline.atomic import write_json
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.spec import (
-    FORMAT,
     FORMAT_VERSION,
     MANIFEST_NAME,
     TEACHER_FOLDER,
@@ -101,8 +100,8 @@ class Identity(_Record):
 class Manifest(_Record):
     """Everything a reader must know before it opens a data file."""
 
-    format: Literal["decant-teacher-store"] = FORMAT
-    format_version: Literal[1] = FORMAT_VERSION
+    format: Literal["decant-teacher-store"] = "decant-teacher-store"
+    format_version: Literal[1] = 1
     identity: Identity
     teacher: Architecture
     teacher_files: dict[FileName, FileRecord]

@@ -4,6 +4,7 @@ The rules on disk are in FORMAT.md; this file is their one implementation in cod
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,6 @@ from pipeline.architecture import Architecture
 Encoding = Literal["float32", "float16"]
 SignalName = Literal["logits", "cls", "attentions"]
 
-FORMAT = "decant-teacher-store"
 FORMAT_VERSION = 1
 
 MANIFEST_NAME = "manifest.json"
@@ -22,6 +22,10 @@ TEACHER_FOLDER = "teacher"
 ROWS_FOLDER = "rows"
 SIGNAL_FOLDERS = ("logits", "cls", "hidden_states", "attentions")
 """One folder, and one DVC output, per signal; an unused one is empty."""
+
+
+# Two digits, or more without a leading zero: one way to write each layer.
+_LAYER = re.compile(r"0[1-9]|[1-9][0-9]{1,3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,14 @@ def parse_array_name(name: str) -> ArraySpec:
     Raises:
         ValueError: no such array in this format version.
     """
+    if name == "logits":
+        return ArraySpec("logits")
+    if name == "cls":
+        return ArraySpec("cls")
     signal, _, layer = name.partition("/")
-    if signal == "logits" or signal == "cls":
-        spec = ArraySpec(signal)
-    elif signal == "attentions" and layer.isdecimal() and int(layer) >= 1:
-        spec = ArraySpec(signal, int(layer))
-    else:
-        raise ValueError(f"'{name}' is not an array of format version {FORMAT_VERSION}")
-    if spec.name != name:
-        raise ValueError(f"'{name}' must be written '{spec.name}'")
-    return spec
+    if signal == "attentions" and _LAYER.fullmatch(layer):
+        return ArraySpec("attentions", int(layer))
+    raise ValueError(f"'{name}' is not an array of format version {FORMAT_VERSION}")
 
 
 def array_folder(array: ArraySpec, segment: str) -> str:

@@ -30,7 +30,7 @@ from pipeline.store.writer import (
     open_store_for_writing,
 )
 from pipeline.tasks.task import Task
-from pipeline.teacher.capture_settings import CaptureSettings
+from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
 from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.plan import (
@@ -151,14 +151,12 @@ def _check_layers(arrays: Arrays, teacher: Architecture) -> None:
         )
 
 
-def _choose_precision(asked: str, store_dir: Path, device: torch.device) -> Precision:
+def _choose_precision(asked: AskedPrecision, store_dir: Path, device: torch.device) -> Precision:
     if asked == "auto" and (store_dir / MANIFEST_NAME).is_file():
         return read_manifest(store_dir).identity.precision
     if asked == "auto":
         return "bfloat16" if device.type == "cuda" else "float32"
-    if asked == "bfloat16" or asked == "float16":
-        return asked
-    return "float32"
+    return asked
 
 
 def _teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
@@ -173,8 +171,8 @@ def _check_disk(store_dir: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(store_dir).free
     if size_bytes > free:
         raise DiskFullError(
-            f"{store_dir}: the capture needs {size_bytes / 2**20:,.0f} MiB, the disk has "
-            f"{free / 2**20:,.0f} MiB free. Ask for fewer attention layers or rows, or free "
+            f"{store_dir}: the capture needs {size_bytes / 2**20:,.1f} MiB, the disk has "
+            f"{free / 2**20:,.1f} MiB free. Ask for fewer attention layers or rows, or free "
             "some space."
         )
 
@@ -230,8 +228,8 @@ def _fill(
         for array, values in extractor(seen).items():
             _place(buffers[array], array, values.numpy(), batch, lengths)
         progress.update(int(lengths[batch].sum()))
-    for array, values in buffers.items():
-        draft.write_array(array, values, work.arrays[array])
+    for array, buffer in buffers.items():
+        draft.write_array(array, buffer, work.arrays[array])
 
 
 def _place(

@@ -7,6 +7,8 @@ from pydantic import Field
 from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec, Encoding
 
+AskedPrecision = Literal["auto", "float32", "bfloat16", "float16"]
+
 
 class LogitsSettings(Section):
     """The task head's pre-softmax outputs."""
@@ -50,7 +52,7 @@ class CaptureSettings(Section):
     """The `capture` section."""
 
     signals: SignalSettings = SignalSettings()
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: AskedPrecision = "auto"
     """Number format of the teacher's matrix products. `auto` is an existing store's; for
     a new one bfloat16 on CUDA, float32 on a CPU."""
     segment_rows: int | None = Field(default=None, ge=1)

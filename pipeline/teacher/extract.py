@@ -4,17 +4,17 @@
 Values at padded positions mean nothing and are never passed on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.attention import AttentionTap
 from pipeline.store.encoding import encode
-from pipeline.store.spec import ArraySpec, Encoding
+from pipeline.store.spec import ArraySpec, Encoding, SignalName
 from pipeline.text.padding import TokenRow, pad_rows
 
 EXTRACTION = 1
@@ -31,14 +31,16 @@ class Extractor:
         self,
         model: PreTrainedModel,
         arrays: Iterable[ArraySpec],
-        encodings: dict[str, Encoding],
+        encodings: Mapping[SignalName, Encoding],
         precision: Precision,
         device: torch.device,
         *,
         has_token_types: bool,
     ) -> None:
         """Move `model` to `device`; `encodings` gives the encoding of each signal."""
-        self._model = model.to(device).eval()
+        self._model = model
+        nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
+        model.eval()
         self._arrays = tuple(arrays)
         self._encodings = encodings
         self._device = device

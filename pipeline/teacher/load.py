@@ -60,7 +60,8 @@ def load_teacher(
     if not missing:
         _check_label_names(checkpoint, dict(stored.id2label), labels)
     assert isinstance(model, PreTrainedModel)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _check_label_names(checkpoint: Path, stored: dict[int, str], labels: Sequence[str]) -> None:

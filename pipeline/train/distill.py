@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dvclive import Live
+from dvclive.live import Live
 from numpy.typing import NDArray
 from tqdm import tqdm
 

@@ -50,7 +50,7 @@ def train(
     Raises:
         TrainingError: the loss is no longer a number; names step, rows and terms.
     """
-    student.to(device)
+    nn.Module.to(student, device)  # the model's own `to` is wrapped and has lost its types
     objective.to(device)
     forward = StudentForward(student, needs)
     weights = [*student.parameters(), *objective.parameters()]
@@ -86,7 +86,7 @@ def train(
             nn.utils.clip_grad_norm_(weights, settings.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            learning_rate = schedule.get_last_lr()[0]
+            learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
             yield StepReport(
                 step=step,

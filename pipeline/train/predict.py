@@ -20,7 +20,7 @@ def predict(
     model.eval()
     device = next(model.parameters()).device
     order = np.argsort(split.lengths, kind="stable")
-    logits = np.empty((len(split), model.config.num_labels), dtype=np.float32)
+    logits = np.empty((len(split), int(model.config.num_labels or 0)), dtype=np.float32)
     with torch.inference_mode():
         for rows in np.split(order, range(_PREDICTION_ROWS, len(order), _PREDICTION_ROWS)):
             inputs: dict[str, Any] = pad_rows(

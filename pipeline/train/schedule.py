@@ -27,4 +27,6 @@ def make_optimizer(weights: Sequence[nn.Parameter], settings: TrainingSettings) 
 def make_schedule(optimizer: Optimizer, n_steps: int, settings: TrainingSettings) -> LambdaLR:
     """Return a linear rise over the warm-up share, then a linear fall to zero."""
     n_warmup = round(settings.warmup_share * n_steps)
-    return get_linear_schedule_with_warmup(optimizer, n_warmup, n_steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, n_warmup, n_steps)
+    assert isinstance(schedule, LambdaLR)
+    return schedule

@@ -37,7 +37,7 @@ class StudentSettings(Section):
     """One student: what it is, what it learns from, and how."""
 
     model: TransformerSettings
-    objectives: ObjectivesSettings  # type: ignore[valid-type]  # made by create_model
+    objectives: ObjectivesSettings
     training: dict[str, Any] = Field(default_factory=dict)
     """Values that replace those of the `training` section for this student alone."""
 

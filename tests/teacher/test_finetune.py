@@ -176,10 +176,10 @@ def test_pickled_weights_are_refused(tmp_path: Path, tokens: Tokens) -> None:
         digest_weights(other)
 
 
-def test_weights_in_half_precision_are_refused_or_kept(
+def test_weights_in_half_precision_are_only_converted(
     tmp_path: Path, checkpoint: Path, tokens: Tokens
 ) -> None:
-    """Catches a digest of weights that depends on how the checkpoint was stored, unsaid."""
+    """Catches a teacher that is computed with in half precision, or rounded once more."""
     half = make_checkpoint(tmp_path / "half")
     weights = load_file(half / "model.safetensors")
     save_file(
