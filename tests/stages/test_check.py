@@ -1,5 +1,6 @@
 """params.yaml as a whole: the shipped one is right, and every fault of a wrong one is named."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,16 +8,25 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.settings import read_params
 from stages.check import check_params
+from tests.conftest import make_checkpoint
 from tests.imports import ROOT
 
 MODEL = {"n_layers": 3}
 LABELS_ALONE = {"hard_label": {}}
 
 
+@pytest.fixture(scope="module")
+def six_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny teacher as deep as the shipped one, whose digest takes no time."""
+    return make_checkpoint(tmp_path_factory.mktemp("check") / "teacher", n_layers=6)
+
+
 @pytest.fixture
-def params() -> dict[str, Any]:
-    """The project's own params.yaml; its teacher has 6 layers."""
-    return read_params(ROOT / "params.yaml")
+def params(six_layers: Path) -> dict[str, Any]:
+    """The project's own params.yaml, with the tiny teacher."""
+    params = read_params(ROOT / "params.yaml")
+    params["teacher"]["checkpoint"] = str(six_layers)
+    return params
 
 
 def faults_of(params: dict[str, Any]) -> list[str]:
@@ -27,9 +37,14 @@ def faults_of(params: dict[str, Any]) -> list[str]:
     return [fault.removeprefix("params.yaml: ") for fault in caught.value.faults]
 
 
-def test_the_shipped_params_have_no_fault(params: dict[str, Any]) -> None:
-    """Catches a default params.yaml that its own check refuses."""
+def test_the_shipped_params_have_no_fault() -> None:
+    """Catches a default params.yaml that its own check refuses, or a teacher of another depth."""
+    params = read_params(ROOT / "params.yaml")
     check_params(params)
+    params["capture"]["signals"]["attentions"]["layers"].append(7)
+    assert faults_of(params) == [
+        "capture.signals.attentions.layers: layer 7 does not exist, the teacher has layers 1 to 6"
+    ]
 
 
 def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ RowValues = dict[ArraySpec, NDArray[np.generic]]
 
 def keys_of(numbers: Iterable[int]) -> NDArray[np.void]:
     """Return the keys of rows of one token each."""
-    return np.array([np.void(row_key([number], [0])) for number in numbers], dtype="V16")
+    keys = [row_key(np.array([number]), np.array([0])) for number in numbers]
+    return np.array(keys, dtype="V16")
 
 
 def draw_row(number: int, length: int, encodings: dict[ArraySpec, Encoding]) -> RowValues:

@@ -103,6 +103,7 @@ def test_files_that_nobody_names_are_ignored_and_dropped(sample: Sample) -> None
         "cls/00002/c/0/0/0",
         "attentions/02/00000/c/0",
         "hidden_states/notes.txt",
+        "manifest.json.partial",
         ".partial/cls/00002/zarr.json",
     ):
         (sample.folder / name).parent.mkdir(parents=True, exist_ok=True)

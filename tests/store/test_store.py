@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import StoreDamagedError, StoreIncompleteError
-from pipeline.store.reader import open_store, read_keys
+from pipeline.store.manifest import read_manifest
+from pipeline.store.reader import TeacherStore, open_store, read_keys
 from pipeline.store.spec import Encoding
 from tests.store.small_store import (
     CLS,
@@ -218,6 +219,14 @@ def test_missing_keys_are_counted(sample: Sample) -> None:
     assert str(caught.value) == (
         f"{sample.folder} lacks 2 of 4 rows. Run 'dvc repro capture' to add them."
     )
+
+
+def test_a_segment_that_is_named_twice_is_refused(sample: Sample) -> None:
+    """Catches a damaged manifest under which a key leads to any one of two rows."""
+    manifest = read_manifest(sample.folder)
+    twice = manifest.model_copy(update={"segments": manifest.segments * 2})
+    with pytest.raises(StoreDamagedError, match="5 keys twice"):
+        TeacherStore(sample.folder, twice)
 
 
 def test_keys_that_differ_in_the_last_byte_are_two(tmp_path: Path) -> None:

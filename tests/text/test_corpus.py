@@ -1,5 +1,6 @@
 """Raw text from files and the Hub: read as it is written, or refused with the place."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,29 +51,31 @@ def test_a_quote_in_tsv_is_a_character(tmp_path: Path) -> None:
     assert column(corpus, "validation", "label") == ["pos", "neg"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
 @pytest.mark.parametrize(
-    ("suffix", "content"),
+    ("texts", "labels"),
     [
-        ("csv", "text,label\n007,01\n1.50,1\n2020-01-01,true\n"),
-        ("tsv", "text\tlabel\n007\t01\n1.50\t1\n2020-01-01\ttrue\n"),
-        ("csv", "text,label\n007,01\n1,02\n"),
-        ("csv", "text,label\n1.50,0.10\n2.00,0.1\n"),
-        (
-            "jsonl",
-            '{"text": "2020-01-01", "label": "2021-01-01"}\n'
-            '{"text": "2020-01-02", "label": "2021-01-02"}\n',
-        ),
+        (["007", "1"], ["01", "1"]),
+        (["1.50", "2.00"], ["0.10", "0.1"]),
+        (["2020-01-01", "2020-01-02"], ["2021-01-01", "2021-01-02"]),
+        (["2020-01-01T10:00:00Z", "true"], ["true", "false"]),
+        (["null", "NA"], ["NaN", "n/a"]),
     ],
 )
-def test_texts_and_labels_stay_as_written(tmp_path: Path, suffix: str, content: str) -> None:
-    """Catches a parser that takes texts for numbers or dates, and `01` and `1` for one label."""
+def test_texts_and_labels_stay_as_written(
+    tmp_path: Path, suffix: str, texts: list[str], labels: list[str]
+) -> None:
+    """Catches a parser that takes text for numbers, dates or nothing, and `01` for `1`."""
+    rows = list(zip(texts, labels, strict=True))
+    if suffix == "jsonl":
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    else:
+        separator = {"csv": ",", "tsv": "\t"}[suffix]
+        lines = [separator.join(row) for row in [("text", "label"), *rows]]
     names = (f"train.{suffix}", f"val.{suffix}")
-    corpus = read(tmp_path, dict.fromkeys(names, content))
-    for name in ("text", "label"):
-        values = column(corpus, "train", name)
-        assert len(values) >= 2
-        assert all(value is not None and value in content for value in values), values
-    assert len(set(column(corpus, "train", "label"))) == len(corpus["train"])
+    corpus = read(tmp_path, dict.fromkeys(names, "\n".join(lines) + "\n"))
+    assert column(corpus, "train", "text") == texts
+    assert column(corpus, "train", "label") == labels
 
 
 @pytest.mark.parametrize("labels", [("1", "", "2"), ("pos", "", "neg")])
