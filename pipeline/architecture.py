@@ -1,13 +1,17 @@
 """The numbers of an encoder that layer maps, stores and students are checked against."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, first_line
 
 # Model types whose classification head reads the first token's state.
 _FIRST_TOKEN_IS_CLS = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "electra"})
+
+
+Size = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class Architecture(BaseModel):
@@ -17,11 +21,11 @@ class Architecture(BaseModel):
 
     model_type: str
     """Transformers' name of the architecture, such as `bert`."""
-    n_layers: PositiveInt
+    n_layers: Size
     """Transformer layers; hidden states are numbered 0 (embedding output) to n_layers."""
-    n_heads: PositiveInt
-    hidden_size: PositiveInt
-    n_labels: PositiveInt
+    n_heads: Size
+    hidden_size: Size
+    n_labels: Size
 
 
 def read_architecture(checkpoint: Path) -> Architecture:
@@ -35,7 +39,7 @@ def read_architecture(checkpoint: Path) -> Architecture:
     try:
         config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
     if config.model_type not in _FIRST_TOKEN_IS_CLS:
         raise CheckpointError(

@@ -26,14 +26,18 @@ def write_file(path: Path, content: bytes) -> None:
         DiskFullError: the disk cannot hold it; `path` is what it was before.
     """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    with disk_full_is_an_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+    try:
+        with disk_full_is_an_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -51,24 +55,30 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         DiskFullError: the disk could not hold the folder.
     """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    replaced = path.with_name(path.name + ".replaced")
+    _put_back(replaced, path)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
         with disk_full_is_an_error(path):
+            partial.mkdir(parents=True)
             yield partial
             sync_tree(partial)
             if path.exists():
-                replaced = path.with_name(path.name + ".replaced")
-                shutil.rmtree(replaced, ignore_errors=True)
                 path.rename(replaced)
-                partial.rename(path)
-                shutil.rmtree(replaced)
-            else:
-                partial.rename(path)
+            partial.rename(path)
             sync_folder(path.parent)
     except BaseException:
+        _put_back(replaced, path)
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _put_back(replaced: Path, path: Path) -> None:
+    """Undo the first of the two renames where the second never came."""
+    if not path.exists() and replaced.exists():
+        replaced.rename(path)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager

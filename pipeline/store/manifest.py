@@ -100,13 +100,13 @@ class Identity(_Record):
 class Manifest(_Record):
     """Everything a reader must know before it opens a data file."""
 
-    format: Literal["decant-teacher-store"] = "decant-teacher-store"
-    format_version: Literal[1] = 1
+    format: Literal["decant-teacher-store"]
+    format_version: Literal[1]
     identity: Identity
     teacher: Architecture
     teacher_files: dict[FileName, FileRecord]
     """Config, tokenizer and, with warm starts, weights; in the folder `teacher`."""
-    segment_rows: Annotated[int, Field(ge=1)]
+    segment_rows: Annotated[int, Field(ge=1, lt=2**48)]
     """Rows of a full segment, chosen when the store was made."""
     segments: tuple[Segment, ...]
     versions: dict[str, str]

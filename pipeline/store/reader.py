@@ -4,6 +4,7 @@ Every array is one uncompressed chunk, so its file is mapped into memory and a b
 is one gather of row slices; nothing is read that is not asked for.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.fingerprint import KEY_BYTES
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import Manifest, Segment, check_files, read_manifest
-from pipeline.store.spec import ArraySpec, chunk_file, rows_file
+from pipeline.store.spec import ArraySpec, SegmentSize, chunk_file, rows_file
 
 
 def read_keys(store_dir: Path, segment: Segment) -> NDArray[np.void]:
@@ -36,10 +37,11 @@ def _read_rows(store_dir: Path, segment: Segment) -> tuple[NDArray[np.void], NDA
         raise StoreDamagedError(
             f"{path} cannot be read: {error}. Restore it with 'dvc checkout'."
         ) from error
-    if len(table) != segment.n_rows or int(lengths.sum()) != segment.n_tokens:
+    found = SegmentSize(len(table), int(lengths.sum()), int((lengths**2).sum()))
+    if found != segment.size or (lengths < 1).any():
         raise StoreDamagedError(
-            f"{path} holds {len(table)} rows of {int(lengths.sum())} tokens, the manifest says "
-            f"{segment.n_rows} of {segment.n_tokens}. Restore it with 'dvc checkout'."
+            f"{path} holds {found}, the manifest says {segment.size}. Restore it with "
+            "'dvc checkout'."
         )
     return np.frombuffer(keys.buffers()[1], f"V{KEY_BYTES}", len(keys)), lengths
 
@@ -67,6 +69,11 @@ class TeacherStore:
         self._first_rows = np.cumsum([0, *sizes])
         self._order = np.argsort(keys.view(f"S{KEY_BYTES}"), kind="stable")
         self._sorted_keys = keys.view(f"S{KEY_BYTES}")[self._order]
+        n_repeated = int((self._sorted_keys[1:] == self._sorted_keys[:-1]).sum())
+        if n_repeated:
+            raise StoreDamagedError(
+                f"{store_dir} names {n_repeated:,} keys twice. Restore it with 'dvc checkout'."
+            )
         self._arrays: dict[tuple[ArraySpec, int], tuple[Tensor, NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
@@ -136,7 +143,7 @@ class TeacherStore:
         shape = array.shape(segment.size, self.manifest.teacher)
         path = self.store_dir / chunk_file(array, segment.name)
         dtype = NUMPY_TYPES[record.encoding]
-        n_elements = int(np.prod(shape, dtype=np.int64))
+        n_elements = math.prod(shape)
         if path.stat().st_size != n_elements * dtype.itemsize + 4:
             raise StoreDamagedError(
                 f"{path} has {path.stat().st_size:,} bytes, its shape {shape} as "

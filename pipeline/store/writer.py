@@ -19,6 +19,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from pipeline.architecture import Architecture
 from pipeline.atomic import (
+    PARTIAL_SUFFIX,
     disk_full_is_an_error,
     replacing_folder,
     sync_folder,
@@ -195,6 +196,8 @@ def create_store(
         (store_dir / folder_name).mkdir()
     write_file(store_dir / GROUP_NAME, GROUP_BYTES)
     manifest = Manifest(
+        format="decant-teacher-store",
+        format_version=1,
         identity=identity,
         teacher=teacher,
         teacher_files=records,
@@ -227,6 +230,7 @@ def open_store_for_writing(store_dir: Path, identity: Identity) -> StoreWriter |
 
 def _drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
     shutil.rmtree(store_dir / PARTIAL_FOLDER, ignore_errors=True)
+    (store_dir / (MANIFEST_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)
     named = {name for name, _ in manifest.files()}
     for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
         for parent, _, files in os.walk(store_dir / folder_name):

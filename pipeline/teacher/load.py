@@ -8,7 +8,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from pipeline.architecture import read_architecture
 from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, first_line
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import Tokens
@@ -44,7 +44,7 @@ def load_teacher(
             dtype="float32",
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(f"{checkpoint} cannot be loaded: {reason}") from error
     missing, mismatched = loading["missing_keys"], loading["mismatched_keys"]
     if mismatched:

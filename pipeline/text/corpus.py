@@ -19,7 +19,7 @@ import pyarrow.json
 import pyarrow.parquet
 from pydantic import Field, model_validator
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, first_line
 from pipeline.settings import Section
 from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
 from pipeline.text.tokens import SPLITS
@@ -92,13 +92,18 @@ def read_corpus(settings: DataSettings) -> Corpus:
     corpus = sources[settings.source](settings)
     if "train" not in corpus:
         raise DataError(f"{_describe(settings)} has no train split; it has {', '.join(corpus)}")
+    for split, table in corpus.items():
+        _check_texts(table, f"{_describe(settings)}, {split}", settings.columns)
     if "validation" not in corpus:
         corpus["train"], corpus["validation"] = _set_aside(
             corpus["train"], settings.validation_share
         )
+        if not len(corpus["train"]) or not len(corpus["validation"]):
+            raise DataError(
+                f"{_describe(settings)} has too few rows to set aside "
+                f"{settings.validation_share:.0%} for validation. Add a validation file."
+            )
     corpus = {split: corpus[split] for split in SPLITS if split in corpus}
-    for split, table in corpus.items():
-        _check_texts(table, f"{_describe(settings)}, {split}", settings.columns)
     return {split: _limit(table, split, settings) for split, table in corpus.items()}
 
 
@@ -165,21 +170,34 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        path,
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=False),
-    )
+    return _read_delimited(path, pyarrow.csv.ParseOptions(newlines_in_values=True))
 
 
 def _read_tsv(path: Path) -> pa.Table:
+    return _read_delimited(path, pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False))
+
+
+def _read_delimited(path: Path, options: pyarrow.csv.ParseOptions) -> pa.Table:
+    """Read every column as text: a label `01` is not `1`, and a text `1.50` not a number."""
+    with pyarrow.csv.open_csv(path, parse_options=options) as reader:
+        types = dict.fromkeys(reader.schema.names, pa.string())
     return pyarrow.csv.read_csv(
-        path, parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False)
+        path,
+        parse_options=options,
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
     )
 
 
 def _read_jsonl(path: Path) -> pa.Table:
-    return pyarrow.json.read_json(path)
+    table = pyarrow.json.read_json(path)
+    # Text that looks like a time is parsed as one, unless the schema says that it is text.
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    if not times:
+        return table
+    schema = pa.schema([(name, pa.string()) for name in times])
+    return pyarrow.json.read_json(
+        path, parse_options=pyarrow.json.ParseOptions(explicit_schema=schema)
+    )
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -207,7 +225,7 @@ def _read_hub(settings: DataSettings) -> Corpus:
     try:
         splits = load_dataset(name, config or None)
     except Exception as error:  # the library raises a dozen unrelated classes here
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"Hub dataset '{settings.hub_id}' cannot be loaded: {reason}") from error
     return {
         split: _select(
@@ -249,14 +267,24 @@ def _select(table: pa.Table, columns: ColumnSettings, place: str, split: str) ->
                 f"{place} ({split}) has no column '{theirs}'; it has "
                 f"{', '.join(table.column_names)}. Set data.columns.{ours}."
             )
+        elif table.column_names.count(theirs) > 1:
+            raise DataError(f"{place} ({split}) has several columns '{theirs}'; rename all but one")
         else:
-            selected[ours] = _as_strings(table[theirs], f"{place} ({split}), column '{theirs}'")
+            column = table[theirs]
+            if ours != "label" or not _is_named(column):
+                column = _as_strings(column, f"{place} ({split}), column '{theirs}'")
+            if ours == "label" and not _is_named(column):
+                column = pc.if_else(pc.equal(column, ""), None, column)
+            selected[ours] = column
     return pa.table(selected)
 
 
+def _is_named(column: pa.ChunkedArray) -> bool:
+    """Say whether a column names its classes, in the order of their numbers."""
+    return bool(pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type))
+
+
 def _as_strings(column: pa.ChunkedArray, place: str) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
-        return column
     try:
         return column.cast(pa.string())
     except pa.ArrowException:

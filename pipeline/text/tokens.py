@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.fingerprint import KEY_BYTES
 
+FORMAT = "decant-tokens"
 FORMAT_VERSION = 1
 SUMMARY_NAME = "tokens.json"
 
@@ -88,8 +89,11 @@ def open_tokens(folder: Path) -> Tokens:
         DataError: the folder is not a token table of this format.
     """
     try:
-        summary = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        summary = dict(json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8")))
+        if summary["format"] != FORMAT:
+            raise ValueError
+        counts = {split: summary["splits"][split] for split in SPLITS if split in summary["splits"]}
+    except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{folder} is not a token table (no readable {SUMMARY_NAME}). "
             "Run 'dvc repro prepare', or 'dvc pull' where another team made it."
@@ -101,9 +105,8 @@ def open_tokens(folder: Path) -> Tokens:
         )
     return Tokens(
         splits={
-            split: _open_split(folder / f"{split}.arrow")
-            for split in SPLITS
-            if split in summary["splits"]
+            split: _open_split(folder / f"{split}.arrow", count["n_rows"], count["n_tokens"])
+            for split, count in counts.items()
         },
         labels=tuple(summary["labels"]),
         tokenizer=summary["tokenizer"],
@@ -112,7 +115,7 @@ def open_tokens(folder: Path) -> Tokens:
     )
 
 
-def _open_split(path: Path) -> TokenSplit:
+def _open_split(path: Path, n_rows: int, n_tokens: int) -> TokenSplit:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (FileNotFoundError, pa.ArrowException) as error:
@@ -124,6 +127,11 @@ def _open_split(path: Path) -> TokenSplit:
     ids = table["input_ids"].combine_chunks()
     types = table["token_type_ids"].combine_chunks()
     keys = table["key"].combine_chunks()
+    if (len(keys), len(ids.values)) != (n_rows, n_tokens):
+        raise DataError(
+            f"{path} holds {len(keys):,} rows of {len(ids.values):,} tokens, {SUMMARY_NAME} says "
+            f"{n_rows:,} of {n_tokens:,}. Run 'dvc repro prepare'."
+        )
     return TokenSplit(
         keys=np.frombuffer(keys.buffers()[1], dtype=f"V{KEY_BYTES}", count=len(keys)),
         offsets=np.asarray(ids.offsets).astype(np.int64),
