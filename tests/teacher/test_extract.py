@@ -8,20 +8,24 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.errors import SignalError
-from pipeline.store.spec import ArraySpec, Encoding
+from pipeline.store.spec import ArraySpec, Encoding, SignalName
 from pipeline.teacher.extract import Extractor
 from tests.conftest import MODEL_TYPES, make_model, make_rows, own_outputs
 
 LENGTHS = (4, 11, 7, 2)
 LOGITS, CLS = ArraySpec("logits"), ArraySpec("cls")
 MAPS = (ArraySpec("attentions", 1), ArraySpec("attentions", 3))
-FLOAT32: dict[str, Encoding] = {"logits": "float32", "cls": "float32", "attentions": "float32"}
+FLOAT32: dict[SignalName, Encoding] = {
+    "logits": "float32",
+    "cls": "float32",
+    "attentions": "float32",
+}
 
 
 def make_extractor(
     model: PreTrainedModel,
     arrays: tuple[ArraySpec, ...],
-    encodings: dict[str, Encoding] = FLOAT32,
+    encodings: dict[SignalName, Encoding] = FLOAT32,
 ) -> Extractor:
     return Extractor(
         model,
@@ -73,7 +77,7 @@ def test_type_ids_reach_the_model(model_type: str) -> None:
 
 def test_only_the_asked_arrays_come_in_their_encoding() -> None:
     """Catches signals that are stored without being asked for, or as another type."""
-    encodings: dict[str, Encoding] = {**FLOAT32, "cls": "float16", "attentions": "float16"}
+    encodings: dict[SignalName, Encoding] = {**FLOAT32, "cls": "float16", "attentions": "float16"}
     model = make_model("bert")
     found = make_extractor(model, (CLS, MAPS[1]), encodings)(make_rows(LENGTHS))
     assert {array: values.dtype for array, values in found.items()} == {
@@ -123,7 +127,7 @@ def test_values_that_do_not_fit_are_refused() -> None:
     model = make_model("bert")
     with torch.no_grad():
         model.classifier.bias.copy_(torch.tensor([70_000.0, 0.0]))
-    encodings: dict[str, Encoding] = {**FLOAT32, "logits": "float16"}
+    encodings: dict[SignalName, Encoding] = {**FLOAT32, "logits": "float16"}
     message = "logits: 4 values overflow float16 (largest 70,0"  # 00 and what the weights add
     with pytest.raises(SignalError, match=f"^{re.escape(message)}") as raised:
         make_extractor(model, (LOGITS,), encodings)(make_rows(LENGTHS))
