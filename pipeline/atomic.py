@@ -91,7 +91,7 @@ def disk_full_is_an_error(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_disk_full(error):
+        if isinstance(error, DiskFullError) or not _is_disk_full(error):
             raise
         raise DiskFullError(
             f"{path}: no space left on the disk while writing. "

@@ -151,10 +151,18 @@ class SegmentDraft:
         self._encodings[array] = encoding
 
     def commit(self) -> None:
-        """Move the files into place and name them in the manifest."""
-        store_dir, name = self._writer.store_dir, self._segment.name
-        with disk_full_is_an_error(store_dir):
+        """Move the files into place and name them in the manifest.
+
+        Raises:
+            DiskFullError: the store is as it was, but for files that the next writer drops.
+        """
+        with disk_full_is_an_error(self._writer.store_dir):
             sync_tree(self.partial_dir)
+            self._writer.commit(self._move_into_place())
+
+    def _move_into_place(self) -> Segment:
+        """Rename the finished files to their final names; return the segment that names them."""
+        store_dir, name = self._writer.store_dir, self._segment.name
         arrays = dict(self._segment.arrays)
         rows = self._segment.rows
         if self._is_new:
@@ -171,7 +179,7 @@ class SegmentDraft:
             _move(self.partial_dir / folder, store_dir / folder)
         shutil.rmtree(self.partial_dir)
         ordered = {array: arrays[array] for array in sorted(arrays)}
-        self._writer.commit(self._segment.model_copy(update={"rows": rows, "arrays": ordered}))
+        return self._segment.model_copy(update={"rows": rows, "arrays": ordered})
 
 
 def create_store(
