@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from dvclive.live import Live
 from numpy.typing import NDArray
+from scmrepo.exceptions import SCMError
 from tqdm import tqdm
 
 from pipeline.atomic import replacing_folder
@@ -91,7 +92,7 @@ def distill(
     with replacing_folder(student_dir) as folder:
         reports = train(student, objective, needs, rows, training, device)
         with (
-            Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None) as live,
+            _open_curves(folder) as live,
             tqdm(reports, f"distill {name}", count_steps(rows, training)) as progress,
         ):
             for report in progress:
@@ -120,3 +121,13 @@ def distill(
         write_model_card(folder, name, view.manifest, settings, training, best.scores)
         write_record(folder, inputs)
     return best
+
+
+def _open_curves(folder: Path) -> Live:
+    try:
+        return Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None)
+    except SCMError as error:
+        raise DataError(
+            f"DVCLive cannot read this git repository: {error}. Make a first commit "
+            "(git add . && git commit) and run the stage again."
+        ) from error

@@ -78,7 +78,7 @@ def train(
             values = {name: float(term.detach()) for name, term in terms.items()}
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"step {step}: the loss is {float(loss)} ({values}) on rows "
+                    f"step {step}: the loss is {float(loss.detach())} ({values}) on rows "
                     f"{batch.rows.tolist()} of train. Lower training.learning_rate, or set "
                     "training.precision to float32."
                 )
