@@ -51,6 +51,15 @@ class MaxRows(Section):
     test: int | None = Field(default=None, ge=1)
 
 
+class DocstringSettings(Section):
+    """The docstrings of installed libraries as a corpus."""
+
+    libraries: tuple[str, ...] = Field(default=DEFAULT_LIBRARIES, min_length=2)
+    """Import names; each is a label."""
+    max_sentences: MaxRows = MaxRows()
+    """They come mixed and balanced, so the first ones are kept."""
+
+
 class DataSettings(Section):
     """The `data` section: where the texts are and how to read them."""
 
@@ -61,8 +70,7 @@ class DataSettings(Section):
     hub_id: str | None = None
     """For `hub`: the dataset, such as `nyu-mll/glue`; a config follows a colon,
     `nyu-mll/glue:sst2`."""
-    libraries: tuple[str, ...] = Field(default=DEFAULT_LIBRARIES, min_length=2)
-    """For `docstrings`: the installed libraries whose docstrings are read."""
+    docstrings: DocstringSettings = DocstringSettings()
     columns: ColumnSettings = ColumnSettings()
     labels: dict[str, str] | None = Field(default=None, min_length=2)
     """Label name by the value in the source; the order gives the label numbers. null
@@ -70,6 +78,7 @@ class DataSettings(Section):
     validation_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of train set aside, by hash of the text, when there is no validation split."""
     max_rows: MaxRows = MaxRows()
+    """A sample of every split, whatever the source."""
 
     @model_validator(mode="after")
     def _hub_needs_an_id(self) -> "DataSettings":
@@ -115,8 +124,13 @@ def _describe(settings: DataSettings) -> str:
 def _read_docstrings(settings: DataSettings) -> Corpus:
     columns = ColumnSettings()
     return {
-        split: _select(table, columns, "the docstrings", split)
-        for split, table in read_docstrings(settings.libraries).items()
+        split: _select(
+            table.slice(0, getattr(settings.docstrings.max_sentences, split)),
+            columns,
+            "the docstrings",
+            split,
+        )
+        for split, table in read_docstrings(settings.docstrings.libraries).items()
     }
 
 
@@ -326,7 +340,5 @@ def _limit(table: pa.Table, split: str, settings: DataSettings) -> pa.Table:
     n_rows = getattr(settings.max_rows, split)
     if n_rows is None or n_rows >= len(table):
         return table
-    if settings.source == "docstrings":  # comes mixed and balanced: any head is a fair sample
-        return table.slice(0, n_rows)
     chosen = np.random.default_rng(0).choice(len(table), size=n_rows, replace=False)
     return table.take(pa.array(np.sort(chosen)))

@@ -134,8 +134,8 @@ def _find_folders(libraries: Sequence[str]) -> dict[str, Path]:
     missing = [library for library in libraries if library not in folders]
     if missing:
         raise DataError(
-            f"data.libraries: no installed package {', '.join(map(repr, missing))}. "
-            "Install it with 'pip install', or remove it from data.libraries."
+            f"data.docstrings.libraries: no installed package {', '.join(map(repr, missing))}. "
+            "Install it with 'pip install', or remove it from data.docstrings.libraries."
         )
     return folders
 
@@ -297,8 +297,8 @@ def _check_each_has_rows(libraries: Sequence[str], rows: Iterable[_Row]) -> None
     silent = [library for library in libraries if library not in found]
     if silent:
         raise DataError(
-            f"data.libraries: the docstrings of {', '.join(map(repr, silent))} hold no sentence. "
-            "Remove it from data.libraries."
+            f"data.docstrings.libraries: the docstrings of {', '.join(map(repr, silent))} hold no "
+            "sentence. Leave it out."
         )
 
 

@@ -67,7 +67,7 @@ def test_missing_libraries_are_all_named() -> None:
     with pytest.raises(DataError, match=r"no installed package 'quagga', 'os\.path'") as caught:
         read_docstrings(["quagga", "os.path", "pyarrow"])
     assert "'pip install'" in str(caught.value)
-    assert "data.libraries" in str(caught.value)
+    assert "data.docstrings.libraries" in str(caught.value)
 
 
 def test_a_mere_folder_is_no_library(site: Path) -> None:
