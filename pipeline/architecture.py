@@ -1,15 +1,32 @@
 """The numbers of an encoder that layer maps, stores and students are checked against."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import CheckpointError, first_line
 
-# Model types whose classification head reads the first token's state.
-_FIRST_TOKEN_IS_CLS = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "electra"})
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
+HeadReads = Literal["first", "last", "mean"]
+"""The first token, the last one that is not padding, or the mean of all real tokens."""
+
+_HEAD_READS: dict[str, HeadReads] = {
+    "albert": "first",
+    "bert": "first",
+    "deberta-v2": "first",
+    "distilbert": "first",
+    "electra": "first",
+    "mpnet": "first",
+    "roberta": "first",
+    "xlm-roberta": "first",
+    "gpt2": "last",
+    "llama": "last",
+    "qwen2": "last",
+    "qwen3": "last",
+}
 
 Size = Annotated[int, Field(gt=0, lt=2**31)]
 
@@ -26,13 +43,16 @@ class Architecture(BaseModel):
     n_heads: Size
     hidden_size: Size
     n_labels: Size
+    head_reads: HeadReads
+    """What [CLS] means for this teacher: the token states that its head reads."""
 
 
 def read_architecture(checkpoint: Path) -> Architecture:
     """Return the architecture that a checkpoint's config describes.
 
     Raises:
-        CheckpointError: the config cannot be read, or its [CLS] position is not known.
+        CheckpointError: the config cannot be read, its [CLS] position is not known, or its
+            layers cannot be numbered.
     """
     from transformers import AutoConfig
 
@@ -41,10 +61,15 @@ def read_architecture(checkpoint: Path) -> Architecture:
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
-    if config.model_type not in _FIRST_TOKEN_IS_CLS:
+    try:
+        reads = head_reads(config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint}: {error}") from error
+    if getattr(config, "inner_group_num", 1) > 1:  # of ALBERT
         raise CheckpointError(
-            f"{checkpoint} is of type '{config.model_type}'; the position its head reads is known "
-            f"only for {', '.join(sorted(_FIRST_TOKEN_IS_CLS))}. Use one of these."
+            f"{checkpoint}: inner_group_num is {config.inner_group_num}, so each of its "
+            f"{config.num_hidden_layers} layers is several. Use a checkpoint with "
+            "inner_group_num 1."
         )
     return Architecture(
         model_type=config.model_type,
@@ -52,4 +77,29 @@ def read_architecture(checkpoint: Path) -> Architecture:
         n_heads=config.num_attention_heads,
         hidden_size=config.hidden_size,
         n_labels=config.num_labels,
+        head_reads=reads,
     )
+
+
+def head_reads(config: "PretrainedConfig") -> HeadReads:
+    """Return which token states the classification head of such a model reads.
+
+    Raises:
+        CheckpointError: it is not known for this model type, or the config has no
+            padding token, by which a decoder's head finds the last token.
+    """
+    if config.model_type == "modernbert":
+        return "first" if config.classifier_pooling == "cls" else "mean"
+    if config.model_type not in _HEAD_READS:
+        known = ", ".join(sorted([*_HEAD_READS, "modernbert"]))
+        raise CheckpointError(
+            f"a model of type '{config.model_type}': what its head reads is known only for "
+            f"{known}. Use one of these."
+        )
+    reads = _HEAD_READS[config.model_type]
+    if reads == "last" and config.pad_token_id is None:
+        raise CheckpointError(
+            f"a model of type '{config.model_type}' needs pad_token_id in its config.json, because "
+            "its head reads the last token that is not padding. Set it to the tokenizer's."
+        )
+    return reads

@@ -28,7 +28,7 @@ def write_file(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
         with disk_full_is_an_error(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             with partial.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -41,8 +41,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable JSON with sorted keys, so that equal values are equal bytes."""
-    write_file(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    """Write `value` as `json_bytes` does, atomically."""
+    write_file(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as readable JSON with sorted keys, so that equal values are equal bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 @contextmanager
@@ -107,6 +112,14 @@ def _is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and its parents where they are missing, and make that durable."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_tree(folder: Path) -> None:

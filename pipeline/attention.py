@@ -3,17 +3,20 @@
 The other layers, and the outputs of the chosen ones, keep scaled-dot-product
 attention; only for the chosen layers the probabilities are computed beside it, by
 the modelling file's own eager function. So the logits are bitwise those of the
-plain forward, and a map is the one before dropout.
+plain forward, and a map is the one before dropout. Models that compute attention
+in their own way (DeBERTa-v2, MPNet) are looked at where their maps enter dropout.
 """
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -21,49 +24,76 @@ from transformers.masking_utils import sdpa_mask
 from pipeline.errors import CheckpointError
 
 _IMPLEMENTATION = "attention_tap"
+_OWN_ATTENTION = {"deberta-v2": "DisentangledSelfAttention", "mpnet": "MPNetSelfAttention"}
+"""Model types that do not use Transformers' attention interface, and the class of each layer
+whose module `dropout` is given the maps."""
 
 # Transformers looks an attention function up by name, for all models of the process.
 _TAPS: "WeakKeyDictionary[nn.Module, AttentionTap]" = WeakKeyDictionary()
 
 
 class AttentionTap:
-    """Owns the attention function of one model and keeps the maps of its last forward.
+    """Gives the maps of one model's last forward; owns the model's attention function.
 
     Attention calls are counted in their order within a forward; the k-th belongs to
     layer k. The maps keep their gradients.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Iterable[int]) -> None:
-        """Attach to `model`; `layers` are 1 to its number of layers.
+        """Attach to `model` in place of an earlier tap; `layers` are 1 to its number of layers.
 
         Raises:
-            CheckpointError: the model's attention cannot be replaced.
+            CheckpointError: the model gives no attention maps.
         """
-        if not model._can_set_attn_implementation():
-            raise CheckpointError(
-                f"{type(model).__name__} does not use Transformers' attention interface, "
-                "so its attention maps cannot be captured. Leave 'attentions' out."
-            )
         self._layers = frozenset(layers)
         self._n_layers = int(model.config.num_hidden_layers)
         self._n_calls = 0
         self._maps: dict[int, Tensor] = {}
+        own = _OWN_ATTENTION.get(model.config.model_type)
+        if own is None and not model._can_set_attn_implementation():
+            raise CheckpointError(
+                f"{type(model).__name__} does not use Transformers' attention interface, "
+                "so its attention maps cannot be captured. Leave 'attentions' out."
+            )
+        remove_tap(model)
         for module in model.modules():
             _TAPS[module] = self
-        AttentionInterface.register(_IMPLEMENTATION, _attend)
-        # Without a function under the same name here, no mask is built at all.
-        AttentionMaskInterface.register(_IMPLEMENTATION, sdpa_mask)
-        model.set_attn_implementation(_IMPLEMENTATION)
-        model.register_forward_pre_hook(self._begin_forward)
+        self._hooks = [model.register_forward_pre_hook(self._begin_forward)]
+        if own is None:
+            AttentionInterface.register(_IMPLEMENTATION, _attend)
+            # Without a function under the same name here, no mask is built at all.
+            AttentionMaskInterface.register(_IMPLEMENTATION, sdpa_mask)
+            model.set_attn_implementation(_IMPLEMENTATION)
+        else:
+            self._hooks += self._watch_dropout(model, own)
 
     def maps(self) -> dict[int, Float[Tensor, "batch head query key"]]:
-        """Return the maps of the last forward by layer: probabilities, rows sum to 1."""
+        """Hand over the maps of the last forward, once: probabilities, rows sum to 1."""
         assert self._n_calls == self._n_layers, f"{self._n_calls} of {self._n_layers} layers called"
-        return self._maps
+        assert self._maps.keys() == self._layers, "the maps were handed over before"
+        maps, self._maps = self._maps, {}
+        return maps
+
+    def detach(self) -> None:
+        """Take what hangs on the model off; it keeps the attention function."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _begin_forward(self, module: nn.Module, args: Any) -> None:
         self._n_calls = 0
         self._maps = {}
+
+    def _watch_dropout(self, model: PreTrainedModel, class_name: str) -> list[RemovableHandle]:
+        layers = [module for module in model.modules() if type(module).__name__ == class_name]
+        return [
+            layer.get_submodule("dropout").register_forward_pre_hook(partial(self._see, number))
+            for number, layer in enumerate(layers, start=1)
+        ]
+
+    def _see(self, layer: int, dropout: nn.Module, args: tuple[Tensor]) -> None:
+        self._n_calls += 1
+        if layer in self._layers:
+            self._maps[layer] = args[0]
 
     def attend(
         self,
@@ -78,21 +108,43 @@ class AttentionTap:
         self._n_calls += 1
         if self._n_calls in self._layers:
             eager = sys.modules[type(module).__module__].eager_attention_forward
-            without_dropout = {**options, "dropout": 0.0}
+            mask = _additive(attention_mask, query, key, module, options)
+            # The product with the values is not looked at, so one column of them is enough.
             _, self._maps[self._n_calls] = eager(
-                module, query, key, value, _additive(attention_mask, query), **without_dropout
+                module, query, key, value[..., :1], mask, **{**options, "dropout": 0.0}
             )
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return output, None
+
+
+def remove_tap(model: PreTrainedModel) -> None:
+    """Give a model its plain scaled-dot-product attention back, if it has it at all."""
+    earlier = _TAPS.get(model)
+    if earlier is not None:
+        earlier.detach()
+    for module in model.modules():
+        _TAPS.pop(module, None)
+    if model._can_set_attn_implementation():
+        model.set_attn_implementation("sdpa")
 
 
 def _attend(module: nn.Module, *args: Any, **options: Any) -> tuple[Tensor, None]:
     return _TAPS[module].attend(module, *args, **options)
 
 
-def _additive(mask: Tensor | None, query: Tensor) -> Tensor | None:
+def _additive(
+    mask: Tensor | None, query: Tensor, key: Tensor, module: nn.Module, options: dict[str, Any]
+) -> Tensor | None:
     """Turn a mask of what may be attended to into one that is added to the scores."""
-    if mask is None or mask.dtype != torch.bool:
+    if mask is None:
+        is_causal = options.get("is_causal")
+        if is_causal is None:  # as in `sdpa_attention_forward`, which then masks by itself
+            is_causal = getattr(module, "is_causal", True)
+        if not is_causal:
+            return None
+        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device)
+        mask = mask.tril()
+    if mask.dtype != torch.bool:
         return mask
     lowest = torch.finfo(query.dtype).min
     return torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, lowest)

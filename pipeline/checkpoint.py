@@ -113,6 +113,8 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    if not checkpoint.is_dir():  # else it would be looked for on the Hub
+        raise CheckpointError(f"{checkpoint}: no such folder. Run the stage that makes it.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:

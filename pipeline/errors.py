@@ -39,12 +39,24 @@ class StoreDamagedError(PipelineError, OSError):
     """A teacher store's files are not those its manifest describes."""
 
 
+class StoreLockedError(PipelineError, BlockingIOError):
+    """Another process is writing to the teacher store."""
+
+
 class SignalError(PipelineError, ArithmeticError):
     """A signal holds values its encoding cannot represent."""
 
 
 class TrainingError(PipelineError, ArithmeticError):
     """Training cannot go on, because a loss is no longer a number."""
+
+
+class OutOfMemoryError(PipelineError, MemoryError):
+    """Not even one row fits into the device's memory."""
+
+
+class ProcessError(PipelineError, ChildProcessError):
+    """Another of the processes that share the work has ended."""
 
 
 class DiskFullError(PipelineError, OSError):

@@ -15,10 +15,14 @@ class RuntimeSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_tokens: int = Field(default=4096, ge=1)
     """Padded tokens in one forward of the teacher; a longer single row still goes alone."""
+    processes: int = Field(default=1, ge=1)
+    """Processes of this machine that `capture` runs in; on CUDA, one for each device."""
 
 
-def pick_device(settings: RuntimeSettings) -> torch.device:
+def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> torch.device:
     """Return the device to compute on; `auto` is CUDA where there is one.
+
+    Processes of one machine take its CUDA devices in turn.
 
     Raises:
         SettingsError: CUDA is asked for and there is none.
@@ -26,4 +30,6 @@ def pick_device(settings: RuntimeSettings) -> torch.device:
     has_cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not has_cuda:
         raise SettingsError(["runtime.device: 'cuda', but torch sees no CUDA device; use auto"])
-    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
+    if not has_cuda or settings.device == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % torch.cuda.device_count())

@@ -2,6 +2,7 @@
 
 import click
 
+from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
 from pipeline.tasks import TASKS
@@ -21,20 +22,26 @@ def main() -> None:
     settings = parse_section(CaptureSettings, params.get("capture"), "capture")
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
-    report = capture(
-        TEACHER,
-        open_tokens(TOKENS),
-        task,
-        settings,
-        STORE,
-        device=pick_device(runtime),
-        batch_tokens=runtime.batch_tokens,
-    )
-    click.echo(
-        f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already present, "
-        f"{report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "
-        f"{report.seconds:.1f} s"
-    )
+    if runtime.processes > 1 and not is_started_with_others():
+        run_in_processes("stages.capture", runtime.processes)
+        return
+    with joined_processes() as processes:
+        report = capture(
+            TEACHER,
+            open_tokens(TOKENS),
+            task,
+            settings,
+            STORE,
+            device=pick_device(runtime, processes.local_rank),
+            batch_tokens=runtime.batch_tokens,
+            processes=processes,
+        )
+        if processes.is_main:
+            click.echo(
+                f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already "
+                f"present, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "
+                f"{report.seconds:.1f} s"
+            )
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def check_params(params: dict[str, Any]) -> None:
             faults += _student_faults(str(name), value, params, sections, teacher)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
-        faults += _layer_faults(capture, teacher)
+        faults += capture.signals.layer_faults(teacher)
     if faults:
         raise SettingsError([f"params.yaml: {fault}" for fault in faults])
 
@@ -108,15 +108,6 @@ def _student_faults(
                     "add them there"
                 )
     return faults
-
-
-def _layer_faults(capture: CaptureSettings, teacher: Architecture) -> list[str]:
-    return [
-        f"capture.signals.attentions.layers: layer {array.layer} does not exist, the teacher has "
-        f"layers 1 to {teacher.n_layers}"
-        for array in capture.signals.arrays()
-        if array.signal == "attentions" and not 1 <= array.layer <= teacher.n_layers
-    ]
 
 
 def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:

@@ -1,4 +1,4 @@
-"""The `decant` command: every stage by name, and a check of params.yaml."""
+"""The `decant` command: every stage and tool by name, and a check of params.yaml."""
 
 from importlib import import_module
 
@@ -7,16 +7,17 @@ import click
 from stages.entry import load_params, stage
 
 _STAGES = ("prepare", "finetune", "capture", "select", "distill", "evaluate", "report")
+_TOOLS = ("plan", "inspect", "show", "verify", "repair")
 
 
 class _Stages(click.Group):
     """Subcommands that are imported when they are run, because torch takes seconds."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*_STAGES, *super().list_commands(context)]
+        return [*_STAGES, *_TOOLS, *super().list_commands(context)]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _STAGES:
+        if name not in (*_STAGES, *_TOOLS):
             return super().get_command(context, name)
         command = import_module(f"stages.{name}").main
         assert isinstance(command, click.Command)

@@ -2,14 +2,14 @@
 
 import click
 
-from pipeline import attention, objectives, student, train
+from pipeline import attention, cls, objectives, student, train
 from pipeline.evaluate import quality as metrics
 from pipeline.evaluate.quality import quality
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import is_made_from
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
-from pipeline.store import reader
+from pipeline.store import encoding, reader
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.text import padding
@@ -19,7 +19,7 @@ from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
 from stages.paths import STORE, STUDENTS, TOKENS, view_path
 
-_CODE = (attention, metrics, objectives, padding, reader, student, train)
+_CODE = (attention, cls, encoding, metrics, objectives, padding, reader, student, train)
 
 
 @click.command()

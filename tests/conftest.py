@@ -1,8 +1,9 @@
 """Tiny real components: a word-piece tokenizer, a BERT teacher, labelled sentences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from transformers import (
     PreTrainedModel,
 )
 
+from pipeline.processes import Processes
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import read_manifest
-from pipeline.store.reader import open_store, read_keys
-from pipeline.store.spec import TEACHER_FOLDER, chunk_file, parse_array_name
+from pipeline.store.reader import open_store
+from pipeline.store.row_table import read_row_table
+from pipeline.store.spec import CLS_MOMENTS, TEACHER_FOLDER, chunk_file, parse_array_name
 from pipeline.store.writer import create_store
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
@@ -143,6 +146,7 @@ def capture_store(
         store_dir,
         device=torch.device("cpu"),
         batch_tokens=256,
+        processes=Processes(),
     )
     return store_dir
 
@@ -192,37 +196,94 @@ def even_store(
 
 def shift_store(source: Path, target: Path) -> Path:
     """Write a store again with every array one row late; its rows must be equally long."""
-    manifest, lengths = read_manifest(source), open_store(source).lengths
-    assert len(set(lengths.tolist())) == 1
+    manifest = read_manifest(source)
+    assert len(set(open_store(source).lengths.tolist())) == 1
     files = {name: source / TEACHER_FOLDER / name for name in manifest.teacher_files}
     writer = create_store(target, manifest.identity, manifest.teacher, manifest.segment_rows, files)
     for segment in manifest.segments:
-        draft = writer.add_segment(read_keys(source, segment), lengths[: segment.n_rows])
+        draft = writer.add_segment(segment.name, read_row_table(source, segment))
         for name, record in segment.arrays.items():
             array = parse_array_name(name)
             shape = draft.shape(array)
             path = source / chunk_file(array, segment.name)
             values = np.fromfile(path, NUMPY_TYPES[record.encoding], count=int(np.prod(shape)))
-            shifted = np.roll(values.reshape(segment.n_rows, -1), 1, axis=0)
-            draft.write_array(array, shifted.reshape(shape), record.encoding)
+            if array != CLS_MOMENTS:
+                values = np.roll(values.reshape(segment.n_rows, -1), 1, axis=0)
+            draft.write_array(array, values.reshape(shape), record.encoding)
         draft.commit()
     return target
 
 
-MODEL_TYPES = {"bert": True, "roberta": False, "distilbert": False, "electra": True}
+MODEL_TYPES = {
+    "bert": True,
+    "roberta": False,
+    "xlm-roberta": False,
+    "distilbert": False,
+    "electra": True,
+    "albert": True,
+    "deberta-v2": True,  # its tokenizer gives them, the model does not read them
+    "mpnet": False,
+    "modernbert": False,
+    "gpt2": False,
+    "llama": False,
+    "qwen2": False,
+    "qwen3": False,
+}
 """Every supported model type, and whether its tokenizer gives token types."""
 
+DECODERS = ("gpt2", "llama", "qwen2", "qwen3")
+PAD_ID = 2
+"""The padding token of the decoders of `make_model`."""
 
-def make_model(model_type: str, *, n_layers: int = 3, seed: int = 0) -> PreTrainedModel:
+_SIZES: dict[str, dict[str, Any]] = {
+    "distilbert": {"dim": 16, "hidden_dim": 32},
+    "electra": {"embedding_size": 8},  # projected to the hidden size, as in ELECTRA-small
+    "albert": {"embedding_size": 8},
+    "deberta-v2": {  # as in DeBERTa-v3, with buckets that rows of 9 tokens already share
+        "relative_attention": True,
+        "position_buckets": 4,
+        "max_relative_positions": -1,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+    # Windows of 2 tokens to either side, dropout as in the other types.
+    "modernbert": {
+        "pad_token_id": 0,
+        "local_attention": 4,
+        "attention_dropout": 0.1,
+        "mlp_dropout": 0.1,
+    },
+    "gpt2": {"n_inner": 32},
+    "llama": {"num_key_value_heads": 2},
+    "qwen2": {
+        "num_key_value_heads": 2,
+        "use_sliding_window": True,
+        "sliding_window": 3,
+        "max_window_layers": 1,
+    },
+    "qwen3": {"num_key_value_heads": 1, "head_dim": 8},
+}
+
+
+def make_model(
+    model_type: str,
+    *,
+    n_layers: int = 3,
+    seed: int = 0,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> PreTrainedModel:
     """Return a random classifier for two labels in evaluation mode; dropout is on in training.
 
     Biases and norms, which start alike in all layers, are random too.
     """
     sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32}
-    if model_type == "distilbert":
-        sizes = {"dim": 16, "hidden_dim": 32}
-    if model_type == "electra":
-        sizes["embedding_size"] = 8  # projected to the hidden size, as in ELECTRA-small
+    special = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+    sizes |= dict.fromkeys(special)  # the defaults are outside of so small a vocabulary
+    if model_type in DECODERS:
+        sizes |= {"pad_token_id": PAD_ID, "attention_dropout": 0.1}
     config = AutoConfig.for_model(
         model_type,
         vocab_size=32,
@@ -230,7 +291,7 @@ def make_model(model_type: str, *, n_layers: int = 3, seed: int = 0) -> PreTrain
         num_hidden_layers=n_layers,
         num_attention_heads=4,
         initializer_range=0.2,  # else attention maps are all but uniform
-        **sizes,
+        **{**sizes, **_SIZES.get(model_type, {}), **changes},
     )
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_config(config)
@@ -261,6 +322,8 @@ class OwnOutputs:
     """(label,)"""
     cls: Tensor
     """(layer, hidden), from the embedding output on."""
+    hidden_states: Tensor
+    """(layer, token, hidden), from the embedding output on."""
     attentions: Tensor
     """(layer, head, query, key); the first is layer 1."""
 
@@ -274,8 +337,16 @@ def own_outputs(model: PreTrainedModel, row: TokenRow, *, has_token_types: bool)
         outputs = model(**inputs, output_hidden_states=True, output_attentions=True)
     assert len(outputs.attentions) == model.config.num_hidden_layers
     assert len(outputs.hidden_states) == model.config.num_hidden_layers + 1
+    states = torch.cat(outputs.hidden_states)
+    if getattr(model.config, "classifier_pooling", "cls") == "mean":
+        cls = states.mean(1)
+    elif model.config.model_type in DECODERS:
+        cls = states[:, max(i for i, token in enumerate(row[0]) if token != PAD_ID)]
+    else:
+        cls = states[:, 0]
     return OwnOutputs(
         logits=outputs.logits[0],
-        cls=torch.stack([state[0, 0] for state in outputs.hidden_states]),
-        attentions=torch.stack([maps[0] for maps in outputs.attentions]),
+        cls=cls,
+        hidden_states=states,
+        attentions=torch.cat(outputs.attentions),
     )

@@ -4,18 +4,13 @@ The tests share one project and run in order: each makes a change, looks at what
 runs for it, and leaves a finished project behind.
 """
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
+from tests.dvc_project import DvcProject, make_dvc_project
 from tests.imports import ROOT
-from tests.project import PARAMS, change, make_project, write_params
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -23,68 +18,10 @@ UP_TO_DATE = "Data and pipelines are up to date."
 STAGE_TWO_PACKAGES = ("objectives", "train", "student", "evaluate")
 
 
-class Project:
-    """A project under git and DVC."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.params = PARAMS
-        self._counts = folder.parent / "counts"
-
-    def run(self, *command: str) -> str:
-        """Run a command in the project and return all that it printed."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT / "tests" / "counting"),
-            "COUNTS": str(self._counts),
-        }
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output
-        return output
-
-    def repro(self, *args: str) -> list[str]:
-        """Run `dvc repro` and return the stages that ran, in order."""
-        self._counts.write_text("", encoding="utf-8")
-        output = self.run("dvc", "repro", *args)
-        return re.findall(r"Running stage '([^']+)'", output)
-
-    def counts(self, event: str) -> list[str]:
-        """Return the stage arguments of each event of the last `repro`."""
-        lines = self._counts.read_text(encoding="utf-8").splitlines()
-        return [line.split()[0] for line in lines if line.split()[1] == event]
-
-    def change(self, path: str, value: object) -> None:
-        """Change a value of params.yaml."""
-        self.params = change(self.params, path, value)
-        write_params(self.folder, self.params)
-
-    def out_digests(self) -> dict[str, str]:
-        """Return DVC's digest of every output."""
-        lock = YAML(typ="safe").load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
-        return {
-            out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
-        }
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
     """A project that has been reproduced once."""
-    folder = make_project(tmp_path_factory.mktemp("end-to-end") / "project")
-    for name in ("pipeline", "stages"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    project = Project(folder)
-    project.run("git", "init", "--quiet")
-    project.run("git", "add", "--all")
-    commit = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet")
-    project.run(*commit, "-m", "start")
+    project = make_dvc_project(tmp_path_factory.mktemp("end-to-end") / "project")
     ran = project.repro()
     assert ran[:3] == ["prepare", "finetune", "capture"]
     assert sorted(ran[3:-1]) == [
@@ -96,38 +33,38 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_counting_counts(project: Project) -> None:
+def test_counting_counts(project: DvcProject) -> None:
     """The counts of zero below mean nothing if the counter cannot count."""
     assert "stages.finetune" in project.counts("step")
     assert "stages.capture" in project.counts("forward")
     assert {"hard-2", "kd-2"} <= set(project.counts("step"))
 
 
-def test_report_names_every_student(project: Project) -> None:
+def test_report_names_every_student(project: DvcProject) -> None:
     """A report that silently lacks a student would be read as complete."""
     for name in ("report.md", "report.html"):
         report = (project.folder / "reports" / name).read_text(encoding="utf-8")
         assert "hard-2" in report and "kd-2" in report and "eacher" in report
 
 
-def test_second_run_does_nothing(project: Project) -> None:
+def test_second_run_does_nothing(project: DvcProject) -> None:
     """An output that its stage leaves different from what DVC recorded reruns for ever."""
     assert UP_TO_DATE in project.run("dvc", "repro")
 
 
-def test_git_stays_clean(project: Project) -> None:
+def test_git_stays_clean(project: DvcProject) -> None:
     """Results belong to DVC; only its lock file is for git to keep."""
     assert project.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
 
 
-def test_changing_a_student_runs_only_that_student(project: Project) -> None:
+def test_changing_a_student_runs_only_that_student(project: DvcProject) -> None:
     """A student's change that reruns the teacher, or another student, costs hours."""
     project.change("students.kd-2.objectives.soft_target.temperature", 2.0)
     assert project.repro() == ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
     assert set(project.counts("step")) == {"kd-2"}
 
 
-def test_editing_stage_two_leaves_the_teacher_alone(project: Project) -> None:
+def test_editing_stage_two_leaves_the_teacher_alone(project: DvcProject) -> None:
     """Any edit to a loss, the loop, a student or a metric must not touch stage one."""
     edited = [
         path
@@ -146,7 +83,7 @@ def test_editing_stage_two_leaves_the_teacher_alone(project: Project) -> None:
     assert UP_TO_DATE in project.run("dvc", "status")
 
 
-def test_a_comment_costs_no_training_and_no_forward(project: Project) -> None:
+def test_a_comment_costs_no_training_and_no_forward(project: DvcProject) -> None:
     """DVC sees a changed file; the stages must see that nothing they do has changed."""
     before = project.out_digests()
     for name in ("errors.py", "settings.py"):
@@ -159,7 +96,7 @@ def test_a_comment_costs_no_training_and_no_forward(project: Project) -> None:
     assert project.out_digests() == before
 
 
-def test_a_new_layer_for_a_new_student_trains_only_that_student(project: Project) -> None:
+def test_a_new_layer_for_a_new_student_trains_only_that_student(project: DvcProject) -> None:
     """The manifest changes for all students, but what the others read does not."""
     before = project.out_digests()
     project.change("capture.signals.attentions.layers", [2, 4])
@@ -182,7 +119,7 @@ def test_a_new_layer_for_a_new_student_trains_only_that_student(project: Project
     assert after[logits] == before[logits]
 
 
-def test_students_train_without_the_teacher(project: Project) -> None:
+def test_students_train_without_the_teacher(project: DvcProject) -> None:
     """Who has a store and no teacher must be able to train; the command is the README's."""
     shutil.rmtree(project.folder / "artifacts" / "teacher")
     project.change("training.epochs", 1)

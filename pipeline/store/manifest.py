@@ -5,34 +5,55 @@ there with the size and digest it gives. Paths are derived, never read, so no
 manifest can point outside its store.
 """
 
+import os
+import stat
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic import field_validator as check_field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.architecture import Architecture
-from pipeline.atomic import write_json
+from pipeline.atomic import json_bytes, write_file
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.fingerprint import KEY_BYTES, digest_json
 from pipeline.store.spec import (
+    CHECKSUM_BYTES,
     FORMAT_VERSION,
     MANIFEST_NAME,
     TEACHER_FOLDER,
+    ArraySpec,
     Encoding,
     SegmentSize,
-    array_folder,
     chunk_file,
+    metadata_file,
     parse_array_name,
     rows_file,
 )
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SegmentName = Annotated[str, StringConstraints(pattern=r"^[0-9]{5}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+FileName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=200)
+]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
-MAX_MANIFEST_BYTES = 256 * 2**20
+MAX_MANIFEST_BYTES = 16 * 2**20
+"""About 75,000 files; a store should have fewer than 10,000."""
+
+ROW_BYTES = KEY_BYTES + 4
+"""What a row needs in its row table: key and length."""
+ROW_TABLE_OVERHEAD_BYTES = 2**16
+"""What a row table may have beyond its rows; so its size bounds its rows from both sides."""
 
 
 class _Record(BaseModel):
@@ -58,19 +79,25 @@ class Segment(_Record):
     """The unit in which a store grows: rows, and an array for each signal or layer."""
 
     name: SegmentName
-    n_rows: Count
+    n_rows: Annotated[int, Field(ge=1, lt=2**31)]
     n_tokens: Count
     n_token_pairs: Count
     rows: FileRecord
     arrays: dict[str, ArrayRecord]
     """By array name, such as `cls` or `attentions/06`."""
 
-    @check_field("arrays")
+    @field_validator("arrays")
     @classmethod
-    def _names_are_known(cls, arrays: dict[str, ArrayRecord]) -> dict[str, ArrayRecord]:
-        for name in arrays:
-            parse_array_name(name)
+    def _arrays_are_known(cls, arrays: dict[str, ArrayRecord]) -> dict[str, ArrayRecord]:
+        for name, record in arrays.items():
+            if record.encoding not in parse_array_name(name).encodings:
+                raise ValueError(f"{name} cannot be stored as {record.encoding}")
         return arrays
+
+    def specs(self) -> Iterator[tuple[ArraySpec, ArrayRecord]]:
+        """Yield the arrays with their records."""
+        for name, record in self.arrays.items():
+            yield parse_array_name(name), record
 
     @property
     def size(self) -> SegmentSize:
@@ -112,10 +139,40 @@ class Manifest(_Record):
     versions: dict[str, str]
     """Libraries the store was made with; recorded, not compared."""
 
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        """Refuse shapes that the files' sizes deny, before anything is opened or allocated."""
+        names = [segment.name for segment in self.segments]
+        if names != sorted(set(names)):
+            raise ValueError("segments are not in order, or one is named twice")
+        encodings: dict[str, Encoding] = {}
+        for segment in self.segments:
+            _check_row_sizes(segment, self.identity.max_length)
+            for array, record in segment.specs():
+                if not array.exists_in(self.teacher):
+                    raise ValueError(
+                        f"segment {segment.name}: the teacher has no layer for {array.name}"
+                    )
+                if encodings.setdefault(array.name, record.encoding) != record.encoding:
+                    raise ValueError(f"{array.name} has two encodings")
+                raw = array.size_bytes(segment.size, self.teacher, record.encoding)
+                if record.chunk.size_bytes != raw + CHECKSUM_BYTES:
+                    raise ValueError(
+                        f"segment {segment.name}: {array.name} has {record.chunk.size_bytes:,} "
+                        f"bytes, its shape {array.shape(segment.size, self.teacher)} as "
+                        f"{record.encoding} needs {raw + CHECKSUM_BYTES:,}"
+                    )
+        return self
+
     def array_names(self) -> set[str]:
         """Return the arrays that every segment has."""
         names = [set(segment.arrays) for segment in self.segments]
         return set.intersection(*names) if names else set()
+
+    def free_names(self) -> Iterator[str]:
+        """Yield the names of the next new segments, in order."""
+        taken = {segment.name for segment in self.segments}
+        return (name for name in (f"{number:05d}" for number in count()) if name not in taken)
 
     def files(self) -> Iterator[tuple[str, FileRecord]]:
         """Yield every file with its path relative to the store."""
@@ -123,10 +180,36 @@ class Manifest(_Record):
             yield f"{TEACHER_FOLDER}/{name}", record
         for segment in self.segments:
             yield rows_file(segment.name), segment.rows
-            for name, array in segment.arrays.items():
-                spec = parse_array_name(name)
-                yield f"{array_folder(spec, segment.name)}/zarr.json", array.metadata
-                yield chunk_file(spec, segment.name), array.chunk
+            for array, files in segment.specs():
+                yield metadata_file(array, segment.name), files.metadata
+                yield chunk_file(array, segment.name), files.chunk
+
+
+class ManifestFile(Manifest):
+    """A manifest as it lies on the disk, with the digest of itself."""
+
+    digest: Digest
+    """`fingerprint.digest_json` of all the other keys."""
+
+
+def _check_row_sizes(segment: Segment, max_length: int) -> None:
+    n_rows, n_tokens, n_pairs = segment.n_rows, segment.n_tokens, segment.n_token_pairs
+    # The square of a sum bounds a sum of squares from both sides.
+    are_possible = (
+        n_rows <= n_tokens <= n_rows * max_length
+        and n_tokens**2 <= n_rows * n_pairs
+        and n_pairs <= n_tokens * max_length
+    )
+    if not are_possible:
+        raise ValueError(
+            f"segment {segment.name}: no {n_rows:,} rows of up to {max_length:,} tokens have "
+            f"{n_tokens:,} tokens and {n_pairs:,} token pairs"
+        )
+    if not 0 <= segment.rows.size_bytes - n_rows * ROW_BYTES <= ROW_TABLE_OVERHEAD_BYTES:
+        raise ValueError(
+            f"segment {segment.name}: a row table of {segment.rows.size_bytes:,} bytes does not "
+            f"hold {n_rows:,} rows"
+        )
 
 
 def read_manifest(store_dir: Path) -> Manifest:
@@ -134,38 +217,74 @@ def read_manifest(store_dir: Path) -> Manifest:
 
     Raises:
         StoreIncompleteError: there is no store in that folder.
-        StoreDamagedError: the manifest is not one of this format.
+        StoreDamagedError: the manifest is not one of this format, or was altered.
+    """
+    return _parse_manifest(_manifest_content(store_dir), store_dir / MANIFEST_NAME)
+
+
+def read_exact_manifest(store_dir: Path) -> Manifest:
+    """Return the manifest of a store, whose file must be the very bytes it is written as.
+
+    Raises:
+        StoreIncompleteError: there is no store in that folder.
+        StoreDamagedError: any byte of the manifest is another than was written.
     """
     path = store_dir / MANIFEST_NAME
-    if not path.is_file():
+    content = _manifest_content(store_dir)
+    manifest = _parse_manifest(content, path)
+    if content != manifest_bytes(manifest):
+        raise StoreDamagedError(
+            f"{path} says the right things in other bytes than it was written with. Restore it "
+            "with 'dvc checkout'."
+        )
+    return manifest
+
+
+def _manifest_content(store_dir: Path) -> bytes:
+    path = store_dir / MANIFEST_NAME
+    try:
+        size_bytes = regular_file_size(path)
+    except FileNotFoundError:
         raise StoreIncompleteError(
             f"{store_dir} holds no teacher store (no {MANIFEST_NAME}). "
             "Run 'dvc repro capture', or 'dvc pull' where another team captured it."
+        ) from None
+    if size_bytes > MAX_MANIFEST_BYTES:
+        raise StoreDamagedError(
+            f"{path} has {size_bytes:,} bytes, more than any manifest ({MAX_MANIFEST_BYTES:,})"
         )
-    return parse_manifest(path)
+    return path.read_bytes()
 
 
-def parse_manifest(path: Path) -> Manifest:
-    """Return the manifest in a JSON file.
-
-    Raises:
-        StoreDamagedError: the file is not a manifest of this format version.
-    """
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise StoreDamagedError(f"{path} is larger than any manifest can be")
+def _parse_manifest(content: bytes, path: Path) -> Manifest:
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        file = ManifestFile.model_validate_json(content)
     except ValidationError as error:
-        fault = error.errors()[0]
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in fault["loc"]) or "the whole file"
         raise StoreDamagedError(
             f"{path} is not a manifest of format version {FORMAT_VERSION}: {place}: {fault['msg']}"
         ) from error
+    manifest = Manifest.model_construct(
+        **{name: getattr(file, name) for name in Manifest.model_fields}
+    )
+    if digest_json(manifest.model_dump(mode="json")) != file.digest:
+        raise StoreDamagedError(
+            f"{path} was altered after it was written: its digest does not hold. Restore it with "
+            "'dvc checkout'."
+        )
+    return manifest
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Return the one file content that a manifest is written as."""
+    content = manifest.model_dump(mode="json")
+    return json_bytes({**content, "digest": digest_json(content)})
 
 
 def write_manifest(store_dir: Path, manifest: Manifest) -> None:
     """Replace a store's manifest atomically."""
-    write_json(store_dir / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    write_file(store_dir / MANIFEST_NAME, manifest_bytes(manifest))
 
 
 def check_identity(found: Identity, wanted: Identity, store_dir: Path) -> None:
@@ -174,17 +293,23 @@ def check_identity(found: Identity, wanted: Identity, store_dir: Path) -> None:
     Raises:
         StoreMismatchError: naming each differing field and both values.
     """
-    stored: dict[str, Any] = found.model_dump()
-    asked: dict[str, Any] = wanted.model_dump()
-    differing = [name for name in stored if stored[name] != asked[name]]
-    if differing:
-        faults = "; ".join(
-            f"{name}={_shorten(stored[name])}, now {_shorten(asked[name])}" for name in differing
-        )
+    faults = differing_fields(found, wanted)
+    if faults:
         raise StoreMismatchError(
             f"{store_dir} was captured with {faults}. Restore what changed, or delete the "
             f"store (rm -r {store_dir}) to capture again."
         )
+
+
+def differing_fields(found: Identity, wanted: Identity) -> str:
+    """Return each field that differs with both values, as text; empty where none does."""
+    stored: dict[str, Any] = found.model_dump()
+    asked: dict[str, Any] = wanted.model_dump()
+    return "; ".join(
+        f"{name}={_shorten(stored[name])}, now {_shorten(asked[name])}"
+        for name in stored
+        if stored[name] != asked[name]
+    )
 
 
 def _shorten(value: Any) -> str:
@@ -198,21 +323,61 @@ def check_files(store_dir: Path, manifest: Manifest) -> None:
 
     Raises:
         StoreIncompleteError: files are missing.
-        StoreDamagedError: a file has another size.
+        StoreDamagedError: a file has another size, or is not a file of the store's own.
     """
+    for path in store_dir.iterdir():  # a writer would follow a link to an unused folder, too
+        if path.is_symlink():
+            raise StoreDamagedError(_no_links(path))
     missing = []
+    checked: set[str] = set()
     for name, record in manifest.files():
         path = store_dir / name
-        if not path.is_file():
+        folder = name.rpartition("/")[0]
+        while folder and folder not in checked:
+            checked.add(folder)
+            if (store_dir / folder).is_symlink():
+                raise StoreDamagedError(_no_links(store_dir / folder))
+            folder = folder.rpartition("/")[0]
+        try:
+            size_bytes = regular_file_size(path)
+        except FileNotFoundError:
             missing.append(name)
-        elif path.stat().st_size != record.size_bytes:
+            continue
+        if size_bytes != record.size_bytes:
             raise StoreDamagedError(
-                f"{path} has {path.stat().st_size:,} bytes, the manifest says "
-                f"{record.size_bytes:,}. Restore it with 'dvc checkout', or delete the store "
-                "to capture again."
+                f"{path} has {size_bytes:,} bytes, the manifest says {record.size_bytes:,}. "
+                f"Restore it with 'dvc checkout', or run 'decant repair {store_dir}' and capture "
+                "again."
             )
     if missing:
         raise StoreIncompleteError(
             f"{store_dir} lacks {len(missing)} files, the first is {missing[0]}. Restore them "
-            "with 'dvc checkout' or 'dvc pull'."
+            f"with 'dvc checkout' or 'dvc pull', or run 'decant repair {store_dir}' and capture "
+            "again."
         )
+
+
+def regular_file_size(path: Path) -> int:
+    """Return a file's size, without following a link out of the store.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        StoreDamagedError: it is a link, or no file.
+    """
+    try:
+        status = os.lstat(path)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(path) from error
+    if stat.S_ISLNK(status.st_mode):
+        raise StoreDamagedError(_no_links(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreDamagedError(f"{path} is not a regular file")
+    return status.st_size
+
+
+def _no_links(path: Path) -> str:
+    return (
+        f"{path} is a symbolic link; a store's files are regular files, so that none can lie "
+        "outside it. Where DVC made the link, run: dvc config cache.type reflink,hardlink,copy && "
+        "dvc checkout --relink"
+    )

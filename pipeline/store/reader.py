@@ -1,49 +1,112 @@
 """Reading a teacher store: any rows, in any order, at the speed of memory.
 
 Every array is one uncompressed chunk, so its file is mapped into memory and a batch
-is one gather of row slices; nothing is read that is not asked for.
+is one gather of row slices; nothing is read that is not asked for. Opening reads the
+manifest and asks for the files' sizes; the rows' keys are read when rows are looked up.
+An open store can be pickled: it is then opened again where it is unpickled.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
-from pipeline.fingerprint import KEY_BYTES
-from pipeline.store.encoding import NUMPY_TYPES
-from pipeline.store.manifest import Manifest, Segment, check_files, read_manifest
-from pipeline.store.spec import ArraySpec, SegmentSize, chunk_file, rows_file
+from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.fingerprint import KEY_BYTES, digest_tokenizer
+from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_tensor, decode
+from pipeline.store.key_index import KeyIndex
+from pipeline.store.manifest import (
+    ArrayRecord,
+    Manifest,
+    check_files,
+    differing_fields,
+    read_manifest,
+)
+from pipeline.store.recycling import RecycledMemory
+from pipeline.store.row_table import RowTable, read_row_table
+from pipeline.store.spec import (
+    CLS,
+    CLS_MOMENTS,
+    LOGITS,
+    ArraySpec,
+    Encoding,
+    SignalName,
+    chunk_file,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Rows = Sequence[int] | NDArray[np.int64]
+"""Row numbers of a store, as `TeacherStore.find` returns them."""
+
+_KEY = np.dtype(f"V{KEY_BYTES}")
+
+_MAPPED_TYPES: dict[Encoding, torch.dtype] = {**TORCH_TYPES, "bfloat16": torch.uint16}
+"""What numpy can hold without conversion; see `encoding.NUMPY_TYPES`."""
 
 
-def read_keys(store_dir: Path, segment: Segment) -> NDArray[np.void]:
-    """Return a segment's row keys, 16 bytes each, in their order in the store."""
-    return _read_rows(store_dir, segment)[0]
+@dataclass(frozen=True)
+class StoredSignal:
+    """One array's values for a batch of rows, as they are stored."""
 
+    values: Tensor
+    """(row, ...), or flat (element,) row after row for a signal with token axes."""
+    encoding: Encoding
+    map_lengths: Int[Tensor, " map_row"] | None = None
+    """Keys of each consecutive row of the attention maps; of `uint8_cbrt` only."""
 
-def _read_rows(store_dir: Path, segment: Segment) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    path = store_dir / rows_file(segment.name)
-    try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        keys = table["key"].combine_chunks()
-        lengths = np.asarray(table["length"]).astype(np.int64)
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise StoreDamagedError(
-            f"{path} cannot be read: {error}. Restore it with 'dvc checkout'."
-        ) from error
-    found = SegmentSize(len(table), int(lengths.sum()), int((lengths**2).sum()))
-    if found != segment.size or (lengths < 1).any():
-        raise StoreDamagedError(
-            f"{path} holds {found}, the manifest says {segment.size}. Restore it with "
-            "'dvc checkout'."
+    def to(self, device: torch.device) -> "StoredSignal":
+        """Return the values on a device, still encoded."""
+        lengths = self.map_lengths
+        return replace(
+            self,
+            values=self.values.to(device, non_blocking=True),
+            map_lengths=None if lengths is None else lengths.to(device, non_blocking=True),
         )
-    return np.frombuffer(keys.buffers()[1], f"V{KEY_BYTES}", len(keys)), lengths
+
+    def decode(self) -> Float[Tensor, "..."]:
+        """Return the values as float32, decoded on the device they are on."""
+        return decode(self.values, self.encoding, self.map_lengths)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which of some examples a store has."""
+
+    rows: NDArray[np.int64]
+    """The store's row of each example, -1 where there is none."""
+
+    @property
+    def found(self) -> NDArray[np.int64]:
+        """The positions of the examples that the store has."""
+        return np.flatnonzero(self.rows >= 0)
+
+    @property
+    def missing(self) -> NDArray[np.int64]:
+        """The positions of those that it lacks."""
+        return np.flatnonzero(self.rows < 0)
+
+
+@dataclass(frozen=True)
+class _OpenArray:
+    """One array of a store, as far as it has been mapped."""
+
+    encoding: Encoding
+    width: int
+    """Elements of a row; for token axes, of a token or of a pair of tokens."""
+    row_shape: tuple[int, ...] | None
+    """None for token axes, whose rows have other shapes each."""
+    maps: dict[int, NDArray[np.generic]] = field(default_factory=dict)
+    """The flat array of each segment, by the segment's position."""
 
 
 class TeacherStore:
@@ -59,25 +122,79 @@ class TeacherStore:
         check_files(store_dir, manifest)
         self.store_dir = store_dir
         self.manifest = manifest
-        rows = [_read_rows(store_dir, segment) for segment in manifest.segments]
-        keys = np.concatenate([keys for keys, _ in rows] or [np.empty(0, f"V{KEY_BYTES}")])
-        self.lengths: NDArray[np.int64] = np.concatenate(
-            [lengths for _, lengths in rows] or [np.empty(0, np.int64)]
-        )
-        """Tokens of each row."""
         sizes = [segment.n_rows for segment in manifest.segments]
-        self._first_rows = np.cumsum([0, *sizes])
-        self._order = np.argsort(keys.view(f"S{KEY_BYTES}"), kind="stable")
-        self._sorted_keys = keys.view(f"S{KEY_BYTES}")[self._order]
-        n_repeated = int((self._sorted_keys[1:] == self._sorted_keys[:-1]).sum())
-        if n_repeated:
-            raise StoreDamagedError(
-                f"{store_dir} names {n_repeated:,} keys twice. Restore it with 'dvc checkout'."
-            )
-        self._arrays: dict[tuple[ArraySpec, int], tuple[Tensor, NDArray[np.int64]]] = {}
+        self._first_rows: NDArray[np.int64] = np.cumsum([0, *sizes])
+        self._arrays: dict[ArraySpec, _OpenArray] = {}
+        self._memory = RecycledMemory()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder and the manifest, not the rows and the maps."""
+        return TeacherStore, (self.store_dir, self.manifest)
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return int(self._first_rows[-1])
+
+    @cached_property
+    def _table(self) -> RowTable:
+        """The rows of all segments."""
+        tables = [read_row_table(self.store_dir, segment) for segment in self.manifest.segments]
+        return RowTable(
+            keys=np.concatenate([table.keys for table in tables] or [np.empty(0, _KEY)]),
+            lengths=np.concatenate([table.lengths for table in tables] or [np.empty(0, np.int64)]),
+        )
+
+    @property
+    def keys(self) -> NDArray[np.void]:
+        """The key of every row, 16 raw bytes each."""
+        return self._table.keys
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of tokens of every row."""
+        return self._table.lengths
+
+    @cached_property
+    def _index(self) -> KeyIndex:
+        index = KeyIndex(self.keys)
+        n_repeated = index.n_repeated()
+        if n_repeated:
+            raise StoreDamagedError(
+                f"{self.store_dir} names {n_repeated:,} keys twice. Restore it with 'dvc checkout'."
+            )
+        return index
+
+    def check(
+        self,
+        *,
+        tokenizer: "PreTrainedTokenizerFast | None" = None,
+        labels: Sequence[str] | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        """Refuse a tokenizer, label names (in order) or length limit other than the store's.
+
+        What is None is not compared.
+
+        Raises:
+            StoreMismatchError: naming each differing field and both values.
+        """
+        stored = self.manifest.identity
+        asked: dict[str, Any] = {}
+        if tokenizer is not None:
+            asked["tokenizer"] = digest_tokenizer(tokenizer)
+        if labels is not None:
+            asked["labels"] = tuple(labels)
+        if max_length is not None:
+            asked["max_length"] = max_length
+        faults = differing_fields(stored, stored.model_copy(update=asked))
+        if faults:
+            raise StoreMismatchError(
+                f"{self.store_dir} was captured with {faults}. Use the store's tokenizer (in its "
+                "folder 'teacher'), labels and length limit, or a store captured with yours."
+            )
+
+    def coverage(self, keys: NDArray[np.void]) -> Coverage:
+        """Say which keys the store has, without raising for those that it lacks."""
+        return Coverage(self._index.find(keys))
 
     def find(self, keys: NDArray[np.void]) -> NDArray[np.int64]:
         """Return the row number of each key.
@@ -85,53 +202,160 @@ class TeacherStore:
         Raises:
             StoreIncompleteError: saying how many keys the store does not have.
         """
-        wanted = keys.view(f"S{KEY_BYTES}")
-        places = np.searchsorted(self._sorted_keys, wanted)
-        places = np.minimum(places, max(len(self) - 1, 0))
-        is_missing = (
-            self._sorted_keys[places] != wanted if len(self) else np.ones(len(keys), dtype=bool)
-        )
-        if is_missing.any():
+        coverage = self.coverage(keys)
+        n_missing = len(coverage.missing)
+        if n_missing:
             raise StoreIncompleteError(
-                f"{self.store_dir} lacks {int(is_missing.sum()):,} of {len(keys):,} rows. "
+                f"{self.store_dir} lacks {n_missing:,} of {len(keys):,} rows. "
                 "Run 'dvc repro capture' to add them."
             )
-        return self._order[places]
+        return coverage.rows
 
-    def logits(self, rows: Sequence[int]) -> Float[Tensor, "batch label"]:
+    def read(self, array: ArraySpec, rows: Rows) -> StoredSignal:
+        """Return one array's values for these rows, in this order, as they are stored.
+
+        Raises:
+            StoreIncompleteError: the array was not captured for one of the rows.
+            IndexError: there is no such row.
+        """
+        return self.read_many([array], rows)[array]
+
+    def read_many(self, arrays: Iterable[ArraySpec], rows: Rows) -> dict[ArraySpec, StoredSignal]:
+        """Return several arrays' values for the same rows, which are looked up once.
+
+        Raises:
+            StoreIncompleteError: an array was not captured for one of the rows.
+            IndexError: there is no such row.
+        """
+        numbers = np.asarray(rows, dtype=np.int64)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(
+                f"rows {numbers.min()} to {numbers.max()}: {self.store_dir} has rows 0 to "
+                f"{len(self) - 1}"
+            )
+        segments = np.searchsorted(self._first_rows, numbers, side="right") - 1
+        indices: list[int] = segments.tolist()
+        # Most arrays have their rows at the same places: all layers of a signal.
+        places: dict[tuple[SignalName, int], tuple[list[slice], int]] = {}
+        signals = {}
+        for array in arrays:
+            opened = self._open(array, set(indices) or {0})
+            place = array.signal, opened.width
+            if place not in places:
+                places[place] = self._places(array, opened.width, numbers, segments)
+            slices, n_values = places[place]
+            kind = NUMPY_TYPES[opened.encoding]
+            gathered = self._memory.take(n_values * kind.itemsize).view(kind)
+            if slices:
+                maps = opened.maps
+                parts = [maps[index][part] for index, part in zip(indices, slices, strict=True)]
+                np.concatenate(parts, out=gathered)
+            values = as_tensor(gathered, opened.encoding)
+            if opened.row_shape is not None:
+                values = values.view(len(numbers), *opened.row_shape)
+            map_lengths = None
+            if opened.encoding == "uint8_cbrt":
+                lengths = torch.from_numpy(self.lengths[numbers])
+                map_lengths = lengths.repeat_interleave(opened.width * lengths)
+            signals[array] = StoredSignal(values, opened.encoding, map_lengths)
+        return signals
+
+    def logits(self, rows: Rows) -> Float[Tensor, "batch label"]:
         """Return the teacher's pre-softmax logits."""
-        flat = self._gather(ArraySpec("logits"), rows)
-        return flat.view(len(rows), self.manifest.teacher.n_labels)
+        return self.read(LOGITS, rows).decode()
 
-    def cls(self, rows: Sequence[int]) -> Float[Tensor, "batch layer hidden"]:
+    def cls(self, rows: Rows) -> Float[Tensor, "batch layer hidden"]:
         """Return the [CLS] states of all layers; layer 0 is the embedding output."""
-        teacher = self.manifest.teacher
-        flat = self._gather(ArraySpec("cls"), rows)
-        return flat.view(len(rows), teacher.n_layers + 1, teacher.hidden_size)
+        return self.read(CLS, rows).decode()
 
-    def attentions(self, rows: Sequence[int], layer: int) -> Float[Tensor, " element"]:
+    def hidden_states(self, rows: Rows, layer: int) -> Float[Tensor, "token hidden"]:
+        """Return one layer's token states, row after row, without padding."""
+        flat = self.read(ArraySpec("hidden_states", layer), rows).decode()
+        return flat.view(-1, self.manifest.teacher.hidden_size)
+
+    def attentions(self, rows: Rows, layer: int) -> Float[Tensor, " element"]:
         """Return one layer's attention probabilities as one flat tensor.
 
         Row after row, each (head, query, key) over its own tokens, without padding.
         """
-        return self._gather(ArraySpec("attentions", layer), rows)
+        return self.read(ArraySpec("attentions", layer), rows).decode()
 
-    def _gather(self, array: ArraySpec, rows: Sequence[int]) -> Tensor:
-        segments = np.searchsorted(self._first_rows, rows, side="right") - 1
-        slices = []
-        for row, segment in zip(rows, segments.tolist(), strict=True):
-            values, offsets = self._open(array, segment)
-            local = row - self._first_rows[segment]
-            slices.append(values[offsets[local] : offsets[local + 1]])
-        return torch.cat(slices)
+    def mean_attentions(self, rows: Rows, layer: int) -> Float[Tensor, " element"]:
+        """Return one layer's attention probabilities, averaged over heads.
 
-    def _open(self, array: ArraySpec, index: int) -> tuple[Tensor, NDArray[np.int64]]:
-        """Return an array's flat values and the offsets of its rows, mapped once."""
-        if (array, index) not in self._arrays:
-            self._arrays[array, index] = self._map(array, index)
-        return self._arrays[array, index]
+        One flat tensor, row after row, each (query, key) over its own tokens.
+        """
+        return self.read(ArraySpec("attentions", layer, "mean"), rows).decode()
 
-    def _map(self, array: ArraySpec, index: int) -> tuple[Tensor, NDArray[np.int64]]:
+    def cls_moments(self) -> tuple[Float[Tensor, "layer hidden"], Float[Tensor, "layer hidden"]]:
+        """Return mean and standard deviation of the [CLS] states over all rows, by layer.
+
+        Those of the segments are put together (Chan et al. 1979, equation 2.1).
+
+        Raises:
+            StoreIncompleteError: [CLS] was not captured.
+        """
+        parts = []
+        for index, segment in enumerate(self.manifest.segments):
+            shape = CLS_MOMENTS.shape(segment.size, self.manifest.teacher)
+            values = self._map(CLS_MOMENTS, index).astype(np.float64)
+            parts.append(torch.from_numpy(values.reshape(shape)))
+        weights = torch.tensor(np.diff(self._first_rows), dtype=torch.float64)
+        weights = (weights / weights.sum())[:, None, None]
+        means, deviations = torch.stack(parts, 1)
+        mean = (weights * means).sum(0)
+        variance = (weights * (deviations**2 + (means - mean) ** 2)).sum(0)
+        return mean.float(), variance.sqrt().float()
+
+    def _places(
+        self,
+        array: ArraySpec,
+        width: int,
+        rows: NDArray[np.int64],
+        segments: NDArray[np.int64],
+    ) -> tuple[list[slice], int]:
+        """Return which elements of its segment's array each row has, and how many all have."""
+        first_rows = self._first_rows[segments]
+        if not array.is_ragged:
+            begins = width * (rows - first_rows)
+            ends = begins + width
+        else:
+            starts = self._pair_starts if array.signal == "attentions" else self._token_starts
+            begins = width * (starts[rows] - starts[first_rows])
+            ends = width * (starts[rows + 1] - starts[first_rows])
+        return list(map(slice, begins.tolist(), ends.tolist())), int((ends - begins).sum())
+
+    @cached_property
+    def _token_starts(self) -> NDArray[np.int64]:
+        """How many tokens the rows before each row have."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @cached_property
+    def _pair_starts(self) -> NDArray[np.int64]:
+        """How many token pairs the rows before each row have."""
+        return np.concatenate([[0], np.cumsum(self.lengths**2)])
+
+    def _open(self, array: ArraySpec, segments: set[int]) -> _OpenArray:
+        """Return an array that is mapped in these segments at least."""
+        if array not in self._arrays:
+            some = min(segments)
+            self._arrays[array] = self._describe(array, self._record(array, some).encoding)
+        opened = self._arrays[array]
+        for index in segments - opened.maps.keys():
+            opened.maps[index] = self._map(array, index)
+        return opened
+
+    def _describe(self, array: ArraySpec, encoding: Encoding) -> _OpenArray:
+        teacher = self.manifest.teacher
+        if array.signal == "attentions":
+            return _OpenArray(encoding, array.n_maps(teacher), None)
+        if array.is_ragged:
+            return _OpenArray(encoding, teacher.hidden_size, None)
+        _, *row_shape = array.shape(self.manifest.segments[0].size, teacher)
+        return _OpenArray(encoding, math.prod(row_shape), tuple(row_shape))
+
+    def _record(self, array: ArraySpec, index: int) -> ArrayRecord:
+        """Return what the manifest says of one segment's array."""
         segment = self.manifest.segments[index]
         record = segment.arrays.get(array.name)
         if record is None:
@@ -140,37 +364,30 @@ class TeacherStore:
                 f"{', '.join(segment.arrays)}. Add it under capture.signals and run "
                 "'dvc repro capture'."
             )
-        shape = array.shape(segment.size, self.manifest.teacher)
-        path = self.store_dir / chunk_file(array, segment.name)
-        dtype = NUMPY_TYPES[record.encoding]
-        n_elements = math.prod(shape)
-        if path.stat().st_size != n_elements * dtype.itemsize + 4:
-            raise StoreDamagedError(
-                f"{path} has {path.stat().st_size:,} bytes, its shape {shape} as "
-                f"{record.encoding} needs {n_elements * dtype.itemsize + 4:,}. "
-                "Restore it with 'dvc checkout'."
-            )
-        # Copy-on-write, because torch has no read-only tensors; nothing here writes.
-        mapped = np.memmap(path, dtype, mode="c", shape=(n_elements,))
-        first, stop = self._first_rows[index], self._first_rows[index + 1]
-        lengths = self.lengths[first:stop]
-        per_row = _row_sizes(array, lengths, shape, self.manifest.teacher.n_heads)
-        return torch.from_numpy(mapped), np.concatenate([[0], np.cumsum(per_row)])
+        return record
+
+    def _map(self, array: ArraySpec, index: int) -> NDArray[np.generic]:
+        """Return one segment's array, flat, mapped into memory."""
+        segment = self.manifest.segments[index]
+        record = self._record(array, index)
+        # The manifest's sizes agree with the shape, and the file's with the manifest. Unlike
+        # numpy's, torch's map keeps no file open: a store may have more files than a process may.
+        bits = torch.from_file(
+            str(self.store_dir / chunk_file(array, segment.name)),
+            shared=False,
+            size=math.prod(array.shape(segment.size, self.manifest.teacher)),
+            dtype=_MAPPED_TYPES[record.encoding],
+        )
+        values: NDArray[np.generic] = bits.numpy()
+        values.flags.writeable = False
+        return values
 
 
-def _row_sizes(
-    array: ArraySpec, lengths: NDArray[np.int64], shape: tuple[int, ...], n_heads: int
-) -> NDArray[np.int64]:
-    if array.signal == "attentions":
-        return n_heads * lengths**2
-    return np.full(len(lengths), int(np.prod(shape[1:], dtype=np.int64)))
-
-
-def open_store(store_dir: Path) -> TeacherStore:
+def open_store(store_dir: Path | str) -> TeacherStore:
     """Open a whole store for reading.
 
     Raises:
         StoreIncompleteError: there is no store there, or files of it are missing.
         StoreDamagedError: its files are not those its manifest describes.
     """
-    return TeacherStore(store_dir, read_manifest(store_dir))
+    return TeacherStore(Path(store_dir), read_manifest(Path(store_dir)))

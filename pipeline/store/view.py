@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pipeline.atomic import write_json
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, Manifest, check_identity
-from pipeline.store.reader import read_keys
+from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import ArraySpec
 from pipeline.text.tokens import Tokens
 
@@ -46,7 +46,7 @@ def make_view(
     is_found: NDArray[np.bool_] = np.zeros(len(wanted), dtype=bool)
     segments = []
     for segment in manifest.segments:
-        is_here = np.isin(wanted, read_keys(store_dir, segment).view("S16"))
+        is_here = np.isin(wanted, read_row_table(store_dir, segment).keys.view("S16"))
         is_found |= is_here
         if not is_here.any():
             continue

@@ -1,32 +1,42 @@
 """Growing a teacher store: whole segments and whole arrays, or nothing.
 
-An array is written below `.partial`, forced to the disk and renamed into place; then
-the manifest is replaced. Whatever stops the program, the next writer drops what the
-manifest does not name. Files that exist are never changed.
+A segment's files are written below `.partial`, forced to the disk and renamed into
+place; then the manifest is replaced. Whatever stops the program, the next writer drops
+what the manifest does not name. Files that exist are never changed.
+
+One process writes the manifest, and holds the store's lock while it does. Others may
+write segments beside it; each leaves a record of a finished segment below `.finished`,
+which the first one takes over.
 """
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from zarr.abc.store import Store
 from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.storage import LocalStore
 
 from pipeline.architecture import Architecture
 from pipeline.atomic import (
     PARTIAL_SUFFIX,
     disk_full_is_an_error,
+    make_folders,
     replacing_folder,
     sync_folder,
     sync_tree,
     write_file,
+    write_json,
 )
-from pipeline.fingerprint import KEY_BYTES, digest_file
+from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.fingerprint import digest_file
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import (
     ArrayRecord,
@@ -39,6 +49,7 @@ from pipeline.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import (
     GROUP_BYTES,
     GROUP_NAME,
@@ -50,82 +61,145 @@ from pipeline.store.spec import (
     Encoding,
     array_folder,
     chunk_file,
+    group_folders,
+    metadata_file,
     rows_file,
 )
 
 PARTIAL_FOLDER = ".partial"
-
-ROWS_SCHEMA = pa.schema({"key": pa.binary(KEY_BYTES), "length": pa.int32()})
+FINISHED_FOLDER = ".finished"
 
 
 class StoreWriter:
-    """The one writer of a store; owns its manifest while it grows."""
+    """Writes segments; the main one also owns the manifest while it grows."""
 
-    def __init__(self, store_dir: Path, manifest: Manifest) -> None:
-        """Use `open_store_for_writing` or `create_store` instead."""
+    def __init__(
+        self, store_dir: Path, manifest: Manifest, role: Literal["main", "beside"] = "main"
+    ) -> None:
+        """Use `open_store_for_writing` or `create_store` for the main writer.
+
+        A writer `beside` it begins from the manifest that the main one has written.
+        """
         self.store_dir = store_dir
         self.manifest = manifest
+        self._role = role
 
-    def add_segment(self, keys: NDArray[np.void], lengths: NDArray[np.int64]) -> "SegmentDraft":
-        """Begin the next segment with the rows that have these keys and token counts."""
-        name = f"{len(self.manifest.segments):05d}"
+    @property
+    def is_main(self) -> bool:
+        """Whether this writer owns the manifest."""
+        return self._role == "main"
+
+    def add_segment(self, name: str, rows: RowTable) -> "SegmentDraft":
+        """Begin a new segment of these rows."""
+        size = rows.size()
         segment = Segment(
             name=name,
-            n_rows=len(keys),
-            n_tokens=int(lengths.sum()),
-            n_token_pairs=int((lengths**2).sum()),
+            n_rows=size.n_rows,
+            n_tokens=size.n_tokens,
+            n_token_pairs=size.n_token_pairs,
             rows=FileRecord(size_bytes=0, sha256="0" * 64),
             arrays={},
         )
-        draft = self._draft(segment, is_new=True)
-        path = draft.partial_dir / rows_file(name)
-        path.parent.mkdir(parents=True)
-        table = pa.table(
-            [pa.array([key.tobytes() for key in keys], pa.binary(KEY_BYTES)), lengths],
-            schema=ROWS_SCHEMA,
-        )
-        with (
-            disk_full_is_an_error(path),
-            pa.OSFile(str(path), "wb") as file,
-            pa.ipc.new_file(file, ROWS_SCHEMA) as writer,
-        ):
-            writer.write_table(table)
+        draft = self.extend_segment(segment)
+        draft.write_rows(rows)
         return draft
 
     def extend_segment(self, segment: Segment) -> "SegmentDraft":
         """Begin to add arrays to a committed segment."""
-        return self._draft(segment, is_new=False)
-
-    def _draft(self, segment: Segment, *, is_new: bool) -> "SegmentDraft":
-        partial_dir = self.store_dir / PARTIAL_FOLDER
+        partial_dir = self.store_dir / PARTIAL_FOLDER / segment.name
         shutil.rmtree(partial_dir, ignore_errors=True)
-        partial_dir.mkdir()
-        return SegmentDraft(self, segment, partial_dir, is_new=is_new)
+        partial_dir.mkdir(parents=True)
+        return SegmentDraft(self, segment, partial_dir)
+
+    def make_groups(self, arrays: Iterable[ArraySpec]) -> None:
+        """Make every folder above these arrays a Zarr group."""
+        for name in sorted(group_folders(arrays)):
+            path = self.store_dir / name / GROUP_NAME
+            if not path.exists():
+                write_file(path, GROUP_BYTES)
+
+    def add_teacher_files(self, files: Mapping[str, Path]) -> None:
+        """Copy those of the teacher's files that the store does not have."""
+        missing = {
+            name: files[name] for name in sorted(files) if name not in self.manifest.teacher_files
+        }
+        if not missing:
+            return
+        folder = self.store_dir / TEACHER_FOLDER
+        records = dict(self.manifest.teacher_files)
+        with disk_full_is_an_error(folder):
+            for name, source in missing.items():
+                partial = folder / (name + PARTIAL_SUFFIX)
+                shutil.copyfile(source, partial)
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                partial.replace(folder / name)
+                records[name] = _record(folder / name)
+            sync_folder(folder)
+        ordered = {name: records[name] for name in sorted(records)}
+        self._replace_manifest(self.manifest.model_copy(update={"teacher_files": ordered}))
 
     def commit(self, segment: Segment) -> None:
         """Make a segment, whose files are in place, part of the store."""
-        others = [known for known in self.manifest.segments if known.name != segment.name]
-        segments = tuple(sorted([*others, segment], key=lambda known: known.name))
-        manifest = self.manifest.model_copy(update={"segments": segments})
+        if self.is_main:
+            self._replace_manifest(_with_segments(self.manifest, [segment]))
+        else:
+            record = self.store_dir / FINISHED_FOLDER / f"{segment.name}.json"
+            write_json(record, segment.model_dump(mode="json"))
+
+    def adopt_finished(self) -> None:
+        """Make the segments that other writers have finished part of the store."""
+        folder = self.store_dir / FINISHED_FOLDER
+        records = sorted(folder.glob("*.json"))
+        finished = [segment for path in records if (segment := self._read_finished(path))]
+        if finished:
+            self._replace_manifest(_with_segments(self.manifest, finished))
+        for path in records:
+            path.unlink()
+
+    def _read_finished(self, path: Path) -> Segment | None:
+        """Return the segment in a record; None when it is not one of whole files."""
+        try:
+            segment = Segment.model_validate_json(path.read_bytes())
+            manifest = _with_segments(self.manifest, [segment])
+            Manifest.model_validate(manifest.model_dump())
+            check_files(self.store_dir, manifest)
+        except (ValidationError, StoreDamagedError, StoreIncompleteError):
+            return None
+        return segment
+
+    def _replace_manifest(self, manifest: Manifest) -> None:
         write_manifest(self.store_dir, manifest)
         self.manifest = manifest
+
+
+def _with_segments(manifest: Manifest, segments: Iterable[Segment]) -> Manifest:
+    by_name = {segment.name: segment for segment in [*manifest.segments, *segments]}
+    ordered = tuple(by_name[name] for name in sorted(by_name))
+    return manifest.model_copy(update={"segments": ordered})
 
 
 class SegmentDraft:
     """Arrays of one segment on their way into the store; `commit` makes them part of it."""
 
-    def __init__(
-        self, writer: StoreWriter, segment: Segment, partial_dir: Path, *, is_new: bool
-    ) -> None:
+    def __init__(self, writer: StoreWriter, segment: Segment, partial_dir: Path) -> None:
         self._writer = writer
         self._segment = segment
-        self._is_new = is_new
+        self._has_rows = False
         self._encodings: dict[ArraySpec, Encoding] = {}
         self.partial_dir = partial_dir
 
     def shape(self, array: ArraySpec) -> tuple[int, ...]:
         """Return the shape that an array of this segment must have."""
         return array.shape(self._segment.size, self._writer.manifest.teacher)
+
+    def write_rows(self, rows: RowTable) -> None:
+        """Write the row table of a new segment."""
+        path = self.partial_dir / rows_file(self._segment.name)
+        path.parent.mkdir()
+        with disk_full_is_an_error(path):
+            write_row_table(path, rows)
+        self._has_rows = True
 
     def write_array(
         self, array: ArraySpec, values: NDArray[np.generic], encoding: Encoding
@@ -135,17 +209,8 @@ class SegmentDraft:
         assert values.dtype == NUMPY_TYPES[encoding]
         folder = array_folder(array, self._segment.name)
         with disk_full_is_an_error(self._writer.store_dir / folder):
-            target = zarr.create(
-                store=str(self.partial_dir),
-                path=folder,
-                shape=values.shape,
-                chunks=values.shape,
-                dtype=values.dtype.name,
-                zarr_format=3,
-                codecs=[BytesCodec(endian="little"), Crc32cCodec()],
-                dimension_names=array.axes,
-                attributes={"encoding": encoding},
-                config={"write_empty_chunks": True},
+            target = create_array(
+                LocalStore(self.partial_dir), folder, array, values.shape, encoding
             )
             target[...] = values
         self._encodings[array] = encoding
@@ -165,21 +230,39 @@ class SegmentDraft:
         store_dir, name = self._writer.store_dir, self._segment.name
         arrays = dict(self._segment.arrays)
         rows = self._segment.rows
-        if self._is_new:
+        if self._has_rows:
             rows = _record(self.partial_dir / rows_file(name))
             _move(self.partial_dir / rows_file(name), store_dir / rows_file(name))
+        self._writer.make_groups(self._encodings)
         for array, encoding in self._encodings.items():
             folder = array_folder(array, name)
             arrays[array.name] = ArrayRecord(
                 encoding=encoding,
-                metadata=_record(self.partial_dir / folder / "zarr.json"),
+                metadata=_record(self.partial_dir / metadata_file(array, name)),
                 chunk=_record(self.partial_dir / chunk_file(array, name)),
             )
-            _write_groups(store_dir, array)
             _move(self.partial_dir / folder, store_dir / folder)
         shutil.rmtree(self.partial_dir)
         ordered = {array: arrays[array] for array in sorted(arrays)}
         return self._segment.model_copy(update={"rows": rows, "arrays": ordered})
+
+
+def create_array(
+    store: Store, folder: str, array: ArraySpec, shape: tuple[int, ...], encoding: Encoding
+) -> zarr.Array[Any]:
+    """Write the metadata of an array of exactly one uncompressed chunk; return the array."""
+    return zarr.create(
+        store=store,
+        path=folder,
+        shape=shape,
+        chunks=shape,
+        dtype=NUMPY_TYPES[encoding].name,
+        zarr_format=3,
+        codecs=[BytesCodec(endian="little"), Crc32cCodec()],
+        dimension_names=array.axes,
+        attributes={"encoding": encoding},
+        config={"write_empty_chunks": True},
+    )
 
 
 def create_store(
@@ -191,10 +274,18 @@ def create_store(
 ) -> StoreWriter:
     """Make an empty store that carries copies of `teacher_files`, and open it for writing.
 
-    What lies in `store_dir` without a manifest is what an earlier attempt left, and goes.
+    What an earlier attempt left, which never came to its first segment, goes.
+
+    Raises:
+        StoreDamagedError: there are segments, whose manifest is gone.
     """
+    if any((store_dir / ROWS_FOLDER).glob("*.arrow")):
+        raise StoreDamagedError(
+            f"{store_dir} holds segments but no {MANIFEST_NAME}. Restore it with 'dvc checkout', "
+            f"or delete the store (rm -r {store_dir}) to capture again."
+        )
     store_dir.mkdir(parents=True, exist_ok=True)
-    for folder_name in (PARTIAL_FOLDER, ROWS_FOLDER, *SIGNAL_FOLDERS):
+    for folder_name in (PARTIAL_FOLDER, FINISHED_FOLDER, ROWS_FOLDER, *SIGNAL_FOLDERS):
         shutil.rmtree(store_dir / folder_name, ignore_errors=True)
     with replacing_folder(store_dir / TEACHER_FOLDER) as folder:
         for name, source in teacher_files.items():
@@ -203,67 +294,87 @@ def create_store(
     for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
         (store_dir / folder_name).mkdir()
     write_file(store_dir / GROUP_NAME, GROUP_BYTES)
-    manifest = Manifest(
+    manifest = first_manifest(identity, teacher, segment_rows, records)
+    write_manifest(store_dir, manifest)
+    return StoreWriter(store_dir, manifest)
+
+
+def first_manifest(
+    identity: Identity,
+    teacher: Architecture,
+    segment_rows: int,
+    teacher_files: dict[str, FileRecord],
+) -> Manifest:
+    """Return the manifest of a store without segments."""
+    return Manifest(
         format="decant-teacher-store",
         format_version=1,
         identity=identity,
         teacher=teacher,
-        teacher_files=records,
+        teacher_files=teacher_files,
         segment_rows=segment_rows,
         segments=(),
         versions={name: version(name) for name in ("torch", "transformers", "zarr", "numpy")},
     )
-    write_manifest(store_dir, manifest)
-    return StoreWriter(store_dir, manifest)
 
 
 def open_store_for_writing(store_dir: Path, identity: Identity) -> StoreWriter | None:
     """Open an existing store to add to it; None where there is none.
 
-    Files that no committed segment names are removed: a stopped run left them.
+    Segments that were finished beside a main writer that was stopped are taken over;
+    files that no committed segment names are removed.
 
     Raises:
         StoreMismatchError: the store belongs to another teacher, tokenizer, ...
         StoreDamagedError: a committed file has another size.
         StoreIncompleteError: a committed file is missing.
     """
-    if not (store_dir / MANIFEST_NAME).is_file():
+    path = store_dir / MANIFEST_NAME
+    if not path.exists() and not path.is_symlink():  # a broken link is no reason to begin anew
         return None
     manifest = read_manifest(store_dir)
     check_identity(manifest.identity, identity, store_dir)
     check_files(store_dir, manifest)
-    _drop_unfinished(store_dir, manifest)
-    return StoreWriter(store_dir, manifest)
+    writer = StoreWriter(store_dir, manifest)
+    writer.adopt_finished()
+    drop_unfinished(store_dir, writer.manifest)
+    return writer
 
 
-def _drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
+def drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
+    """Remove what a stopped writer left: every file that the manifest does not account for."""
     shutil.rmtree(store_dir / PARTIAL_FOLDER, ignore_errors=True)
     (store_dir / (MANIFEST_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)
-    named = {name for name, _ in manifest.files()}
+    for path in unaccounted_files(store_dir, manifest):
+        path.unlink()
     for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
-        for parent, _, files in os.walk(store_dir / folder_name):
-            for file in files:
-                path = Path(parent, file)
-                name = path.relative_to(store_dir).as_posix()
-                is_group = file == GROUP_NAME and path.read_bytes() == GROUP_BYTES
-                if name not in named and not is_group:
-                    path.unlink()
         for parent, _, _ in os.walk(store_dir / folder_name, topdown=False):
             if parent != str(store_dir / folder_name) and not any(Path(parent).iterdir()):
                 Path(parent).rmdir()
 
 
-def _write_groups(store_dir: Path, array: ArraySpec) -> None:
-    """Give every folder above an array the metadata that makes it a Zarr group."""
-    folder = store_dir
-    for part in array.name.split("/"):
-        folder = folder / part
-        if not (folder / GROUP_NAME).exists():
-            write_file(folder / GROUP_NAME, GROUP_BYTES)
+def unaccounted_files(store_dir: Path, manifest: Manifest) -> list[Path]:
+    """Return the files in a store's folders that the manifest does not account for."""
+    arrays = {array for segment in manifest.segments for array, _ in segment.specs()}
+    groups = {f"{folder}/{GROUP_NAME}" for folder in group_folders(arrays)}
+    known = {name for name, _ in manifest.files()} | groups
+    found = [
+        Path(parent, name)
+        for folder in (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
+        if not (store_dir / folder).is_symlink()
+        for parent, folders, files in os.walk(store_dir / folder)
+        for name in [*files, *folders]
+    ]
+    return sorted(
+        path
+        for path in found
+        if (path.is_symlink() or not path.is_dir())
+        and path.relative_to(store_dir).as_posix() not in known
+    )
 
 
 def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     source.rename(target)
     sync_folder(target.parent)
 

@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 
 from pipeline.errors import CheckpointError
 
-# The layer's number in a parameter name: encoder.layer.3.output, transformer.layer.3.ffn
-_LAYER = re.compile(r"(?<=\.layer\.)(\d+)(?=\.)")
+# The layer's number in a parameter name: encoder.layer.3.output, transformer.h.3.mlp,
+# model.layers.3.mlp. ALBERT's albert_layers.0 is every layer, and is copied as it is.
+_LAYER = re.compile(r"(?<=\.)(layer|layers|h)\.(\d+)(?=\.)")
 
 
 def copy_teacher_layers(student: PreTrainedModel, teacher_folder: Path, layers: list[int]) -> None:
@@ -48,4 +49,4 @@ def copy_teacher_layers(student: PreTrainedModel, teacher_folder: Path, layers: 
 
 def _teacher_name(name: str, layers: list[int]) -> str:
     """Return the teacher's name of the tensor that a student's tensor starts from."""
-    return _LAYER.sub(lambda match: str(layers[int(match[0])] - 1), name)
+    return _LAYER.sub(lambda match: f"{match[1]}.{layers[int(match[2])] - 1}", name, count=1)

@@ -6,42 +6,30 @@ name. A stopped capture continues after its last committed segment.
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from pipeline.architecture import Architecture, read_architecture
+from pipeline.architecture import read_architecture
 from pipeline.checkpoint import read_config
 from pipeline.errors import DiskFullError, SettingsError
 from pipeline.fingerprint import digest_config, digest_weights
-from pipeline.store.encoding import NUMPY_TYPES
+from pipeline.processes import Processes
+from pipeline.store.lock import locked
 from pipeline.store.manifest import Identity, read_manifest
-from pipeline.store.spec import MANIFEST_NAME, ArraySpec
-from pipeline.store.writer import (
-    SegmentDraft,
-    StoreWriter,
-    create_store,
-    open_store_for_writing,
-)
+from pipeline.store.spec import MANIFEST_NAME, Arrays, with_moments
+from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 from pipeline.tasks.task import Task
 from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
+from pipeline.teacher.compute import compute
 from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
-from pipeline.teacher.plan import (
-    Arrays,
-    DistinctRows,
-    Work,
-    batches_by_length,
+from pipeline.teacher.segment import TokenBudget
+from pipeline.teacher.work import (
     choose_segment_rows,
     distinct_rows,
     missing_work,
-    size_of_work,
 )
 from pipeline.text.tokens import Tokens
 
@@ -56,7 +44,7 @@ _TEACHER_FILES = (
 
 @dataclass(frozen=True)
 class CaptureReport:
-    """What one capture did."""
+    """What one capture did, in all its processes."""
 
     n_computed: int
     """Rows that the teacher saw, once for each pass over them."""
@@ -77,22 +65,77 @@ def capture(
     *,
     device: torch.device,
     batch_tokens: int,
+    processes: Processes,
 ) -> CaptureReport:
     """Bring the store up to the token table and the settings; return what that took.
 
+    The processes take the segments in turn. Only the main one replaces the manifest.
+
     Raises:
         CheckpointError: the teacher does not fit the task or the tokenizer.
+        StoreLockedError: another capture is writing to the store.
         StoreMismatchError: the store belongs to another teacher, tokenizer, ...
         DiskFullError: the disk cannot hold the result; committed segments stay.
         SignalError: a signal does not fit its encoding.
+        OutOfMemoryError: one row alone is too large for the device.
+        ProcessError: another of the processes has ended.
     """
     start = time.monotonic()
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
     architecture = read_architecture(teacher_dir)
     arrays = settings.signals.arrays()
-    _check_layers(arrays, architecture)
-    precision = _choose_precision(settings.precision, store_dir, device)
-    identity = Identity(
+    faults = settings.signals.layer_faults(architecture)
+    if faults:
+        raise SettingsError(faults)
+    precision = choose_precision(settings.precision, store_dir, device)
+    identity = identify(teacher_dir, tokens, task, precision)
+    rows = distinct_rows(tokens)
+    with locked(store_dir, is_needed=processes.is_main):
+        if processes.is_main:
+            files = teacher_files(teacher_dir, with_weights=settings.warm_start)
+            writer = open_store_for_writing(store_dir, identity) or create_store(
+                store_dir,
+                identity,
+                architecture,
+                settings.segment_rows or choose_segment_rows(rows.lengths, arrays, architecture),
+                files,
+            )
+            writer.add_teacher_files(files)
+            processes.wait_for_all()
+        else:
+            processes.wait_for_all()
+            writer = StoreWriter(store_dir, read_manifest(store_dir), "beside")
+        works = list(missing_work(store_dir, writer.manifest, rows, arrays))
+        size_bytes = sum(work.size_bytes(rows, architecture) for work in works)
+        if processes.is_main:
+            _check_disk(store_dir, size_bytes)
+            writer.make_groups({array for work in works for array in with_moments(work.arrays)})
+        processes.wait_for_all()
+        mine = works[processes.rank :: processes.count]
+        if mine:
+            model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
+            has_token_types = "token_type_ids" in tokenizer.model_input_names
+
+            def prepare(wanted: Arrays) -> Extractor:
+                return Extractor(model, wanted, precision, device, has_token_types=has_token_types)
+
+            compute(writer, mine, rows, tokens, prepare, TokenBudget(batch_tokens), processes)
+        processes.wait_for_all()
+        if processes.is_main:
+            writer.adopt_finished()
+    touched = {int(row) for work in works for row in work.rows}
+    return CaptureReport(
+        n_computed=sum(len(work.rows) for work in works),
+        n_present=len(rows.keys) - len(touched),
+        n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
+        size_bytes=size_bytes,
+        seconds=time.monotonic() - start,
+    )
+
+
+def identify(teacher_dir: Path, tokens: Tokens, task: Task, precision: Precision) -> Identity:
+    """Return the identity of a store that this teacher's signals of these tokens go into."""
+    return Identity(
         task=task.kind,
         labels=tokens.labels,
         weights=digest_weights(teacher_dir),
@@ -102,56 +145,10 @@ def capture(
         precision=precision,
         extraction=EXTRACTION,
     )
-    rows = distinct_rows(tokens)
-    writer = open_store_for_writing(store_dir, identity)
-    if writer is None:
-        segment_rows = settings.segment_rows
-        writer = create_store(
-            store_dir,
-            identity,
-            architecture,
-            segment_rows or choose_segment_rows(rows.lengths, arrays, architecture),
-            _teacher_files(teacher_dir, with_weights=settings.warm_start),
-        )
-    works = list(missing_work(writer, rows, arrays))
-    size_bytes = sum(size_of_work(work, rows, architecture) for work in works)
-    _check_disk(store_dir, size_bytes)
-    if works:
-        model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
-        has_token_types = "token_type_ids" in tokenizer.model_input_names
-        encodings = {array.signal: encoding for array, encoding in arrays.items()}
-
-        def prepare(wanted: Arrays) -> Extractor:
-            return Extractor(
-                model, wanted, encodings, precision, device, has_token_types=has_token_types
-            )
-
-        _compute(writer, works, rows, tokens, prepare, batch_tokens)
-    n_computed = sum(len(work.rows) for work in works)
-    touched = {int(row) for work in works for row in work.rows}
-    return CaptureReport(
-        n_computed=n_computed,
-        n_present=len(rows.keys) - len(touched),
-        n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
-        size_bytes=size_bytes,
-        seconds=time.monotonic() - start,
-    )
 
 
-def _check_layers(arrays: Arrays, teacher: Architecture) -> None:
-    layers = [array.layer for array in arrays if array.signal == "attentions"]
-    outside = [layer for layer in layers if not 1 <= layer <= teacher.n_layers]
-    if outside:
-        raise SettingsError(
-            [
-                f"capture.signals.attentions.layers: layer {layer} does not exist, the teacher "
-                f"has layers 1 to {teacher.n_layers}"
-                for layer in outside
-            ]
-        )
-
-
-def _choose_precision(asked: AskedPrecision, store_dir: Path, device: torch.device) -> Precision:
+def choose_precision(asked: AskedPrecision, store_dir: Path, device: torch.device) -> Precision:
+    """Return the number format of the forward; `auto` is an existing store's."""
     if asked == "auto" and (store_dir / MANIFEST_NAME).is_file():
         return read_manifest(store_dir).identity.precision
     if asked == "auto":
@@ -159,7 +156,8 @@ def _choose_precision(asked: AskedPrecision, store_dir: Path, device: torch.devi
     return asked
 
 
-def _teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
+def teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
+    """Return, by name, the files of a teacher that its store carries copies of."""
     files = [teacher_dir / name for name in _TEACHER_FILES if (teacher_dir / name).is_file()]
     if with_weights:
         files += sorted(teacher_dir.glob("*.safetensors"))
@@ -175,76 +173,3 @@ def _check_disk(store_dir: Path, size_bytes: int) -> None:
             f"{free / 2**20:,.1f} MiB free. Ask for fewer attention layers or rows, or free "
             "some space."
         )
-
-
-def _compute(
-    writer: StoreWriter,
-    works: list[Work],
-    rows: DistinctRows,
-    tokens: Tokens,
-    prepare: Callable[[Arrays], Extractor],
-    batch_tokens: int,
-) -> None:
-    n_tokens = sum(int(rows.lengths[work.rows].sum()) for work in works)
-    extractors: dict[tuple[ArraySpec, ...], Extractor] = {}
-    with tqdm(total=n_tokens, desc="capture", unit="tok", unit_scale=True) as progress:
-        for index, work in enumerate(works):
-            wanted = tuple(work.arrays)
-            if wanted not in extractors:
-                extractors = {wanted: prepare(work.arrays)}  # one attention tap at a time
-            lengths = rows.lengths[work.rows]
-            if work.segment is None:
-                draft = writer.add_segment(rows.keys[work.rows], lengths)
-            else:
-                draft = writer.extend_segment(work.segment)
-            try:
-                _fill(draft, work, rows, tokens, extractors[wanted], batch_tokens, progress)
-                draft.commit()
-            except DiskFullError as error:
-                raise DiskFullError(
-                    f"{error} {index} of {len(works)} segments of this run are committed and "
-                    "will not be computed again."
-                ) from error
-
-
-def _fill(
-    draft: SegmentDraft,
-    work: Work,
-    rows: DistinctRows,
-    tokens: Tokens,
-    extractor: Extractor,
-    batch_tokens: int,
-    progress: "tqdm[NoReturn]",
-) -> None:
-    """Compute one segment's arrays, in batches of similar length, and write them."""
-    lengths = rows.lengths[work.rows]
-    buffers = {
-        array: np.empty(draft.shape(array), NUMPY_TYPES[encoding])
-        for array, encoding in work.arrays.items()
-    }
-    for batch in batches_by_length(lengths.tolist(), batch_tokens):
-        members = work.rows[batch]
-        seen = [tokens.splits[rows.splits[row]].row(rows.positions[row]) for row in members]
-        for array, values in extractor(seen).items():
-            _place(buffers[array], array, values.numpy(), batch, lengths)
-        progress.update(int(lengths[batch].sum()))
-    for array, buffer in buffers.items():
-        draft.write_array(array, buffer, work.arrays[array])
-
-
-def _place(
-    buffer: NDArray[np.generic],
-    array: ArraySpec,
-    values: NDArray[np.generic],
-    batch: Sequence[int],
-    lengths: NDArray[np.int64],
-) -> None:
-    """Copy a batch's values to where its rows belong in the segment, without padding."""
-    if array.signal != "attentions":
-        buffer[batch] = values
-        return
-    n_heads = values.shape[1]
-    offsets = n_heads * np.concatenate([[0], np.cumsum(lengths**2)])
-    for row, maps in zip(batch, values, strict=True):
-        n = lengths[row]
-        buffer[offsets[row] : offsets[row + 1]] = maps[:, :n, :n].reshape(-1)

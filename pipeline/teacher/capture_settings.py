@@ -4,30 +4,45 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.architecture import Architecture
 from pipeline.settings import Section
-from pipeline.store.spec import ArraySpec, Encoding
+from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec, Encoding, Heads
 
 AskedPrecision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+StateEncoding = Literal["float32", "float16", "bfloat16"]
 
 
 class LogitsSettings(Section):
     """The task head's pre-softmax outputs."""
 
-    encoding: Encoding = "float32"
+    encoding: StateEncoding = "float32"
 
 
 class ClsSettings(Section):
     """The [CLS] state of every layer, the embedding output included."""
 
-    encoding: Encoding = "float16"
+    encoding: StateEncoding = "float16"
+
+
+class HiddenStateSettings(Section):
+    """The states of all tokens."""
+
+    layers: tuple[int, ...] = Field(min_length=1)
+    """0 (the embedding output) to the teacher's number of layers."""
+    encoding: StateEncoding = "float16"
 
 
 class AttentionSettings(Section):
-    """The attention probabilities of every head."""
+    """The attention probabilities."""
 
     layers: tuple[int, ...] = Field(min_length=1)
     """Teacher layers, 1 to their number."""
+    heads: Heads = "all"
+    """`mean` keeps one map a layer, averaged over the heads."""
     encoding: Encoding = "float16"
+    """`uint8_cbrt` takes half the space of float16."""
 
 
 class SignalSettings(Section):
@@ -35,17 +50,31 @@ class SignalSettings(Section):
 
     logits: LogitsSettings = LogitsSettings()
     cls: ClsSettings | None = ClsSettings()
+    hidden_states: HiddenStateSettings | None = None
     attentions: AttentionSettings | None = None
 
-    def arrays(self) -> dict[ArraySpec, Encoding]:
+    def arrays(self) -> Arrays:
         """Return the arrays that these settings ask for."""
-        arrays: dict[ArraySpec, Encoding] = {ArraySpec("logits"): self.logits.encoding}
+        arrays: Arrays = {LOGITS: self.logits.encoding}
         if self.cls is not None:
-            arrays[ArraySpec("cls")] = self.cls.encoding
+            arrays[CLS] = self.cls.encoding
+        if self.hidden_states is not None:
+            for layer in sorted(set(self.hidden_states.layers)):
+                arrays[ArraySpec("hidden_states", layer)] = self.hidden_states.encoding
         if self.attentions is not None:
             for layer in sorted(set(self.attentions.layers)):
-                arrays[ArraySpec("attentions", layer)] = self.attentions.encoding
+                array = ArraySpec("attentions", layer, self.attentions.heads)
+                arrays[array] = self.attentions.encoding
         return arrays
+
+    def layer_faults(self, teacher: Architecture) -> list[str]:
+        """Return a line for each layer that the teacher does not have."""
+        return [
+            f"capture.signals.{array.signal}.layers: layer {array.layer} does not exist, the "
+            f"teacher has layers {array.first_layer} to {teacher.n_layers}"
+            for array in self.arrays()
+            if not array.exists_in(teacher)
+        ]
 
 
 class CaptureSettings(Section):

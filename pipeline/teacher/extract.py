@@ -1,27 +1,53 @@
 """One forward of the teacher, and the signals taken from it.
 
-[CLS] is the state at position 0, which the heads of the supported model types read.
-Values at padded positions mean nothing and are never passed on.
+Values at padded positions mean nothing; who stores the signals leaves them out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pipeline.attention import AttentionTap
-from pipeline.store.encoding import encode
-from pipeline.store.spec import ArraySpec, Encoding, SignalName
+from pipeline.architecture import head_reads
+from pipeline.attention import AttentionTap, remove_tap
+from pipeline.cls import cls_state
+from pipeline.store.encoding import encode, fits
+from pipeline.store.spec import Arrays, ArraySpec
 from pipeline.text.padding import TokenRow, pad_rows
 
 EXTRACTION = 1
-"""Version of the rules in this file. Raise it when the same teacher and row would give
-other numbers: stores carry it in their identity."""
+"""Version of the rules by which signals are taken. Raise it when the same teacher and row
+would give other numbers: stores carry it in their identity."""
 
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Encoded signals of a batch on their way to the CPU."""
+
+    _values: Mapping[ArraySpec, Tensor]
+    _fits: Mapping[ArraySpec, Tensor]
+    _copied: torch.cuda.Event | None
+
+    def wait(self) -> Mapping[ArraySpec, Tensor]:
+        """Return each array, padded to the longest row, once it has arrived.
+
+        Shapes: logits (row, label), cls (row, layer, hidden), hidden_states (row, token,
+        hidden), attentions (row, head, query, key), their mean over heads with one head.
+        """
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._values
+
+    def misfits(self) -> list[ArraySpec]:
+        """Return the arrays with values, perhaps padding, that their encoding cannot hold."""
+        self.wait()
+        return [array for array, is_fit in self._fits.items() if not bool(is_fit)]
 
 
 class Extractor:
@@ -30,61 +56,94 @@ class Extractor:
     def __init__(
         self,
         model: PreTrainedModel,
-        arrays: Iterable[ArraySpec],
-        encodings: Mapping[SignalName, Encoding],
+        arrays: Arrays,
         precision: Precision,
         device: torch.device,
         *,
         has_token_types: bool,
     ) -> None:
-        """Move `model` to `device`; `encodings` gives the encoding of each signal."""
+        """Move `model` to `device`; `arrays` gives the encoding of each.
+
+        Raises:
+            CheckpointError: the model cannot give attention maps.
+        """
         self._model = model
         nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
         model.eval()
-        self._arrays = tuple(arrays)
-        self._encodings = encodings
+        self._arrays = dict(arrays)
         self._device = device
         self._precision = precision
         self._has_token_types = has_token_types
-        layers = [array.layer for array in self._arrays if array.signal == "attentions"]
+        self._head_reads = head_reads(model.config)
+        layers = [array.layer for array in arrays if array.signal == "attentions"]
+        # Else a decoder keeps its keys and values for tokens to come.
+        self._options = {"use_cache": False} if self._head_reads == "last" else {}
+        remove_tap(model)  # an earlier extractor may have left its own
         self._tap = AttentionTap(model, layers) if layers else None
-        if self._tap is None and model._can_set_attn_implementation():
-            model.set_attn_implementation("sdpa")  # an earlier extractor may have left its tap
 
-    def __call__(self, rows: Sequence[TokenRow]) -> dict[ArraySpec, Tensor]:
-        """Return each array for these rows, padded to the longest, encoded, on the CPU.
+    def __call__(self, rows: Sequence[TokenRow]) -> Extracted:
+        """Compute the arrays of these rows, encode them and send them to the CPU.
 
-        Shapes: logits (row, label), cls (row, layer, hidden), attentions (row, head,
-        query, key).
-
-        Raises:
-            SignalError: a value does not fit its encoding.
+        On CUDA the copies run while the next batch is computed.
         """
-        needs_states = any(array.signal == "cls" for array in self._arrays)
-        with torch.inference_mode(), self._autocast():
-            outputs = self._model(**self._inputs(rows), output_hidden_states=needs_states)
-        signals: dict[ArraySpec, Tensor] = {}
-        for array in self._arrays:
-            if array.signal == "logits":
-                signals[array] = outputs.logits
-            elif array.signal == "cls":
-                n_expected = int(self._model.config.num_hidden_layers) + 1
-                assert len(outputs.hidden_states) == n_expected
-                signals[array] = torch.stack([state[:, 0] for state in outputs.hidden_states], 1)
-            else:
-                assert self._tap is not None
-                signals[array] = self._tap.maps()[array.layer]
-        return {array: self._encode(array, values) for array, values in signals.items()}
+        with torch.inference_mode():
+            values = self.raw(rows)
+            encoded, is_fit = {}, {}
+            for array, encoding in self._arrays.items():
+                own = values.pop(array)  # so that it is gone when the next one is encoded
+                encoded[array] = encode(own, encoding)
+                is_fit[array] = fits(own, encoding)
+            if self._device.type != "cuda":
+                return Extracted(encoded, is_fit, None)
+            on_cpu = {array: _send(part) for array, part in encoded.items()}
+            fits_on_cpu = {array: _send(part) for array, part in is_fit.items()}
+            copied = torch.cuda.current_stream(self._device).record_event()
+            return Extracted(on_cpu, fits_on_cpu, copied)
 
-    def _inputs(self, rows: Sequence[TokenRow]) -> dict[str, Tensor]:
+    @torch.inference_mode()
+    def raw(self, rows: Sequence[TokenRow]) -> dict[ArraySpec, Tensor]:
+        """Return the arrays as the model gives them, on its device."""
         pad_id = self._model.config.pad_token_id or 0
-        inputs = pad_rows(rows, pad_id, has_token_types=self._has_token_types)
-        return {name: values.to(self._device) for name, values in inputs.items()}
+        inputs = {
+            name: values.to(self._device)
+            for name, values in pad_rows(
+                rows, pad_id, has_token_types=self._has_token_types
+            ).items()
+        }
+        needs_states = any(array.signal in ("cls", "hidden_states") for array in self._arrays)
+        with self._autocast():
+            outputs = self._model(
+                **inputs,
+                output_hidden_states=needs_states,
+                **self._options,
+            )
+        n_layers = int(self._model.config.num_hidden_layers)
+        states = outputs.hidden_states if needs_states else ()
+        assert len(states) in (0, n_layers + 1), f"{len(states)} states of {n_layers} layers"
+        maps = self._tap.maps() if self._tap is not None else {}
+
+        def take(array: ArraySpec) -> Tensor:
+            if array.signal == "logits":
+                return outputs.logits  # type: ignore[no-any-return]
+            if array.signal == "hidden_states":
+                return states[array.layer]  # type: ignore[no-any-return]
+            if array.signal == "attentions":
+                every_head = maps[array.layer]
+                return every_head.mean(1, True) if array.heads == "mean" else every_head
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            return torch.stack(
+                [cls_state(state, ids, mask, self._head_reads, pad_id) for state in states], 1
+            )
+
+        return {array: take(array) for array in self._arrays}
 
     def _autocast(self) -> AbstractContextManager[None]:
         if self._precision == "float32":
             return nullcontext()
         return torch.autocast(self._device.type, dtype=getattr(torch, self._precision))
 
-    def _encode(self, array: ArraySpec, values: Tensor) -> Tensor:
-        return encode(values.float(), self._encodings[array.signal], array.name).cpu()
+
+def _send(values: Tensor) -> Tensor:
+    """Begin to copy a tensor from the device into pinned memory."""
+    target = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return target.copy_(values, non_blocking=True)

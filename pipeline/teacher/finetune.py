@@ -1,5 +1,6 @@
 """A teacher for the task: a checkpoint fine-tuned by Transformers' `Trainer`, or as it is."""
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,7 @@ def finetune(
 ) -> dict[str, Any]:
     """Write the teacher, its tokenizer and its validation metrics to `teacher_dir`.
 
+    The weights are those that did best on validation among several moments of training.
     The folder appears when all is done and carries `inputs`, the digests of what it
     was made from. Returns the metrics.
 
@@ -118,7 +120,13 @@ def _make_trainer(
             bf16=device.type == "cuda",
             use_cpu=device.type == "cpu",
             dataloader_pin_memory=device.type == "cuda",
-            save_strategy="no",
+            eval_strategy="steps",
+            eval_steps=_validation_steps(len(rows["train"]), settings),
+            save_strategy="best",
+            save_only_model=True,
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model="accuracy",
             logging_steps=0.1,
             report_to="none",
             seed=settings.seed,
@@ -128,6 +136,12 @@ def _make_trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_score,
     )
+
+
+def _validation_steps(n_rows: int, settings: TeacherSettings) -> int:
+    """Return after how many updates, each time, the teacher is validated."""
+    steps_per_epoch = math.ceil(n_rows / settings.batch_size)
+    return max(1, steps_per_epoch // settings.validations_per_epoch)
 
 
 def _score(prediction: EvalPrediction) -> dict[str, float]:

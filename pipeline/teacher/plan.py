@@ -1,129 +1,254 @@
-"""What a capture has to compute, before anything is computed."""
+"""What a capture would add to the store, before anything is captured.
 
-from collections.abc import Iterator, Sequence
+The plan is the manifest as it will be: every file that the capture is going to write,
+with its size. Nothing in the store is written, locked or cleaned.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from transformers import PreTrainedModel
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
-from pipeline.architecture import Architecture
-from pipeline.errors import SettingsError, StoreIncompleteError
-from pipeline.store.manifest import Segment
-from pipeline.store.reader import read_keys
-from pipeline.store.spec import ArraySpec, Encoding, SegmentSize
-from pipeline.store.writer import StoreWriter
+from pipeline.architecture import Architecture, read_architecture
+from pipeline.errors import SettingsError, StoreMismatchError
+from pipeline.fingerprint import KEY_BYTES
+from pipeline.store.manifest import (
+    ArrayRecord,
+    FileRecord,
+    Identity,
+    Manifest,
+    Segment,
+    check_files,
+    check_identity,
+    read_manifest,
+)
+from pipeline.store.row_table import RowTable, write_row_table
+from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
+from pipeline.store.writer import create_array, first_manifest
+from pipeline.tasks.task import Task
+from pipeline.teacher.capture import choose_precision, identify, teacher_files
+from pipeline.teacher.capture_settings import CaptureSettings
+from pipeline.teacher.extract import Precision
+from pipeline.teacher.load import load_matching_tokenizer, load_teacher
+from pipeline.teacher.work import (
+    DistinctRows,
+    Work,
+    choose_segment_rows,
+    distinct_rows,
+    missing_work,
+    size_of,
+)
 from pipeline.text.tokens import Tokens
 
-MAX_SEGMENT_ROWS = 8192
-LARGEST_ARRAY_BYTES = 128 * 2**20
-
-
-Arrays = dict[ArraySpec, Encoding]
+_NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True)
-class DistinctRows:
-    """The rows of a token table, each content once, in the table's order."""
+class Plan:
+    """What a capture would do."""
 
-    keys: NDArray[np.void]
-    splits: list[str]
-    positions: NDArray[np.int64]
-    """Where in its split each row is."""
-    lengths: NDArray[np.int64]
-    """Tokens of each row."""
+    store_dir: Path
+    teacher_dir: Path
+    is_finetuned: bool
+    """False where `teacher_dir` is what the teacher will be made from."""
+    precision: Precision
+    rows: DistinctRows
+    works: tuple[Work, ...]
+    present: Manifest | None
+    """The store's manifest as it is; None where there is no store."""
+    planned: Manifest
+    """The manifest as it will be, with digests of zeros for what is not yet written."""
+    free_bytes: int
+    """On the disk that holds the store."""
+
+    @property
+    def n_rows(self) -> int:
+        """Distinct rows with something to compute."""
+        return len({int(row) for work in self.works for row in work.rows})
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the teacher will see, once for each pass over them."""
+        return sum(int(self.rows.lengths[work.rows].sum()) for work in self.works)
 
 
-def distinct_rows(tokens: Tokens) -> DistinctRows:
-    """Return every row of every split, the first of each key."""
-    splits = [name for name, split in tokens.splits.items() for _ in range(len(split))]
-    keys = np.concatenate([split.keys for split in tokens.splits.values()])
-    positions = np.concatenate([np.arange(len(split)) for split in tokens.splits.values()])
-    lengths = np.concatenate([split.lengths for split in tokens.splits.values()])
-    first = np.sort(np.unique(keys.view("S16"), return_index=True)[1])
-    return DistinctRows(
-        keys=keys[first],
-        splits=[splits[index] for index in first],
-        positions=positions[first],
-        lengths=lengths[first],
+def make_plan(
+    teacher_dir: Path,
+    tokens: Tokens,
+    task: Task,
+    settings: CaptureSettings,
+    store_dir: Path,
+    *,
+    device: torch.device,
+    is_finetuned: bool,
+) -> Plan:
+    """Return what `capture` would do with the same arguments.
+
+    Where the teacher `is_finetuned` not yet, `teacher_dir` is the checkpoint that it will
+    be made from: sizes are those of the teacher to come, and an existing store is taken
+    to be that teacher's.
+
+    Raises:
+        CheckpointError: the teacher does not fit the tokenizer.
+        SettingsError: the teacher has no such layers, or encodings differ from the store's.
+        StoreMismatchError: the store belongs to another teacher, tokenizer, ...
+        StoreIncompleteError: files are missing, or rows that a segment needs.
+        StoreDamagedError: a committed file has another size.
+    """
+    load_matching_tokenizer(teacher_dir, tokens)
+    n_labels = len(tokens.labels)
+    teacher = read_architecture(teacher_dir).model_copy(update={"n_labels": n_labels})
+    arrays = settings.signals.arrays()
+    faults = settings.signals.layer_faults(teacher)
+    if faults:
+        raise SettingsError(faults)
+    precision = choose_precision(settings.precision, store_dir, device)
+    identity = identify(teacher_dir, tokens, task, precision)
+    present = _read_present(store_dir, identity, teacher, is_finetuned=is_finetuned)
+    rows = distinct_rows(tokens)
+    files = _teacher_records(
+        teacher_dir, tokens, task, with_weights=settings.warm_start, is_finetuned=is_finetuned
+    )
+    start = present or first_manifest(
+        identity,
+        teacher,
+        settings.segment_rows or choose_segment_rows(rows.lengths, arrays, teacher),
+        {},
+    )
+    works = tuple(missing_work(store_dir, start, rows, arrays))
+    carried = {**files, **start.teacher_files}
+    planned = start.model_copy(
+        update={
+            "teacher_files": {name: carried[name] for name in sorted(carried)},
+            "segments": _planned_segments(start, works, rows, teacher),
+        }
+    )
+    return Plan(
+        store_dir=store_dir,
+        teacher_dir=teacher_dir,
+        is_finetuned=is_finetuned,
+        precision=precision,
+        rows=rows,
+        works=works,
+        present=present,
+        planned=Manifest.model_validate(planned.model_dump()),
+        free_bytes=_free_bytes(store_dir),
     )
 
 
-def choose_segment_rows(lengths: NDArray[np.int64], arrays: Arrays, teacher: Architecture) -> int:
-    """Return how many rows make the largest array of a segment about 128 MiB."""
-    size = SegmentSize(len(lengths), int(lengths.sum()), int((lengths**2).sum()))
-    largest = max(
-        array.size_bytes(size, teacher, encoding) for array, encoding in arrays.items()
-    ) / len(lengths)
-    return int(np.clip(LARGEST_ARRAY_BYTES / largest, 1, MAX_SEGMENT_ROWS))
+def _read_present(
+    store_dir: Path, identity: Identity, teacher: Architecture, *, is_finetuned: bool
+) -> Manifest | None:
+    """Return the manifest of an existing store that the capture could add to."""
+    if not (store_dir / MANIFEST_NAME).is_file():
+        return None
+    present = read_manifest(store_dir)
+    if not is_finetuned:  # the digests of the teacher to come are not known
+        known = {"weights": present.identity.weights, "config": present.identity.config}
+        identity = identity.model_copy(update=known)
+    check_identity(present.identity, identity, store_dir)
+    check_files(store_dir, present)
+    if present.teacher != teacher:
+        raise StoreMismatchError(
+            f"{store_dir} was captured from a teacher with {present.teacher}; the checkpoint has "
+            f"{teacher}. Restore it, or delete the store (rm -r {store_dir}) to capture again."
+        )
+    return present
 
 
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield positions in batches of similar length.
-
-    A batch, padded to its longest row, has at most `batch_tokens` tokens, or one row.
-    """
-    batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        longest = lengths[batch[0]] if batch else lengths[position]
-        if batch and (len(batch) + 1) * longest > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
-
-
-@dataclass(frozen=True)
-class Work:
-    """Some rows, and the arrays to compute for them as one segment or part of one."""
-
-    rows: NDArray[np.int64]
-    """Positions among the distinct rows."""
-    arrays: Arrays
-    segment: Segment | None
-    """The committed segment to extend; None for a new one."""
-
-
-def missing_work(writer: StoreWriter, rows: DistinctRows, arrays: Arrays) -> Iterator[Work]:
-    """Yield what is missing: arrays of committed segments first, then new segments."""
-    position = {key.tobytes(): index for index, key in enumerate(rows.keys)}
-    is_new = np.ones(len(rows.keys), dtype=bool)
-    for segment in writer.manifest.segments:
-        keys = [key.tobytes() for key in read_keys(writer.store_dir, segment)]
-        here = np.array([position[key] for key in keys if key in position], dtype=np.int64)
-        is_new[here] = False
-        _check_encodings(writer.store_dir, segment, arrays)
-        missing = {array: arrays[array] for array in arrays if array.name not in segment.arrays}
-        if not missing or not len(here):
-            continue
-        if len(here) < len(keys):
-            names = ", ".join(array.name for array in missing)
-            raise StoreIncompleteError(
-                f"{writer.store_dir}: segment {segment.name} needs {names}, but "
-                f"{len(keys) - len(here)} of its {len(keys)} rows are no longer in the token "
-                "table. Restore them, or delete the store to capture again."
+def _planned_segments(
+    start: Manifest, works: Iterable[Work], rows: DistinctRows, teacher: Architecture
+) -> tuple[Segment, ...]:
+    segments = {segment.name: segment for segment in start.segments}
+    table_bytes: dict[int, int] = {}
+    metadata_bytes: dict[ArraySpec, int] = {}
+    for work in works:
+        size = size_of(rows.lengths[work.rows])
+        records = dict(work.segment.arrays) if work.segment is not None else {}
+        for array, encoding in with_moments(work.arrays).items():
+            shape = array.shape(size, teacher)
+            if array not in metadata_bytes:
+                metadata_bytes[array] = _metadata_bytes(array, len(shape), encoding)
+            # The metadata names each length twice: of the array and of its chunk.
+            digits = 2 * sum(len(str(length)) - 1 for length in shape)
+            chunk = array.size_bytes(size, teacher, encoding) + CHECKSUM_BYTES
+            records[array.name] = ArrayRecord(
+                encoding=encoding,
+                metadata=_record(metadata_bytes[array] + digits),
+                chunk=_record(chunk),
             )
-        yield Work(here, missing, segment)
-    new = np.flatnonzero(is_new)
-    for first in range(0, len(new), writer.manifest.segment_rows):
-        yield Work(new[first : first + writer.manifest.segment_rows], arrays, None)
+        if size.n_rows not in table_bytes:
+            table_bytes[size.n_rows] = _table_bytes(size.n_rows)
+        segments[work.name] = Segment(
+            name=work.name,
+            n_rows=size.n_rows,
+            n_tokens=size.n_tokens,
+            n_token_pairs=size.n_token_pairs,
+            rows=_record(table_bytes[size.n_rows]) if work.segment is None else work.segment.rows,
+            arrays={name: records[name] for name in sorted(records)},
+        )
+    return tuple(segments[name] for name in sorted(segments))
 
 
-def _check_encodings(store_dir: Path, segment: Segment, arrays: Arrays) -> None:
-    for array, encoding in arrays.items():
-        stored = segment.arrays.get(array.name)
-        if stored is not None and stored.encoding != encoding:
-            raise SettingsError(
-                [
-                    f"capture.signals.{array.signal}.encoding: {store_dir} holds {array.name} as "
-                    f"{stored.encoding}, params.yaml asks for {encoding}. Restore "
-                    f"{stored.encoding}, or delete the store to capture again."
-                ]
-            )
+def _metadata_bytes(array: ArraySpec, n_axes: int, encoding: Encoding) -> int:
+    """Return the size of an array's Zarr metadata where every axis has length 1."""
+    files: dict[str, Buffer] = {}
+    create_array(MemoryStore(files), array.name, array, (1,) * n_axes, encoding)
+    return len(files[f"{array.name}/zarr.json"])
 
 
-def size_of_work(work: Work, rows: DistinctRows, teacher: Architecture) -> int:
-    lengths = rows.lengths[work.rows]
-    size = SegmentSize(len(lengths), int(lengths.sum()), int((lengths**2).sum()))
-    return sum(array.size_bytes(size, teacher, encoding) for array, encoding in work.arrays.items())
+def _table_bytes(n_rows: int) -> int:
+    """Return the size of a row table, which depends on the number of rows alone."""
+    table = RowTable(np.zeros(n_rows, f"V{KEY_BYTES}"), np.ones(n_rows, np.int64))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.arrow")
+        write_row_table(path, table)
+        return path.stat().st_size
+
+
+def _teacher_records(
+    teacher_dir: Path, tokens: Tokens, task: Task, *, with_weights: bool, is_finetuned: bool
+) -> dict[str, FileRecord]:
+    """Return the files that the store will carry copies of."""
+    if is_finetuned:
+        return _records_of(teacher_files(teacher_dir, with_weights=with_weights))
+    model = load_teacher(teacher_dir, task, tokens.labels, needs_head=False)
+    with tempfile.TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        load_matching_tokenizer(teacher_dir, tokens).save_pretrained(folder)
+        records = _records_of(teacher_files(Path(folder), with_weights=False))
+    if with_weights:
+        records["model.safetensors"] = _record(_weights_bytes(model))
+    return records
+
+
+def _records_of(files: Mapping[str, Path]) -> dict[str, FileRecord]:
+    return {name: _record(path.stat().st_size) for name, path in files.items()}
+
+
+def _weights_bytes(model: PreTrainedModel) -> int:
+    """Return the size of the safetensors file that a model is saved as."""
+    tensors = dict(model.named_parameters())  # each once, as they are saved
+    data_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    header = {
+        name: {"dtype": "F32", "shape": [*tensor.shape], "data_offsets": [data_bytes, data_bytes]}
+        for name, tensor in tensors.items()
+    }
+    return data_bytes + len(json.dumps(header, separators=(",", ":")))
+
+
+def _record(size_bytes: int) -> FileRecord:
+    return FileRecord(size_bytes=size_bytes, sha256=_NO_DIGEST)
+
+
+def _free_bytes(store_dir: Path) -> int:
+    folder = next(path for path in (store_dir, *store_dir.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(folder).free

@@ -4,7 +4,7 @@ The order is a function of (seed, epoch) alone. Only the arrays that the objecti
 need are read, and never padded: a signal with token axes stays one flat tensor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.objectives.objective import Needs, TeacherSignals
-from pipeline.store.reader import TeacherStore
+from pipeline.store.reader import StoredSignal, TeacherStore
+from pipeline.store.spec import CLS, LOGITS, ArraySpec
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 
@@ -30,24 +31,28 @@ class Batch:
     inputs: dict[str, Int[Tensor, "batch token"]]
     labels: Int[Tensor, " batch"]
     """-1 where a row is unlabelled."""
-    teacher: TeacherSignals
+    signals: Mapping[ArraySpec, StoredSignal]
     rows: NDArray[np.int64]
     """Positions in the split."""
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device, signals in float32."""
-        signals = self.teacher
+        """Return the batch on a device; signals stay as they are stored."""
         return Batch(
             inputs={name: values.to(device) for name, values in self.inputs.items()},
             labels=self.labels.to(device),
-            teacher=TeacherSignals(
-                logits=None if signals.logits is None else signals.logits.to(device).float(),
-                cls={layer: part.to(device).float() for layer, part in signals.cls.items()},
-                attentions={
-                    layer: part.to(device).float() for layer, part in signals.attentions.items()
-                },
-            ),
+            signals={array: signal.to(device) for array, signal in self.signals.items()},
             rows=self.rows,
+        )
+
+    def teacher(self) -> TeacherSignals:
+        """Return the teacher's signals, decoded where the batch is."""
+        decoded = {array: signal.decode() for array, signal in self.signals.items()}
+        return TeacherSignals(
+            logits=decoded.get(LOGITS),
+            cls=dict(enumerate(decoded[CLS].unbind(1))) if CLS in decoded else {},
+            attentions={
+                array.layer: decoded[array] for array in decoded if array.signal == "attentions"
+            },
         )
 
 
@@ -71,18 +76,13 @@ class JoinedSplit:
         self.split = split
         self._store = store
         self._store_rows = store.find(split.keys)
-        signals = {array.signal for array in needs.teacher}
-        self._reads_logits, self._reads_cls = "logits" in signals, "cls" in signals
-        self._attention_layers = sorted(
-            array.layer for array in needs.teacher if array.signal == "attentions"
-        )
+        self._arrays = sorted(needs.teacher)
         self._pad_id = pad_id
         self._has_token_types = has_token_types
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Return the batch of these rows of the split, in this order, on the CPU."""
-        store_rows = self._store_rows[rows].tolist()
-        cls = self._store.cls(store_rows).unbind(1) if self._reads_cls else ()
+        store_rows = self._store_rows[rows]
         return Batch(
             inputs=pad_rows(
                 [self.split.row(row) for row in rows],
@@ -90,14 +90,7 @@ class JoinedSplit:
                 has_token_types=self._has_token_types,
             ),
             labels=torch.from_numpy(self.split.labels[rows]),
-            teacher=TeacherSignals(
-                logits=self._store.logits(store_rows) if self._reads_logits else None,
-                cls=dict(enumerate(cls)),
-                attentions={
-                    layer: self._store.attentions(store_rows, layer)
-                    for layer in self._attention_layers
-                },
-            ),
+            signals=self._store.read_many(self._arrays, store_rows),
             rows=rows,
         )
 

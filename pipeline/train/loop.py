@@ -73,7 +73,7 @@ def train(
             batch = batch.to(device)
             with autocast(settings, device):
                 outputs = forward(batch)
-            loss, terms = objective(outputs, batch.teacher, batch.labels)
+            loss, terms = objective(outputs, batch.teacher(), batch.labels)
             step += 1
             values = {name: float(term.detach()) for name, term in terms.items()}
             if not torch.isfinite(loss):

@@ -113,10 +113,16 @@ def test_training_refuses_tokens_the_store_was_not_captured_for(project: Path) -
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return a function after which every forced write says that the disk is full."""
+    """Return a function after which forced writes, but the first few, say the disk is full."""
 
     def fill() -> None:
+        sync, n_left = os.fsync, 4  # the new layer's group comes before its first segment
+
         def fail(descriptor: int) -> None:
+            nonlocal n_left
+            if n_left:
+                n_left -= 1
+                return sync(descriptor)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", fail)

@@ -43,7 +43,7 @@ def test_store_is_read_without_this_project(project: Path) -> None:
 
 def test_student_is_a_transformers_checkpoint(project: Path) -> None:
     """A student that needs this project to be loaded cannot be shipped."""
-    found = run_block("AutoModelForSequenceClassification")
+    found = run_block("students/kd-3")
     assert isinstance(found["model"], BertForSequenceClassification)
     assert found["model"].config.id2label == {0: "negative", 1: "positive"}
     logits = found["model"](**found["tokenizer"]("the film was bright", return_tensors="pt")).logits

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline.architecture import Architecture
 from pipeline.fingerprint import row_key
-from pipeline.store.encoding import NUMPY_TYPES
+from pipeline.store.encoding import NUMPY_TYPES, as_numpy
 from pipeline.store.manifest import Identity
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.spec import ArraySpec, Encoding
+from pipeline.store.row_table import RowTable
+from pipeline.store.spec import CLS, LOGITS, ArraySpec, Encoding
 from pipeline.store.writer import (
     SegmentDraft,
     StoreWriter,
@@ -20,7 +21,9 @@ from pipeline.store.writer import (
     open_store_for_writing,
 )
 
-TEACHER = Architecture(model_type="bert", n_layers=2, n_heads=3, hidden_size=4, n_labels=2)
+TEACHER = Architecture(
+    model_type="bert", n_layers=2, n_heads=3, hidden_size=4, n_labels=2, head_reads="first"
+)
 IDENTITY = Identity(
     task="classification",
     labels=("negative", "positive"),
@@ -32,8 +35,9 @@ IDENTITY = Identity(
     extraction=1,
 )
 
-LOGITS, CLS = ArraySpec("logits"), ArraySpec("cls")
 MAPS_1, MAPS_2 = ArraySpec("attentions", 1), ArraySpec("attentions", 2)
+MEAN_1 = ArraySpec("attentions", 1, "mean")
+STATES_0 = ArraySpec("hidden_states", 0)
 ENCODINGS: dict[ArraySpec, Encoding] = {LOGITS: "float32", CLS: "float16", MAPS_1: "float16"}
 
 RowValues = dict[ArraySpec, NDArray[np.generic]]
@@ -49,14 +53,24 @@ def keys_of(numbers: Iterable[int]) -> NDArray[np.void]:
 def draw_row(number: int, length: int, encodings: dict[ArraySpec, Encoding]) -> RowValues:
     """Return values that follow from the row's number alone, with the rarest ones among them."""
     generator = np.random.default_rng(number)
-    sizes = {LOGITS: 2, CLS: 3 * 4, MAPS_1: 3 * length**2, MAPS_2: 3 * length**2}
+    sizes = {
+        LOGITS: 2,
+        CLS: 3 * 4,
+        STATES_0: 4 * length,
+        MAPS_1: 3 * length**2,
+        MAPS_2: 3 * length**2,
+        MEAN_1: length**2,
+    }
     values = {}
     for array in sorted(encodings):
         dtype = NUMPY_TYPES[encodings[array]]
+        if dtype.kind == "u":
+            values[array] = generator.integers(0, np.iinfo(dtype).max, sizes[array], dtype)
+            continue
         drawn = generator.standard_normal(sizes[array]).astype(dtype)
         limits = np.finfo(dtype)
         special = np.array([limits.max, limits.min, -0.0, limits.smallest_subnormal], dtype)
-        drawn[:2] = generator.choice(special, 2)
+        drawn[:2] = generator.choice(special, min(2, len(drawn)))
         values[array] = drawn
     return values
 
@@ -81,7 +95,8 @@ class Sample:
             draw_row(number, length, self.encodings)
             for number, length in zip(numbers, lengths, strict=True)
         ]
-        draft = self.writer.add_segment(keys_of(numbers), np.array(lengths, dtype=np.int64))
+        table = RowTable(keys_of(numbers), np.array(lengths, dtype=np.int64))
+        draft = self.writer.add_segment(next(self.writer.manifest.free_names()), table)
         for array, encoding in self.encodings.items():
             values = np.concatenate([row[array] for row in rows])
             draft.write_array(array, values.reshape(draft.shape(array)), encoding)
@@ -137,16 +152,10 @@ def openers(sample: Sample) -> list[Callable[[], object]]:
 def check_rows(store: TeacherStore, sample: Sample, wanted: Sequence[int]) -> None:
     """Check that rows, read in this order, have the bytes that were written."""
     rows = store.find(keys_of(wanted)).tolist()
-    read = {
-        array: {
-            "logits": store.logits,
-            "cls": store.cls,
-            "attentions": lambda rows, layer=array.layer: store.attentions(rows, layer),
-        }[array.signal](rows)
-        for array in sample.encodings
-    }
-    for array, values in read.items():
+    read = {array: store.read(array, rows) for array in sample.encodings}
+    for array, signal in read.items():
         expected = np.concatenate([sample.rows[number][array] for number in wanted])
-        assert values.numpy().tobytes() == expected.tobytes(), array
-    assert read[LOGITS].shape == (len(wanted), 2)
-    assert read[CLS].shape == (len(wanted), 3, 4)
+        assert as_numpy(signal.values).tobytes() == expected.tobytes(), array
+        assert signal.encoding == sample.encodings[array]
+    assert read[LOGITS].values.shape == (len(wanted), 2)
+    assert read[CLS].values.shape == (len(wanted), 3, 4)

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pipeline.errors import StoreIncompleteError, StoreMismatchError
+from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store.writer import SegmentDraft, open_store_for_writing
@@ -147,6 +147,15 @@ def test_there_is_no_writer_without_a_store(tmp_path: Path) -> None:
     """Catches an empty store that appears where one was only looked for."""
     assert open_store_for_writing(tmp_path / "store", IDENTITY) is None
     assert not (tmp_path / "store").exists()
+
+
+def test_a_lost_manifest_is_no_reason_to_begin_anew(sample: Sample) -> None:
+    """Catches hours of work that are wiped because one small file is gone."""
+    (sample.folder / "manifest.json").unlink()
+    before = contents(sample.folder)
+    with pytest.raises(StoreDamagedError, match=r"holds segments but no manifest\.json\. Restore"):
+        new_sample(sample.folder)
+    assert contents(sample.folder) == before
 
 
 def test_another_identity_is_refused_field_by_field(sample: Sample) -> None:

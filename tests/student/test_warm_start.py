@@ -14,6 +14,7 @@ from pipeline.architecture import read_architecture
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.transformer import build_student
 from pipeline.student.warm_start import copy_teacher_layers
@@ -29,58 +30,77 @@ def save_teacher(folder: Path, model_type: str, **options: Any) -> Path:
     return folder
 
 
-def make_student(teacher: Path, n_layers: int, **changes: int) -> PreTrainedModel:
-    config: Any = AutoConfig.from_pretrained(teacher)
-    config.num_hidden_layers = n_layers
-    for name, value in changes.items():
-        setattr(config, name, value)
+def make_student(teacher: Path, layers: list[int]) -> PreTrainedModel:
     torch.manual_seed(7)
+    config = student_config(teacher, len(layers), layers)
     model = AutoModelForSequenceClassification.from_config(config)
     assert isinstance(model, PreTrainedModel)
     return model
 
 
+LAYER = re.compile(r"\.(?:layer|layers|h)\.([0-9]+)\.")
+
+
 def layer_of(name: str) -> int | None:
     """Return the layer, from 1, that a parameter called `....layer.3....` belongs to."""
-    parts = name.split(".")
-    return int(parts[parts.index("layer") + 1]) + 1 if "layer" in parts else None
+    match = LAYER.search(name)
+    return int(match[1]) + 1 if match else None
 
 
 def in_layer(name: str, layer: int) -> str:
-    parts = name.split(".")
-    parts[parts.index("layer") + 1] = str(layer - 1)
-    return ".".join(parts)
+    return LAYER.sub(lambda match: match[0].replace(match[1], str(layer - 1)), name)
 
 
 def check_started_from(
     student: dict[str, Tensor], teacher: dict[str, Tensor], layers: list[int]
 ) -> None:
     """Check that every tensor is the named teacher layer's, and no other layer's."""
-    assert {layer_of(name) for name in student} == {None, *range(1, len(layers) + 1)}
     for name, values in student.items():
         layer = layer_of(name)
         if layer is None:
             assert torch.equal(values, teacher[name]), name
             continue
         for number in range(1, N_TEACHER + 1):
-            is_source = number == layers[layer - 1]
-            assert torch.equal(values, teacher[in_layer(name, number)]) == is_source, name
+            source = teacher.get(in_layer(name, number))
+            is_equal = source is not None and torch.equal(values, source)
+            assert is_equal == (number == layers[layer - 1]), name
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-@pytest.mark.parametrize("layers", [[1, 2], [2, 4], [4, 1, 1]])
+@pytest.mark.parametrize("layers", [[1, 2], [2, 4], [4, 2, 2]])
 def test_each_tensor_is_the_named_layers(
     tmp_path: Path, model_type: str, layers: list[int]
 ) -> None:
     """Catches layers copied in another order, off by one, or not at all for some model type."""
     teacher = save_teacher(tmp_path, model_type)
-    student = make_student(teacher, len(layers))
+    student = make_student(teacher, layers)
     fresh = {name: values.clone() for name, values in student.state_dict().items()}
     copy_teacher_layers(student, teacher, layers)
-    check_started_from(student.state_dict(), load_file(teacher / "model.safetensors"), layers)
-    assert not any(
-        torch.equal(values, fresh[name]) for name, values in student.state_dict().items()
-    )
+    state = student.state_dict()
+    every_layer = {None} if model_type == "albert" else {None, *range(1, len(layers) + 1)}
+    assert {layer_of(name) for name in state} == every_layer
+    check_started_from(state, load_file(teacher / "model.safetensors"), layers)
+    assert not any(torch.equal(values, fresh[name]) for name, values in state.items())
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@torch.no_grad()
+def test_a_student_of_the_first_layers_computes_what_the_teachers_do(
+    tmp_path: Path, model_type: str
+) -> None:
+    """Catches layers that attend otherwise in the student: local for global, another scale."""
+    teacher = save_teacher(tmp_path, model_type)
+    student = make_student(teacher, [1, 2]).eval()
+    copy_teacher_layers(student, teacher, [1, 2])
+    ids = torch.from_numpy(make_rows([12])[0][0].astype("int64"))[None]
+    theirs = make_model(model_type, n_layers=N_TEACHER)(ids, output_hidden_states=True)
+    ours = student(ids, output_hidden_states=True)
+    assert len(ours.hidden_states) == 3 and len(theirs.hidden_states) == 5
+    assert torch.equal(ours.hidden_states[1], theirs.hidden_states[1])
+    # Of the last layer some models give the states after their final norm.
+    if model_type not in ("gpt2", "llama", "modernbert", "qwen2", "qwen3"):
+        assert torch.equal(ours.hidden_states[2], theirs.hidden_states[2])
+    assert (ours.hidden_states[2] - ours.hidden_states[1]).abs().max() > 0.1
 
 
 def test_reads_weights_from_several_files(tmp_path: Path) -> None:
@@ -89,7 +109,7 @@ def test_reads_weights_from_several_files(tmp_path: Path) -> None:
     files = sorted(teacher.glob("*.safetensors"))
     assert len(files) > 2
     weights = {name: values for path in files for name, values in load_file(path).items()}
-    student = make_student(teacher, 2)
+    student = make_student(teacher, [2, 4])
     copy_teacher_layers(student, teacher, [2, 4])
     check_started_from(student.state_dict(), weights, [2, 4])
 
@@ -160,7 +180,7 @@ def test_layers_that_do_not_fit_are_refused(warm_start: Any, n_student: int, mes
 def test_refuses_a_store_without_weights(tmp_path: Path) -> None:
     """Catches a random student where a warm one was asked for."""
     teacher = save_teacher(tmp_path, "bert")
-    student = make_student(teacher, 2)
+    student = make_student(teacher, [1, 2])
     (teacher / "model.safetensors").unlink()
     message = (
         f"{teacher} holds no weights to start a student from. Set capture.warm_start to true and "
@@ -177,7 +197,7 @@ def test_refuses_a_tensor_that_is_absent(tmp_path: Path) -> None:
     del weights["bert.encoder.layer.3.output.dense.bias"]
     del weights["classifier.bias"]
     save_file(weights, teacher / "model.safetensors")
-    student = make_student(teacher, 2)
+    student = make_student(teacher, [2, 4])
     message = (
         f"{teacher} lacks weights for 2 tensors of the student, such as "
         "bert.encoder.layer.1.output.dense.bias"
@@ -189,7 +209,9 @@ def test_refuses_a_tensor_that_is_absent(tmp_path: Path) -> None:
 def test_refuses_a_tensor_of_another_shape(tmp_path: Path) -> None:
     """Catches a broadcast, which would fill a matrix with copies of a row."""
     teacher = save_teacher(tmp_path, "bert")
-    student = make_student(teacher, 2, intermediate_size=48)
+    config: Any = AutoConfig.from_pretrained(teacher)
+    config.num_hidden_layers, config.intermediate_size = 2, 48
+    student = AutoModelForSequenceClassification.from_config(config)
     message = (
         f"{teacher / 'model.safetensors'}: the tensor for the student's "
         "bert.encoder.layer.0.intermediate.dense.weight has shape (32, 16), not (48, 16)"
@@ -242,7 +264,7 @@ def test_without_a_warm_start_nothing_is_the_teachers(even_store: Path) -> None:
 def test_a_saved_student_is_a_plain_checkpoint(tmp_path: Path, model_type: str) -> None:
     """Catches a config that still has the teacher's depth, or a class of our own."""
     teacher = save_teacher(tmp_path / "teacher", model_type)
-    student = make_student(teacher, 2).eval()
+    student = make_student(teacher, [2, 4]).eval()
     copy_teacher_layers(student, teacher, [2, 4])
     student.save_pretrained(tmp_path / "student")
     loaded, loading = AutoModelForSequenceClassification.from_pretrained(

@@ -14,7 +14,6 @@ import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import (
@@ -24,14 +23,16 @@ from pipeline.errors import (
     StoreMismatchError,
 )
 from pipeline.fingerprint import digest_folder, digest_tokenizer, row_key
+from pipeline.processes import Processes
+from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
-from pipeline.store.reader import open_store, read_keys
-from pipeline.store.spec import ArraySpec
+from pipeline.store.reader import open_store
+from pipeline.store.row_table import read_row_table
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture import CaptureReport, capture
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.teacher.extract import Extractor
-from pipeline.teacher.plan import batches_by_length
+from pipeline.teacher.extract import Extracted, Extractor
+from pipeline.teacher.work import batches_by_length
 from pipeline.text.padding import TokenRow
 from pipeline.text.tokens import Tokens
 from tests.conftest import (
@@ -91,6 +92,7 @@ class RunCapture(NamedTuple):
             store_dir,
             device=torch.device("cpu"),
             batch_tokens=64,
+            processes=Processes(),
         )
 
 
@@ -129,10 +131,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen = Seen()
     compute = Extractor.__call__
 
-    def note(self: Extractor, rows: list[TokenRow]) -> dict[ArraySpec, Tensor]:
+    def note(self: Extractor, rows: list[TokenRow]) -> Extracted:
         signals = compute(self, rows)
         seen.keys += [row_key(ids.tolist(), types.tolist()) for ids, types in rows]
-        seen.arrays |= {array.name for array in signals}
+        seen.arrays |= {array.name for array in signals.wait()}
         seen.n_batches += 1
         return signals
 
@@ -146,7 +148,9 @@ def keys_of(tokens: Tokens) -> list[bytes]:
 
 def committed_keys(store_dir: Path) -> set[bytes]:
     segments = read_manifest(store_dir).segments
-    return {key.tobytes() for segment in segments for key in read_keys(store_dir, segment)}
+    return {
+        key.tobytes() for segment in segments for key in read_row_table(store_dir, segment).keys
+    }
 
 
 def changed_files(before: dict[str, str], store_dir: Path) -> set[str]:
@@ -159,7 +163,7 @@ def test_a_new_store_holds_every_row(run: RunCapture, whole_store: Path, tmp_pat
     store = open_store(whole_store)
     assert committed_keys(whole_store) == set(keys_of(run.tokens))
     assert [segment.n_rows for segment in store.manifest.segments] == [12, 12, 10]
-    assert store.manifest.array_names() == {"attentions/02", "cls", "logits"}
+    assert store.manifest.array_names() == {"attentions/02", "cls", "cls/moments", "logits"}
     report = run(tmp_path / "again")
     assert (report.n_computed, report.n_present) == (34, 0)
     assert report.n_tokens == sum(int(split.lengths.sum()) for split in run.tokens.splits.values())
@@ -181,11 +185,16 @@ def test_a_repeated_row_is_computed_once(
 
 def test_a_second_capture_computes_nothing(run: RunCapture, store: Path, seen: Seen) -> None:
     """Catches a rerun that costs the hours of the first one, or touches a file."""
-    times = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+
+    def times() -> dict[Path, int]:
+        files = (path for path in store.rglob("*") if path.is_file() and path.name != LOCK_NAME)
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = times()
     report = run(store)
     assert seen.n_batches == 0
     assert (report.n_computed, report.n_present, report.size_bytes) == (0, 34, 0)
-    assert {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()} == times
+    assert times() == before
 
 
 def test_only_new_rows_are_computed(
@@ -233,7 +242,7 @@ def test_new_rows_and_a_new_layer_together(
     tokens = make_table(tmp_path, checkpoint, rows, more)
     report = run(store, LAYERS_2_AND_3, tokens=tokens)
     assert report.n_computed == len(seen.keys) == 34 + len(more)
-    names = {"attentions/02", "attentions/03", "cls", "logits"}
+    names = {"attentions/02", "attentions/03", "cls", "cls/moments", "logits"}
     assert all(set(segment.arrays) == names for segment in read_manifest(store).segments)
 
 
@@ -241,7 +250,7 @@ def stop_after(patch: pytest.MonkeyPatch, n_batches: int) -> None:
     """Let Ctrl-C come in place of the extractor's next batch after so many."""
     compute, n_left = Extractor.__call__, n_batches
 
-    def limited(self: Extractor, rows: list[TokenRow]) -> dict[ArraySpec, Tensor]:
+    def limited(self: Extractor, rows: list[TokenRow]) -> Extracted:
         nonlocal n_left
         if n_left == 0:
             raise KeyboardInterrupt
@@ -504,7 +513,7 @@ def test_what_is_needed_is_what_is_written(tmp_path: Path, run: RunCapture) -> N
         limit_disk(patch, free=10**9)
         report = run(store)
     chunks = [path for path in store.rglob("*") if path.is_file() and "c" in path.parts[-4:-1]]
-    assert len(chunks) == 9
+    assert len(chunks) == 12
     assert report.size_bytes == sum(path.stat().st_size - 4 for path in chunks)  # checksums
     shutil.rmtree(store)
     with pytest.MonkeyPatch.context() as patch:

@@ -440,7 +440,7 @@ def test_a_hub_that_cannot_be_reached_says_so(
 
 def test_docstrings_are_cut_by_their_own_limit(tmp_path: Path) -> None:
     """Catches a limit meant for the sample corpus that also cuts a user's own files."""
-    docstrings = {"libraries": ["jinja2", "zarr"], "max_sentences": {"train": 20}}
+    docstrings = {"libraries": ("jinja2", "zarr"), "max_sentences": {"train": 20}}
     corpus = read_corpus(DataSettings.model_validate({"docstrings": docstrings}))
     assert len(corpus["train"]) == 20 and len(corpus["validation"]) > 20
     assert set(column(corpus, "train", "label")) == {"jinja2", "zarr"}

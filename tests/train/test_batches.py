@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 from pipeline.errors import StoreIncompleteError
 from pipeline.objectives.objective import Needs
 from pipeline.store.reader import open_store
-from pipeline.store.spec import ArraySpec
+from pipeline.store.spec import CLS, ArraySpec
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.batches import Batch, JoinedSplit, epoch_order
 from tests.conftest import (
@@ -134,26 +134,26 @@ def errors(batch: Batch, split: TokenSplit, live: dict[bytes, OwnOutputs]) -> li
         bound = 2.0**-digits * wanted.abs() + 1e-5
         return float(((found.float() - wanted).abs() / bound).max())
 
-    assert batch.teacher.logits is not None
+    teacher = batch.teacher()
+    assert teacher.logits is not None
     table, first = [], 0
     for index, row in enumerate(batch.rows):
         own = live[split.keys[row].tobytes()]
         n_heads, n = own.attentions.shape[1:3]
         stop = first + n_heads * n * n
-        cls = torch.stack([batch.teacher.cls[layer][index] for layer in range(5)])
+        cls = torch.stack([teacher.cls[layer][index] for layer in range(5)])
         maps = {
-            layer: batch.teacher.attentions[layer][first:stop].reshape(n_heads, n, n)
-            for layer in LAYERS
+            layer: teacher.attentions[layer][first:stop].reshape(n_heads, n, n) for layer in LAYERS
         }
         table.append(
             [
-                worst(batch.teacher.logits[index], own.logits, digits=24),
+                worst(teacher.logits[index], own.logits, digits=24),
                 worst(cls[1:], own.cls[1:], digits=11),
                 *(worst(maps[layer], own.attentions[layer - 1], digits=11) for layer in LAYERS),
             ]
         )
         first = stop
-    assert all(first == len(part) for part in batch.teacher.attentions.values())
+    assert all(first == len(part) for part in teacher.attentions.values())
     return table
 
 
@@ -243,33 +243,26 @@ def test_a_batch_has_what_is_needed_and_no_more(even_tokens: Tokens, half_store:
     """Catches signals that are read from the disk for nothing."""
     split = even_tokens.splits["train"]
     batch = join(split, half_store, Needs()).read(np.arange(3))
-    assert batch.teacher.logits is None
-    assert not batch.teacher.cls and not batch.teacher.attentions
+    assert not batch.signals
     needs = Needs(teacher=frozenset({ArraySpec("attentions", 4)}))
     batch = join(split, half_store, needs).read(np.arange(3))
-    assert batch.teacher.logits is None and not batch.teacher.cls
-    assert list(batch.teacher.attentions) == [4]
+    assert list(batch.signals) == [ArraySpec("attentions", 4)]
+    assert list(batch.teacher().attentions) == [4]
 
 
 def test_signals_reach_the_objectives_in_float32(even_tokens: Tokens, half_store: Path) -> None:
     """Catches a loss that is computed in float16."""
     batch = join(even_tokens.splits["train"], half_store).read(np.arange(3))
-    assert batch.teacher.cls[1].dtype == torch.float16
-    moved = batch.to(torch.device("cpu"))
-    assert moved.teacher.logits is not None
-    signals = [
-        moved.teacher.logits,
-        *moved.teacher.cls.values(),
-        *moved.teacher.attentions.values(),
-    ]
+    assert batch.signals[CLS].values.dtype == torch.float16
+    teacher = batch.to(torch.device("cpu")).teacher()
+    assert teacher.logits is not None
+    signals = [teacher.logits, *teacher.cls.values(), *teacher.attentions.values()]
     assert len(signals) == 8 and all(part.dtype == torch.float32 for part in signals)
-    assert torch.equal(moved.teacher.cls[1], batch.teacher.cls[1].float())
+    assert torch.equal(teacher.cls[1], batch.signals[CLS].values[:, 1].float())
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
-    assert batch.teacher.logits is not None
-    teacher = batch.teacher
-    signals = [teacher.logits, *teacher.cls.values(), *teacher.attentions.values()]
+    signals = [signal.values for signal in batch.signals.values()]
     return [*batch.inputs.values(), batch.labels, torch.from_numpy(batch.rows), *signals]
 
 
@@ -320,5 +313,6 @@ def test_an_absent_layer_is_named(even_tokens: Tokens, half_store: Path) -> None
         joined.read(np.arange(3))
     assert str(raised.value) == (
         f"{half_store}: segment 00000 has no 'attentions/03'; it holds attentions/02, "
-        "attentions/04, cls, logits. Add it under capture.signals and run 'dvc repro capture'."
+        "attentions/04, cls, cls/moments, logits. Add it under capture.signals and run "
+        "'dvc repro capture'."
     )

@@ -16,11 +16,12 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from pipeline.errors import TrainingError
-from pipeline.objectives.objective import Depths, TeacherSignals
+from pipeline.objectives.objective import Depths
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
-from pipeline.store.reader import open_store
+from pipeline.store.reader import StoredSignal, open_store
+from pipeline.store.spec import CLS, LOGITS, ArraySpec
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.transformer import build_student
 from pipeline.tasks import TASKS
@@ -56,15 +57,18 @@ class LiveSplit(JoinedSplit):
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         own = [self.own(int(row)) for row in rows]
-        signals = TeacherSignals(
-            logits=torch.stack([outputs.logits for outputs in own]),
-            cls=dict(enumerate(torch.stack([outputs.cls for outputs in own]).unbind(1))),
-            attentions={
-                layer: torch.cat([outputs.attentions[layer - 1].flatten() for outputs in own])
+        signals = {
+            LOGITS: torch.stack([outputs.logits for outputs in own]),
+            CLS: torch.stack([outputs.cls for outputs in own]),
+            **{
+                ArraySpec("attentions", layer): torch.cat(
+                    [outputs.attentions[layer - 1].flatten() for outputs in own]
+                )
                 for layer in (2, 4)
             },
-        )
-        return replace(super().read(rows), teacher=signals)
+        }
+        live = {array: StoredSignal(values, "float32") for array, values in signals.items()}
+        return replace(super().read(rows), signals=live)
 
 
 class Setting:
@@ -164,10 +168,10 @@ class PoisonedSplit(JoinedSplit):
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         batch = super().read(rows)
-        assert batch.teacher.logits is not None
-        logits = batch.teacher.logits.clone()
+        logits = batch.signals[LOGITS].values.clone()
         logits[torch.from_numpy(rows == 7)] = torch.nan
-        return replace(batch, teacher=replace(batch.teacher, logits=logits))
+        poisoned = replace(batch.signals[LOGITS], values=logits)
+        return replace(batch, signals={**batch.signals, LOGITS: poisoned})
 
 
 def copy_weights(student: PreTrainedModel) -> list[Tensor]:

@@ -1,0 +1,52 @@
+"""Stores of made-up values, written without a model, to measure reading with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.architecture import Architecture
+from pipeline.fingerprint import KEY_BYTES
+from pipeline.store.encoding import NUMPY_TYPES
+from pipeline.store.manifest import Identity
+from pipeline.store.row_table import RowTable
+from pipeline.store.spec import Arrays
+from pipeline.store.writer import create_store
+
+
+def write_made_store(
+    store_dir: Path,
+    teacher: Architecture,
+    arrays: Arrays,
+    lengths: NDArray[np.int64],
+    segment_rows: int,
+) -> None:
+    """Write a store of `len(lengths)` rows with random keys and numbers between 0 and 1."""
+    identity = Identity(
+        task="classification",
+        labels=tuple(f"label-{number}" for number in range(teacher.n_labels)),
+        weights="1" * 64,
+        config="2" * 64,
+        tokenizer="3" * 64,
+        max_length=int(lengths.max()),
+        precision="float32",
+        extraction=1,
+    )
+    writer = create_store(store_dir, identity, teacher, segment_rows, {})
+    generator = np.random.default_rng(0)
+    drawn = np.random.default_rng(1).random(2**20, np.float32)
+    for number, first in enumerate(range(0, len(lengths), segment_rows)):
+        here = lengths[first : first + segment_rows]
+        keys = np.frombuffer(generator.bytes(KEY_BYTES * len(here)), f"V{KEY_BYTES}")
+        draft = writer.add_segment(f"{number:05d}", RowTable(keys, here))
+        for array, encoding in arrays.items():
+            values = np.resize(drawn.astype(NUMPY_TYPES[encoding]), draft.shape(array))
+            draft.write_array(array, values, encoding)
+        draft.commit()
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table whose numbers stand on the right."""
+    lines = [header, ["---:"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,69 @@
+"""What a store takes on disk beside padded float32 arrays of the same signals.
+
+The store is written for real, with random values: encodings do not compress, so sizes do
+not depend on them. Signals are logits, [CLS] and the attention maps of all layers.
+"""
+
+import math
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.synthetic import make_store, make_table
+from pipeline.architecture import Architecture
+from pipeline.store.encoding import NUMPY_TYPES
+from pipeline.store.spec import ArraySpec, Encoding, SegmentSize, with_moments
+from pipeline.teacher.capture_settings import SignalSettings
+from pipeline.teacher.work import distinct_rows, missing_work
+
+_BASE = Architecture(
+    model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
+)
+_PADDED_LENGTH = 128
+
+
+@click.command()
+@click.option("--rows", "n_rows", default=1000, show_default=True)
+def main(n_rows: int) -> None:
+    """Print a table of sizes for short and for long rows."""
+    click.echo(f"BERT-base shape, {n_rows:,} rows, padded to {_PADDED_LENGTH}: MiB and share\n")
+    click.echo("| mean tokens | attention as | padded float32 | store | share |")
+    click.echo("|---|---|---|---|---|")
+    generator = np.random.default_rng(0)
+    for mean, spread in ((25, 8), (107, 12)):
+        lengths = np.clip(generator.normal(mean, spread, n_rows), 4, _PADDED_LENGTH)
+        lengths = lengths.astype(np.int64)
+        encodings: tuple[Encoding, ...] = ("float16", "uint8_cbrt")
+        for encoding in encodings:
+            signals = {"attentions": {"layers": tuple(range(1, 13)), "encoding": encoding}}
+            settings = SignalSettings.model_validate(signals)
+            arrays = settings.arrays()
+            padded = SegmentSize(n_rows, n_rows * _PADDED_LENGTH, n_rows * _PADDED_LENGTH**2)
+            plain = sum(4 * math.prod(array.shape(padded, _BASE)) for array in arrays)
+            with tempfile.TemporaryDirectory() as folder:
+                store = Path(folder) / "store"
+                _write(store, lengths, arrays)
+                size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+            click.echo(
+                f"| {lengths.mean():.0f} | {encoding} | {plain / 2**20:,.0f} | "
+                f"{size / 2**20:,.0f} | {size / plain:.1%} |"
+            )
+
+
+def _write(store: Path, lengths: np.ndarray, arrays: dict[ArraySpec, Encoding]) -> None:
+    generator = np.random.default_rng(0)
+    rows = distinct_rows(make_table(lengths, _BASE))
+    writer = make_store(store, _BASE, arrays, rows.lengths)
+    for work in missing_work(store, writer.manifest, rows, arrays):
+        draft = writer.add_segment(work.name, work.table(rows))
+        for array, encoding in with_moments(work.arrays).items():
+            dtype, shape = NUMPY_TYPES[encoding], draft.shape(array)
+            noise = generator.bytes(math.prod(shape) * dtype.itemsize)
+            draft.write_array(array, np.frombuffer(noise, dtype).reshape(shape), encoding)
+        draft.commit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""One row of a teacher store, found by its key or its text, with what the teacher said of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.checkpoint import load_tokenizer
+from pipeline.errors import StoreIncompleteError
+from pipeline.fingerprint import row_key
+from pipeline.store.reader import TeacherStore
+from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
+from pipeline.text.padding import TokenRow
+from pipeline.text.tokens import SUMMARY_NAME, open_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_KEY = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row and what is known of it."""
+
+    key: bytes
+    number: int
+    """In the order of the open store."""
+    n_tokens: int
+    segment: str
+    tokens: tuple[str, ...] | None
+    """As the tokenizer names them; None where only the key is known."""
+    source: str | None
+    """Where the row is in the token table, such as `row 12 of validation`."""
+    probabilities: dict[str, float]
+    """By label name, in order of the labels' numbers."""
+
+    @property
+    def prediction(self) -> str:
+        """The name of the likeliest label."""
+        return max(self.probabilities, key=lambda label: self.probabilities[label])
+
+
+def is_key(wanted: str) -> bool:
+    """Say whether this is a row's key, 32 hex digits, and not a text."""
+    return _KEY.fullmatch(wanted) is not None
+
+
+def find_row(
+    store: TeacherStore, wanted: str, pair: str | None = None, tokens_dir: Path | None = None
+) -> StoredRow:
+    """Return the row with the key or the text `wanted`; a text may have a second one, `pair`.
+
+    A text is tokenised by the tokenizer that the store carries, and cut at the store's
+    length limit. The tokens of a key are looked up in the token table `tokens_dir`,
+    where there is one that was made with the same tokenizer.
+
+    Raises:
+        StoreIncompleteError: the store has no such row.
+        StoreMismatchError: the tokenizer that the store carries is not its own.
+        CheckpointError: it carries none that can be used.
+    """
+    ids, source = None, None
+    if is_key(wanted):
+        key = bytes.fromhex(wanted)
+    else:
+        row = _tokenise(store, wanted, pair)
+        ids, key = row[0], row_key(*row)
+    number = int(store.coverage(np.array([key], dtype=f"V{len(key)}")).rows[0])
+    if number < 0:
+        what = f"no row {key.hex()}"
+        if not is_key(wanted):
+            limit = store.manifest.identity.max_length
+            what = f"no row of this text, cut at {limit} tokens (key {key.hex()})"
+        raise StoreIncompleteError(
+            f"{store.store_dir} has {what}; it holds {len(store):,} rows. Give a text of the data "
+            "that was captured, or add it to the data and run 'dvc repro capture'."
+        )
+    if is_key(wanted):
+        ids, source = _look_up(store, key, tokens_dir)
+    probabilities = store.logits([number])[0].softmax(-1).tolist()
+    labels = store.manifest.identity.labels
+    ends = np.cumsum([segment.n_rows for segment in store.manifest.segments])
+    return StoredRow(
+        key=key,
+        number=number,
+        n_tokens=int(store.lengths[number]),
+        segment=store.manifest.segments[int(np.searchsorted(ends, number, side="right"))].name,
+        tokens=None if ids is None else _names(store, ids),
+        source=source,
+        probabilities=dict(zip(labels, probabilities, strict=True)),
+    )
+
+
+def attention_maps(
+    store: TeacherStore, row: StoredRow, layer: int | None = None, head: int | None = None
+) -> dict[int, Float[Tensor, "query key"]]:
+    """Return a row's attention maps by layer, of one `head` or averaged over heads.
+
+    All layers that were captured for the row, or only `layer`; heads are numbered from 0.
+
+    Raises:
+        StoreIncompleteError: that layer or head was not captured for this row.
+    """
+    teacher = store.manifest.teacher
+    segment = next(part for part in store.manifest.segments if part.name == row.segment)
+    specs = [parse_array_name(name) for name in segment.arrays]
+    arrays = sorted((array for array in specs if array.signal == "attentions"), reverse=True)
+    captured = {array.layer: array for array in arrays}  # all heads win over their mean
+    if layer is not None:
+        if layer not in captured:
+            held = ", ".join(map(str, sorted(captured))) or "none"
+            raise StoreIncompleteError(
+                f"{store.store_dir} has no attention maps of layer {layer} for this row; it has "
+                f"layers {held}. Add it under capture.signals and run 'dvc repro capture'."
+            )
+        captured = {layer: captured[layer]}
+    maps = {}
+    for number, array in sorted(captured.items()):
+        n_maps = array.n_maps(teacher)
+        if head is not None and (array.heads == "mean" or head >= n_maps):
+            held = "only the mean of its heads" if array.heads == "mean" else f"0 to {n_maps - 1}"
+            raise StoreIncompleteError(
+                f"{store.store_dir} has no head {head} of layer {number}; it has {held}."
+            )
+        flat = store.read(array, [row.number]).decode()
+        by_head = flat.view(n_maps, row.n_tokens, row.n_tokens)
+        maps[number] = by_head.mean(0) if head is None else by_head[head]
+    return maps
+
+
+def describe_row(row: StoredRow) -> str:
+    """Return what is known of a row as text for people."""
+    place = f"segment {row.segment}" + ("" if row.source is None else f", {row.source}")
+    lines = [f"key         {row.key.hex()} ({place})", f"length      {row.n_tokens} tokens"]
+    if row.tokens is not None:
+        lines.append(f"tokens      {' '.join(row.tokens)}")
+    width = max(map(len, row.probabilities))
+    likeliest = sorted(row.probabilities.items(), key=lambda item: -item[1])
+    for rank, (label, probability) in enumerate(likeliest):
+        heading = "" if rank else "teacher"
+        lines.append(f"{heading:<12}{label:<{width}}  {probability:.4f}")
+    return "\n".join(lines)
+
+
+def _tokenise(store: TeacherStore, text: str, pair: str | None) -> TokenRow:
+    """Return a text's tokens as the token table has them."""
+    encoded = _tokenizer(store)(
+        text,
+        pair,
+        truncation=True,
+        max_length=store.manifest.identity.max_length,
+        return_token_type_ids=True,
+    )
+    ids, types = (np.array(encoded[name], np.int32) for name in ("input_ids", "token_type_ids"))
+    return ids, types
+
+
+def _look_up(
+    store: TeacherStore, key: bytes, tokens_dir: Path | None
+) -> tuple[NDArray[np.int32] | None, str | None]:
+    """Return the token ids of a key and where they are; None where they are not known."""
+    if tokens_dir is None or not (tokens_dir / SUMMARY_NAME).is_file():
+        return None, None
+    tokens = open_tokens(tokens_dir)
+    if tokens.tokenizer != store.manifest.identity.tokenizer:
+        return None, None
+    for name, split in tokens.splits.items():
+        found = np.flatnonzero(split.keys == np.void(key))
+        if len(found):
+            return split.row(int(found[0]))[0], f"row {found[0] + 1:,} of {name}"
+    return None, None
+
+
+def _names(store: TeacherStore, ids: NDArray[np.int32]) -> tuple[str, ...]:
+    return tuple(_tokenizer(store).convert_ids_to_tokens(ids.tolist()))
+
+
+def _tokenizer(store: TeacherStore) -> "PreTrainedTokenizerFast":
+    tokenizer = load_tokenizer(store.store_dir / TEACHER_FOLDER)
+    store.check(tokenizer=tokenizer)
+    return tokenizer

@@ -1,0 +1,203 @@
+"""The arrays of one segment, from forwards over its rows in batches of similar length."""
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.errors import OutOfMemoryError, SignalError
+from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_numpy, as_tensor, decode, largest
+from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, Encoding
+from pipeline.teacher.extract import Extracted, Extractor
+from pipeline.teacher.work import DistinctRows, Work, batches_by_length
+from pipeline.text.tokens import Tokens
+
+SegmentArrays = dict[ArraySpec, NDArray[np.generic]]
+
+
+class TokenBudget:
+    """The padded tokens of a batch; it shrinks when the device's memory runs out."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def halve(self, n_tokens: int) -> None:
+        """Allow half of a batch that was too large."""
+        self.tokens = n_tokens // 2
+        torch.cuda.empty_cache()
+        tqdm.write(f"capture: out of memory; going on with {self.tokens:,} tokens in a batch")
+
+
+class SegmentRows:
+    """The rows of one piece of work, with their lengths and their token ids."""
+
+    def __init__(self, work: Work, rows: DistinctRows, tokens: Tokens) -> None:
+        self.arrays = work.arrays
+        self.lengths: NDArray[np.int64] = rows.lengths[work.rows]
+        self._rows = rows
+        self._members = work.rows
+        self._tokens = tokens
+
+    def tokens(self, places: Sequence[int]) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """Return token and type ids of rows by their places in the segment."""
+        splits, positions = self._rows.splits, self._rows.positions
+        members = self._members[np.asarray(places)]
+        return [self._tokens.splits[splits[row]].row(positions[row]) for row in members]
+
+    def name(self, place: int) -> str:
+        """Name a row as a user finds it in the data."""
+        row = self._members[place]
+        return f"row {self._rows.positions[row] + 1:,} of {self._rows.splits[row]}"
+
+
+def compute_segment(
+    rows: SegmentRows,
+    shapes: Mapping[ArraySpec, tuple[int, ...]],
+    extractor: Extractor,
+    budget: TokenBudget,
+    progress: "tqdm[NoReturn]",
+) -> SegmentArrays:
+    """Return every array of the segment, encoded and without padding.
+
+    While one batch is computed, the one before is copied to its places.
+
+    Raises:
+        SignalError: a value is not finite or does not fit its encoding; names row, layer, value.
+        OutOfMemoryError: a single row does not fit into the device's memory.
+    """
+    buffers: SegmentArrays = {
+        array: np.empty(shapes[array], NUMPY_TYPES[encoding])
+        for array, encoding in rows.arrays.items()
+    }
+    places = _Places(rows.lengths)
+
+    def store(batch: list[int], extracted: Extracted) -> None:
+        for array in extracted.misfits():
+            _explain_misfit(rows, batch, array, extractor)
+        for array, values in extracted.wait().items():
+            places.fill(buffers[array], array, as_numpy(values), batch)
+        progress.update(int(rows.lengths[batch].sum()))
+
+    waiting = _batches(range(len(rows.lengths)), rows.lengths, budget)
+    computed: tuple[list[int], Extracted] | None = None
+    while waiting:
+        batch = waiting.pop()
+        try:
+            extracted = extractor(rows.tokens(batch))
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            n_tokens = len(batch) * int(rows.lengths[batch].max())
+            if len(batch) == 1:
+                raise OutOfMemoryError(
+                    f"{rows.name(batch[0])} alone, of {n_tokens:,} tokens, does not fit into the "
+                    "device's memory. Capture fewer layers at a time, or set runtime.device: cpu."
+                ) from error
+            del error
+            budget.halve(n_tokens)
+            left = [place for others in [batch, *waiting] for place in others]
+            waiting = _batches(left, rows.lengths, budget)
+            continue
+        if computed is not None:
+            store(*computed)
+        computed = batch, extracted
+    if computed is not None:
+        store(*computed)
+    if CLS in buffers:
+        buffers[CLS_MOMENTS] = _moments(buffers[CLS], rows.arrays[CLS])
+    return buffers
+
+
+def _batches(
+    places: Sequence[int], lengths: NDArray[np.int64], budget: TokenBudget
+) -> list[list[int]]:
+    """Return the batches to compute, the next one last."""
+    chosen = np.asarray(places)
+    batches = batches_by_length(lengths[chosen].tolist(), budget.tokens)
+    return [chosen[batch].tolist() for batch in batches][::-1]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+class _Places:
+    """Where each row's values belong in a segment's arrays."""
+
+    def __init__(self, lengths: NDArray[np.int64]) -> None:
+        self._lengths = lengths
+        self._tokens = np.concatenate([[0], np.cumsum(lengths)])
+        self._token_pairs = np.concatenate([[0], np.cumsum(lengths**2)])
+
+    def fill(
+        self,
+        buffer: NDArray[np.generic],
+        array: ArraySpec,
+        values: NDArray[np.generic],
+        batch: Sequence[int],
+    ) -> None:
+        """Copy a batch's values to where its rows belong, without padding."""
+        if not array.is_ragged:
+            buffer[batch] = values
+            return
+        for row, padded in zip(batch, values, strict=True):
+            n = self._lengths[row]
+            if array.signal == "attentions":
+                first, real = self._token_pairs[row] * len(padded), padded[:, :n, :n]
+            else:
+                first, real = self._tokens[row] * padded.shape[1], padded[:n]
+            buffer[first : first + real.size].reshape(real.shape)[...] = real
+
+
+def _moments(cls: NDArray[np.generic], encoding: Encoding) -> NDArray[np.float32]:
+    """Return mean and standard deviation over a segment's rows, (moment, layer, hidden)."""
+    states = decode(as_tensor(cls, encoding), encoding).double()
+    moments = torch.stack([states.mean(0), states.std(0, correction=0)])
+    result: NDArray[np.float32] = moments.float().numpy()
+    return result
+
+
+def _explain_misfit(
+    rows: SegmentRows, batch: Sequence[int], array: ArraySpec, extractor: Extractor
+) -> None:
+    """Raise for the first real value that the encoding cannot hold; padding may be anything."""
+    encoding = rows.arrays[array]
+    limit = largest(encoding)
+    for place, padded in zip(batch, extractor.raw(rows.tokens(batch))[array], strict=True):
+        values = _real(padded, array, int(rows.lengths[place])).float()
+        where = f"{rows.name(place)}, {_describe(array, values, limit)}"
+        n_odd = int((~torch.isfinite(values)).sum())
+        if n_odd:
+            raise SignalError(
+                f"{where}: {n_odd:,} values are not finite. The teacher diverged on this row; "
+                "check its checkpoint, or capture with precision float32."
+            )
+        if TORCH_TYPES[encoding].is_floating_point:
+            is_bad = ~torch.isfinite(values.to(TORCH_TYPES[encoding]))
+        else:
+            is_bad = (values > limit) | (values < 0)
+        if is_bad.any():
+            raise SignalError(
+                f"{where}: {int(is_bad.sum()):,} values overflow {encoding} (largest "
+                f"{float(values.abs().max()):,.0f}; limit {limit:,.0f}). Store this signal as "
+                "float32."
+            )
+
+
+def _real(padded: Tensor, array: ArraySpec, n_tokens: int) -> Tensor:
+    if array.signal == "attentions":
+        return padded[:, :n_tokens, :n_tokens]
+    return padded[:n_tokens] if array.signal == "hidden_states" else padded
+
+
+def _describe(array: ArraySpec, values: Tensor, limit: float) -> str:
+    if array.is_ragged:
+        return f"{array.signal} of layer {array.layer}"
+    if array == CLS:
+        is_bad = ~(values.abs() <= limit)
+        return f"cls of layer {int(is_bad.any(1).nonzero()[0])}" if is_bad.any() else "cls"
+    return array.signal

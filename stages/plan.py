@@ -1,0 +1,44 @@
+"""What `capture` would compute and write, before it does; no stage of the pipeline."""
+
+import click
+
+from pipeline.checkpoint import find_weights
+from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
+from pipeline.teacher.capture_settings import CaptureSettings
+from pipeline.teacher.finetune_settings import TeacherSettings
+from pipeline.teacher.plan import make_plan
+from pipeline.teacher.plan_text import describe_plan, describe_speed
+from pipeline.teacher.speed import measure_speed
+from pipeline.text.tokens import open_tokens
+from stages.entry import load_params, stage
+from stages.paths import STORE, TEACHER, TOKENS
+
+
+@click.command()
+@click.option("--no-time", is_flag=True, help="Do not run the teacher to measure its speed.")
+@stage("plan")
+def main(no_time: bool) -> None:
+    """Say how many rows, bytes and seconds 'capture' is going to take."""
+    params = load_params()
+    settings = parse_section(CaptureSettings, params.get("capture"), "capture")
+    task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
+    runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
+    tokens = open_tokens(TOKENS)
+    device = pick_device(runtime)
+    is_finetuned = TEACHER.is_dir()
+    teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")
+    teacher_dir = TEACHER if is_finetuned else find_weights(teacher.checkpoint)
+    plan = make_plan(
+        teacher_dir, tokens, task, settings, STORE, device=device, is_finetuned=is_finetuned
+    )
+    click.echo(describe_plan(plan))
+    if plan.works and not no_time:
+        speed = measure_speed(plan, tokens, task, device=device, batch_tokens=runtime.batch_tokens)
+        click.echo(describe_speed(speed, device))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A project under real git and DVC, in a folder of its own, that counts what its stages do."""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from tests.imports import ROOT
+from tests.project import PARAMS, change, make_project, write_params
+
+
+class DvcProject:
+    """A project under git and DVC."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.params = copy.deepcopy(PARAMS)
+        self._counts = folder.parent / "counts"
+
+    def run(self, *command: str) -> str:
+        """Run a command in the project and return all that it printed."""
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "tests" / "counting"),
+            "COUNTS": str(self._counts),
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        return output
+
+    def repro(self, *args: str) -> list[str]:
+        """Run `dvc repro` and return the stages that ran, in order."""
+        self._counts.write_text("", encoding="utf-8")
+        output = self.run("dvc", "repro", *args)
+        return re.findall(r"Running stage '([^']+)'", output)
+
+    def rows_forwarded(self, stage: str) -> int:
+        """Return the rows that a stage sent through the teacher in the last `repro`."""
+        lines = [line.split() for line in self._counts.read_text(encoding="utf-8").splitlines()]
+        return sum(int(line[2]) for line in lines if line[:2] == [stage, "forward"])
+
+    def counts(self, event: str) -> list[str]:
+        """Return the stage arguments of each event of the last `repro`."""
+        lines = self._counts.read_text(encoding="utf-8").splitlines()
+        return [line.split()[0] for line in lines if line.split()[1] == event]
+
+    def change(self, path: str, value: object) -> None:
+        """Change a value of params.yaml."""
+        self.params = change(self.params, path, value)
+        write_params(self.folder, self.params)
+
+    def out_digests(self) -> dict[str, str]:
+        """Return DVC's digest of every output."""
+        lock = YAML(typ="safe").load((self.folder / "dvc.lock").read_text(encoding="utf-8"))
+        return {
+            out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
+        }
+
+
+def make_dvc_project(folder: Path, **changes: object) -> DvcProject:
+    """Write a project with this repository's code, commit it, and return it not yet run.
+
+    `changes` are values of params.yaml by their dotted paths, with `__` for a dot.
+    """
+    make_project(folder)
+    for name in ("pipeline", "stages"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    project = DvcProject(folder)
+    for path, value in changes.items():
+        project.change(path.replace("__", "."), value)
+    project.run("git", "init", "--quiet")
+    project.run("git", "add", "--all")
+    commit = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet")
+    project.run(*commit, "-m", "start")
+    return project
