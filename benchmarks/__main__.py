@@ -1,6 +1,28 @@
-"""`make bench`: every benchmark that needs nothing but a finished `make repro`."""
+"""`make bench`: every benchmark in turn, each in a process of its own.
 
-from benchmarks.seeds import main
+The last one needs the results of `make repro`; the others need nothing.
+"""
+
+import subprocess
+import sys
+
+COMMANDS = (
+    ("capture_speed", "--shape", "bundled"),
+    ("capture_speed", "--shape", "base", "--rows", "96", "--repeats", "3"),
+    ("capture_memory",),
+    ("random_batch",),
+    ("open_store",),
+    ("store_size",),
+    ("seeds",),
+)
+
+
+def main() -> None:
+    """Run the benchmarks and print their tables."""
+    for name, *options in COMMANDS:
+        print(f"\n## python -m benchmarks.{' '.join([name, *options])}\n", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=True)
+
 
 if __name__ == "__main__":
     main()

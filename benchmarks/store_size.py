@@ -11,12 +11,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.synthetic import make_store, make_table
+from benchmarks.made_store import write_made_store
 from pipeline.architecture import Architecture
-from pipeline.store.encoding import NUMPY_TYPES
-from pipeline.store.spec import ArraySpec, Encoding, SegmentSize, with_moments
+from pipeline.store.spec import Encoding, SegmentSize, with_moments
 from pipeline.teacher.capture_settings import SignalSettings
-from pipeline.teacher.work import distinct_rows, missing_work
+from pipeline.teacher.work import choose_segment_rows
 
 _BASE = Architecture(
     model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
@@ -39,30 +38,18 @@ def main(n_rows: int) -> None:
         for encoding in encodings:
             signals = {"attentions": {"layers": tuple(range(1, 13)), "encoding": encoding}}
             settings = SignalSettings.model_validate(signals)
-            arrays = settings.arrays()
+            arrays = with_moments(settings.arrays())
             padded = SegmentSize(n_rows, n_rows * _PADDED_LENGTH, n_rows * _PADDED_LENGTH**2)
-            plain = sum(4 * math.prod(array.shape(padded, _BASE)) for array in arrays)
+            plain = sum(4 * math.prod(array.shape(padded, _BASE)) for array in settings.arrays())
             with tempfile.TemporaryDirectory() as folder:
                 store = Path(folder) / "store"
-                _write(store, lengths, arrays)
+                n_segment = choose_segment_rows(lengths, arrays, _BASE)
+                write_made_store(store, _BASE, arrays, lengths, n_segment)
                 size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
             click.echo(
                 f"| {lengths.mean():.0f} | {encoding} | {plain / 2**20:,.0f} | "
                 f"{size / 2**20:,.0f} | {size / plain:.1%} |"
             )
-
-
-def _write(store: Path, lengths: np.ndarray, arrays: dict[ArraySpec, Encoding]) -> None:
-    generator = np.random.default_rng(0)
-    rows = distinct_rows(make_table(lengths, _BASE))
-    writer = make_store(store, _BASE, arrays, rows.lengths)
-    for work in missing_work(store, writer.manifest, rows, arrays):
-        draft = writer.add_segment(work.name, work.table(rows))
-        for array, encoding in with_moments(work.arrays).items():
-            dtype, shape = NUMPY_TYPES[encoding], draft.shape(array)
-            noise = generator.bytes(math.prod(shape) * dtype.itemsize)
-            draft.write_array(array, np.frombuffer(noise, dtype).reshape(shape), encoding)
-        draft.commit()
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def test_a_capture_that_is_rerun_for_nothing_computes_nothing(project: DvcProjec
     before = digest_folder(store_of(project), without=[LOCK_NAME])
     path = project.folder / "pipeline" / "teacher" / "extract.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    project.change("students", {"hard-2": project.params["students"]["hard-2"]})
     project.change("capture.signals", {"logits": {}})
     assert project.repro("capture") == ["capture"]
     assert project.rows_forwarded("stages.capture") == 0

@@ -21,8 +21,9 @@ from tests.project import PARAMS, change, make_project, write_params
 from tests.stages.conftest import invoke
 
 STORE = Path("artifacts") / "teacher_store"
-# 140 rows in 28 segments: many commits, and time to come between them.
-FEW_ROWS = change(PARAMS, "capture.segment_rows", 5)
+# 140 rows in 70 segments: many commits, and time to come between them.
+N_SEGMENTS, SEGMENT_ROWS = 70, 2
+FEW_ROWS = change(PARAMS, "capture.segment_rows", SEGMENT_ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_two_processes_give_the_store_of_one(captured: Path, project: Path) -> N
     assert output.count("rows computed") == 1, "one process speaks for all"
     check_equal(open_store(project / STORE), open_store(captured / STORE))
     names = [segment.name for segment in read_manifest(project / STORE).segments]
-    assert names == [f"{number:05d}" for number in range(28)]
+    assert names == [f"{number:05d}" for number in range(N_SEGMENTS)]
     assert not list((project / STORE / FINISHED_FOLDER).iterdir())
     assert (project / STORE / LOCK_NAME).read_bytes() == b""
 
@@ -118,7 +119,7 @@ def test_a_killed_process_loses_its_own_segment_only(
     assert processes.returncode != 0, output
     n_kept = n_committed(project / STORE)
     n_finished = len(list((project / STORE / FINISHED_FOLDER).glob("*.json")))
-    assert 4 <= n_kept + n_finished < 28, "the kill came in the middle"
+    assert 4 <= n_kept + n_finished < N_SEGMENTS, "the kill came in the middle"
 
     write_params(project, change(FEW_ROWS, "runtime.processes", 3))  # another number of them
     command = [sys.executable, "-m", "stages.capture"]
@@ -132,7 +133,7 @@ def test_a_killed_process_loses_its_own_segment_only(
         timeout=300,
         check=True,
     )
-    n_present = 5 * (n_kept + n_finished)
+    n_present = SEGMENT_ROWS * (n_kept + n_finished)
     assert f"{140 - n_present} rows computed, {n_present} already present" in again.stdout
     check_equal(open_store(project / STORE), open_store(captured / STORE))
     single = digest_folder(captured / STORE, without=[LOCK_NAME])
