@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.errors import DiskFullError
 
@@ -25,12 +25,23 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         DiskFullError: the disk cannot hold it; `path` is what it was before.
     """
+    with replacing_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[BinaryIO]:
+    """Give an empty file to write; when the block ends well it takes the place of `path`.
+
+    Raises:
+        DiskFullError: the disk cannot hold it; `path` is what it was before.
+    """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
         with disk_full_is_an_error(path):
             make_folders(path.parent)
             with partial.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -173,11 +173,19 @@ def even_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def even_tokens(
+def even_tokens_dir(
     tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, even_data_dir: Path
-) -> Tokens:
+) -> Path:
+    """The folder of the token table of `even_data_dir`; not to be changed."""
+    folder = tmp_path_factory.mktemp("even_work") / "tokens"
+    make_tokens(folder, checkpoint, even_data_dir)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def even_tokens(even_tokens_dir: Path) -> Tokens:
     """The token table of `even_data_dir`."""
-    return make_tokens(tmp_path_factory.mktemp("even_work") / "tokens", checkpoint, even_data_dir)
+    return open_tokens(even_tokens_dir)
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,23 @@ An open store can be pickled: it is then opened again where it is unpickled.
 """
 
 import math
+import os
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.fingerprint import KEY_BYTES, digest_tokenizer
-from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_tensor, decode
+from pipeline.store.encoding import NUMPY_TYPES, as_tensor
 from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import (
     ArrayRecord,
@@ -30,17 +32,11 @@ from pipeline.store.manifest import (
     differing_fields,
     read_manifest,
 )
+from pipeline.store.mapped_array import MappedArray, has_room, map_file
 from pipeline.store.recycling import RecycledMemory
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
-    LOGITS,
-    ArraySpec,
-    Encoding,
-    SignalName,
-    chunk_file,
-)
+from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, ArraySpec, SignalName, chunk_file
+from pipeline.store.stored_signal import StoredSignal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,33 +45,6 @@ Rows = Sequence[int] | NDArray[np.int64]
 """Row numbers of a store, as `TeacherStore.find` returns them."""
 
 _KEY = np.dtype(f"V{KEY_BYTES}")
-
-_MAPPED_TYPES: dict[Encoding, torch.dtype] = {**TORCH_TYPES, "bfloat16": torch.uint16}
-"""What numpy can hold without conversion; see `encoding.NUMPY_TYPES`."""
-
-
-@dataclass(frozen=True)
-class StoredSignal:
-    """One array's values for a batch of rows, as they are stored."""
-
-    values: Tensor
-    """(row, ...), or flat (element,) row after row for a signal with token axes."""
-    encoding: Encoding
-    map_lengths: Int[Tensor, " map_row"] | None = None
-    """Keys of each consecutive row of the attention maps; of `uint8_cbrt` only."""
-
-    def to(self, device: torch.device) -> "StoredSignal":
-        """Return the values on a device, still encoded."""
-        lengths = self.map_lengths
-        return replace(
-            self,
-            values=self.values.to(device, non_blocking=True),
-            map_lengths=None if lengths is None else lengths.to(device, non_blocking=True),
-        )
-
-    def decode(self) -> Float[Tensor, "..."]:
-        """Return the values as float32, decoded on the device they are on."""
-        return decode(self.values, self.encoding, self.map_lengths)
 
 
 @dataclass(frozen=True)
@@ -96,19 +65,6 @@ class Coverage:
         return np.flatnonzero(self.rows < 0)
 
 
-@dataclass(frozen=True)
-class _OpenArray:
-    """One array of a store, as far as it has been mapped."""
-
-    encoding: Encoding
-    width: int
-    """Elements of a row; for token axes, of a token or of a pair of tokens."""
-    row_shape: tuple[int, ...] | None
-    """None for token axes, whose rows have other shapes each."""
-    maps: dict[int, NDArray[np.generic]] = field(default_factory=dict)
-    """The flat array of each segment, by the segment's position."""
-
-
 class TeacherStore:
     """An open store. Rows are numbered across segments in the store's order."""
 
@@ -124,7 +80,8 @@ class TeacherStore:
         self.manifest = manifest
         sizes = [segment.n_rows for segment in manifest.segments]
         self._first_rows: NDArray[np.int64] = np.cumsum([0, *sizes])
-        self._arrays: dict[ArraySpec, _OpenArray] = {}
+        self._arrays: dict[ArraySpec, MappedArray] = {}
+        self._mapped_bytes = 0
         self._memory = RecycledMemory()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -260,6 +217,42 @@ class TeacherStore:
             signals[array] = StoredSignal(values, opened.encoding, map_lengths)
         return signals
 
+    def row_bytes(self, arrays: Iterable[ArraySpec]) -> NDArray[np.int64]:
+        """Return how many bytes each of the store's rows has in these arrays together.
+
+        Raises:
+            StoreIncompleteError: an array was not captured.
+        """
+        total = np.zeros(len(self), np.int64)
+        for array in arrays:
+            opened = self._described(array, 0)
+            total += opened.unit_bytes * np.diff(self._starts(array))
+        return total
+
+    def expect(self, arrays: Iterable[ArraySpec], rows: NDArray[np.int64]) -> None:
+        """Have the system fetch these rows (ascending) from the disk, ahead of their reading."""
+        if sys.platform != "linux":
+            return
+        segments = np.searchsorted(self._first_rows, rows, side="right") - 1
+        # Runs of neighbouring rows, each within one segment.
+        is_break = (np.diff(rows) > 1) | (np.diff(segments) > 0)
+        runs = np.split(np.arange(len(rows)), np.flatnonzero(is_break) + 1)
+        for array in arrays:
+            for run in runs:
+                index = int(segments[run[0]])
+                opened = self._described(array, index)
+                starts = self._starts(array)
+                first, last = rows[run[0]], rows[run[-1]]
+                begin = opened.unit_bytes * int(starts[first] - starts[self._first_rows[index]])
+                size = opened.unit_bytes * int(starts[last + 1] - starts[first])
+                name = self.manifest.segments[index].name
+                with (self.store_dir / chunk_file(array, name)).open("rb") as file:
+                    os.posix_fadvise(file.fileno(), begin, size, os.POSIX_FADV_WILLNEED)
+
+    def release(self) -> None:
+        """Unmap all arrays: what was read of them no longer counts as this process's memory."""
+        self._release_all_but(None, set())
+
     def logits(self, rows: Rows) -> Float[Tensor, "batch label"]:
         """Return the teacher's pre-softmax logits."""
         return self.read(LOGITS, rows).decode()
@@ -298,7 +291,7 @@ class TeacherStore:
         parts = []
         for index, segment in enumerate(self.manifest.segments):
             shape = CLS_MOMENTS.shape(segment.size, self.manifest.teacher)
-            values = self._map(CLS_MOMENTS, index).astype(np.float64)
+            values = self._open(CLS_MOMENTS, {index}).maps[index].astype(np.float64)
             parts.append(torch.from_numpy(values.reshape(shape)))
         weights = torch.tensor(np.diff(self._first_rows), dtype=torch.float64)
         weights = (weights / weights.sum())[:, None, None]
@@ -315,15 +308,21 @@ class TeacherStore:
         segments: NDArray[np.int64],
     ) -> tuple[list[slice], int]:
         """Return which elements of its segment's array each row has, and how many all have."""
-        first_rows = self._first_rows[segments]
-        if not array.is_ragged:
-            begins = width * (rows - first_rows)
-            ends = begins + width
-        else:
-            starts = self._pair_starts if array.signal == "attentions" else self._token_starts
-            begins = width * (starts[rows] - starts[first_rows])
-            ends = width * (starts[rows + 1] - starts[first_rows])
+        starts = self._starts(array)
+        before = starts[self._first_rows[segments]]
+        begins = width * (starts[rows] - before)
+        ends = width * (starts[rows + 1] - before)
         return list(map(slice, begins.tolist(), ends.tolist())), int((ends - begins).sum())
+
+    def _starts(self, array: ArraySpec) -> NDArray[np.int64]:
+        """Return how many units (rows, tokens, or pairs of tokens) the rows before each have."""
+        if not array.is_ragged:
+            return self._row_starts
+        return self._pair_starts if array.signal == "attentions" else self._token_starts
+
+    @cached_property
+    def _row_starts(self) -> NDArray[np.int64]:
+        return np.arange(len(self) + 1)
 
     @cached_property
     def _token_starts(self) -> NDArray[np.int64]:
@@ -335,24 +334,48 @@ class TeacherStore:
         """How many token pairs the rows before each row have."""
         return np.concatenate([[0], np.cumsum(self.lengths**2)])
 
-    def _open(self, array: ArraySpec, segments: set[int]) -> _OpenArray:
+    def _open(self, array: ArraySpec, segments: set[int]) -> MappedArray:
         """Return an array that is mapped in these segments at least."""
-        if array not in self._arrays:
-            some = min(segments)
-            self._arrays[array] = self._describe(array, self._record(array, some).encoding)
-        opened = self._arrays[array]
+        opened = self._described(array, min(segments))
         for index in segments - opened.maps.keys():
-            opened.maps[index] = self._map(array, index)
+            values = self._map(array, index)
+            if not has_room(values.nbytes, self._mapped_bytes):
+                self._release_all_but(opened, segments)
+            opened.maps[index] = values
+            self._mapped_bytes += values.nbytes
         return opened
 
-    def _describe(self, array: ArraySpec, encoding: Encoding) -> _OpenArray:
-        teacher = self.manifest.teacher
-        if array.signal == "attentions":
-            return _OpenArray(encoding, array.n_maps(teacher), None)
-        if array.is_ragged:
-            return _OpenArray(encoding, teacher.hidden_size, None)
-        _, *row_shape = array.shape(self.manifest.segments[0].size, teacher)
-        return _OpenArray(encoding, math.prod(row_shape), tuple(row_shape))
+    def _map(self, array: ArraySpec, index: int) -> NDArray[np.generic]:
+        """Return one segment's array, flat, mapped into memory."""
+        segment = self.manifest.segments[index]
+        # The manifest's sizes agree with the shape, and the file's with the manifest.
+        return map_file(
+            self.store_dir / chunk_file(array, segment.name),
+            array.shape(segment.size, self.manifest.teacher),
+            self._record(array, index).encoding,
+        )
+
+    def _release_all_but(self, kept: MappedArray | None, segments: set[int]) -> None:
+        for opened in self._arrays.values():
+            for index in list(opened.maps):
+                if opened is not kept or index not in segments:
+                    self._mapped_bytes -= opened.maps.pop(index).nbytes
+
+    def _described(self, array: ArraySpec, segment: int) -> MappedArray:
+        """Return an array, mapped or not, that a segment must have."""
+        encoding = self._record(array, segment).encoding
+        if array not in self._arrays:
+            teacher = self.manifest.teacher
+            row_shape: tuple[int, ...] | None = None
+            if array.signal == "attentions":
+                width = array.n_maps(teacher)
+            elif array.is_ragged:
+                width = teacher.hidden_size
+            else:
+                row_shape = array.shape(self.manifest.segments[0].size, teacher)[1:]
+                width = math.prod(row_shape)
+            self._arrays[array] = MappedArray(encoding, width, row_shape)
+        return self._arrays[array]
 
     def _record(self, array: ArraySpec, index: int) -> ArrayRecord:
         """Return what the manifest says of one segment's array."""
@@ -365,22 +388,6 @@ class TeacherStore:
                 "'dvc repro capture'."
             )
         return record
-
-    def _map(self, array: ArraySpec, index: int) -> NDArray[np.generic]:
-        """Return one segment's array, flat, mapped into memory."""
-        segment = self.manifest.segments[index]
-        record = self._record(array, index)
-        # The manifest's sizes agree with the shape, and the file's with the manifest. Unlike
-        # numpy's, torch's map keeps no file open: a store may have more files than a process may.
-        bits = torch.from_file(
-            str(self.store_dir / chunk_file(array, segment.name)),
-            shared=False,
-            size=math.prod(array.shape(segment.size, self.manifest.teacher)),
-            dtype=_MAPPED_TYPES[record.encoding],
-        )
-        values: NDArray[np.generic] = bits.numpy()
-        values.flags.writeable = False
-        return values
 
 
 def open_store(store_dir: Path | str) -> TeacherStore:

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.store.reader import Rows, StoredSignal, TeacherStore
+from pipeline.store.reader import Rows, TeacherStore
 from pipeline.store.spec import CLS_MOMENTS, ArraySpec, parse_array_name
+from pipeline.store.stored_signal import StoredSignal
 
 
 def array_names(store: TeacherStore) -> list[str]:
