@@ -36,7 +36,9 @@ class AttentionTap:
     """Gives the maps of one model's last forward; owns the model's attention function.
 
     Attention calls are counted in their order within a forward; the k-th belongs to
-    layer k. The maps keep their gradients.
+    layer k. The maps keep their gradients. Calls beyond those of the forward are those
+    by which gradient checkpointing computes a layer again: they do the same, but their
+    maps are not wanted.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Iterable[int]) -> None:
@@ -49,6 +51,7 @@ class AttentionTap:
         self._n_layers = int(model.config.num_hidden_layers)
         self._n_calls = 0
         self._maps: dict[int, Tensor] = {}
+        self._layers_of: dict[nn.Module, set[int]] = {}
         own = _OWN_ATTENTION.get(model.config.model_type)
         if own is None and not model._can_set_attn_implementation():
             raise CheckpointError(
@@ -69,7 +72,7 @@ class AttentionTap:
 
     def maps(self) -> dict[int, Float[Tensor, "batch head query key"]]:
         """Hand over the maps of the last forward, once: probabilities, rows sum to 1."""
-        assert self._n_calls == self._n_layers, f"{self._n_calls} of {self._n_layers} layers called"
+        assert self._n_calls >= self._n_layers, f"{self._n_calls} of {self._n_layers} layers called"
         assert self._maps.keys() == self._layers, "the maps were handed over before"
         maps, self._maps = self._maps, {}
         return maps
@@ -92,7 +95,7 @@ class AttentionTap:
 
     def _see(self, layer: int, dropout: nn.Module, args: tuple[Tensor]) -> None:
         self._n_calls += 1
-        if layer in self._layers:
+        if layer in self._layers and self._n_calls <= self._n_layers:
             self._maps[layer] = args[0]
 
     def attend(
@@ -106,15 +109,33 @@ class AttentionTap:
     ) -> tuple[Tensor, None]:
         """Attend as scaled-dot-product attention does, and keep a chosen layer's map."""
         self._n_calls += 1
-        if self._n_calls in self._layers:
+        is_again = self._n_calls > self._n_layers
+        if not is_again:
+            self._layers_of.setdefault(module, set()).add(self._n_calls)
+        if self._is_chosen(module, is_again=is_again):
             eager = sys.modules[type(module).__module__].eager_attention_forward
             mask = _additive(attention_mask, query, key, module, options)
             # The product with the values is not looked at, so one column of them is enough.
-            _, self._maps[self._n_calls] = eager(
+            _, probabilities = eager(
                 module, query, key, value[..., :1], mask, **{**options, "dropout": 0.0}
             )
+            if not is_again:
+                self._maps[self._n_calls] = probabilities
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return output, None
+
+    def _is_chosen(self, module: nn.Module, *, is_again: bool) -> bool:
+        """Say whether this call is that of a layer whose map is wanted."""
+        if not is_again:
+            return self._n_calls in self._layers
+        chosen = self._layers_of[module] & self._layers
+        if chosen and chosen != self._layers_of[module]:
+            raise CheckpointError(
+                "the layers of this model share their weights, so gradient checkpointing cannot "
+                "tell those whose attention maps are compared. Compare all layers or none, or "
+                "set training.gradient_checkpointing to false."
+            )
+        return bool(chosen)
 
 
 def remove_tap(model: PreTrainedModel) -> None:

@@ -59,10 +59,12 @@ def joined_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    distributed.init_process_group("gloo", timeout=_PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, timeout=_PATIENCE)
     if "OMP_NUM_THREADS" not in os.environ:
-        share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, share))
+        share = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        torch.set_num_threads(share)
+        os.environ["OMP_NUM_THREADS"] = str(share)  # or accelerate chooses a number of its own
     yield Processes(
         rank=distributed.get_rank(),
         count=count,
@@ -71,8 +73,8 @@ def joined_processes() -> Iterator[Processes]:
     distributed.destroy_process_group()  # not after an error: it would wait for the others
 
 
-def run_in_processes(module: str, count: int) -> None:
-    """Run `python -m module` in `count` processes of this machine, as `torchrun` does.
+def run_in_processes(module: str, *arguments: str, count: int) -> None:
+    """Run `python -m module arguments` in `count` processes of this machine, as `torchrun` does.
 
     Raises:
         SystemExit: one of them failed; it has said why.
@@ -90,6 +92,6 @@ def run_in_processes(module: str, count: int) -> None:
         run_id=module,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", module)
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError:
         raise SystemExit(1) from None

@@ -16,7 +16,9 @@ class RuntimeSettings(Section):
     batch_tokens: int = Field(default=4096, ge=1)
     """Padded tokens in one forward of the teacher; a longer single row still goes alone."""
     processes: int = Field(default=1, ge=1)
-    """Processes of this machine that `capture` runs in; on CUDA, one for each device."""
+    """Processes of this machine that `capture` and `distill` run in; on CUDA, one a device."""
+    seconds_between_saves: float = Field(default=60.0, ge=0)
+    """How often `distill` keeps its state on disk, from which a killed training goes on."""
 
 
 def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> torch.device:

@@ -23,7 +23,7 @@ def main() -> None:
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     if runtime.processes > 1 and not is_started_with_others():
-        run_in_processes("stages.capture", runtime.processes)
+        run_in_processes("stages.capture", count=runtime.processes)
         return
     with joined_processes() as processes:
         report = capture(

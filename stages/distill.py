@@ -1,25 +1,41 @@
 """One student: `artifacts/students/NAME`."""
 
 import click
+from transformers.utils import logging
 
 from pipeline import attention, cls, objectives, student, train
 from pipeline.evaluate import quality as metrics
 from pipeline.evaluate.quality import quality
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import is_made_from
+from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
-from pipeline.store import encoding, reader
+from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.text import padding
 from pipeline.text.tokens import open_tokens
+from pipeline.train.curves import publish_curves
 from pipeline.train.distill import distill
+from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
-from stages.paths import STORE, STUDENTS, TOKENS, view_path
+from stages.paths import CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
 
-_CODE = (attention, cls, encoding, metrics, objectives, padding, reader, student, train)
+_CODE = (
+    attention,
+    cls,
+    encoding,
+    mapped_array,
+    metrics,
+    objectives,
+    padding,
+    reader,
+    stored_signal,
+    student,
+    train,
+)
 
 
 @click.command()
@@ -40,23 +56,33 @@ def main(name: str) -> None:
     folder = STUDENTS / name
     if is_made_from(folder, inputs):
         click.echo(f"distill: {name} was made from exactly these inputs; kept as it is")
+        publish_curves(folder, CURVES / name)
         return
+    if runtime.processes > 1 and not is_started_with_others():
+        run_in_processes("stages.distill", name, count=runtime.processes)
+        return
+    logging.disable_progress_bar()  # of loading and saving; there is one of the training
     view = read_view(view_path(name))
-    trained = distill(
-        name,
-        view,
-        STORE,
-        open_tokens(TOKENS),
-        TASKS[view.manifest.identity.task],
-        settings,
-        training,
-        folder,
-        judge=quality,
-        inputs=inputs,
-        device=pick_device(runtime),
-    )
-    scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
-    click.echo(f"distill: {name}: validation {scores} at step {trained.best_step}")
+    with joined_processes() as processes:
+        trained = distill(
+            name,
+            view,
+            STORE,
+            open_tokens(TOKENS),
+            TASKS[view.manifest.identity.task],
+            settings,
+            training,
+            folder,
+            judge=quality,
+            inputs=inputs,
+            unfinished_dir=UNFINISHED / name,
+            seconds_between_saves=runtime.seconds_between_saves,
+            accelerator=make_accelerator(pick_device(runtime, processes.local_rank)),
+        )
+        if processes.is_main:
+            publish_curves(folder, CURVES / name)
+            scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
+            click.echo(f"distill: {name}: validation {scores} at step {trained.best_step}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def failing_in_one_line(name: str) -> Iterator[None]:
         _say(f"{name}: {' '.join(str(error).split())}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _say(f"{name}: interrupted; nothing unfinished was kept. Run it again.")
+        _say(f"{name}: interrupted; no result was left half-written. Run it again.")
         raise SystemExit(1) from None
 
 

@@ -13,7 +13,7 @@ from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import RECORD_NAME, is_made_from
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
-from pipeline.store import encoding, reader
+from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.text import padding
@@ -21,6 +21,18 @@ from pipeline.text.tokens import open_tokens
 from pipeline.train import predict
 from stages.entry import load_params, stage
 from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, view_path
+
+_CODE = (
+    cost,
+    encoding,
+    evaluation,
+    mapped_array,
+    padding,
+    predict,
+    quality,
+    reader,
+    stored_signal,
+)
 
 
 @click.command()
@@ -35,7 +47,7 @@ def main(name: str) -> None:
         "student": digest_file(STUDENTS / name / RECORD_NAME),
         "view": digest_file(view_path(name)),
         "settings": digest_json(settings.model_dump(mode="json")),
-        "code": digest_code([cost, encoding, evaluation, padding, predict, quality, reader]),
+        "code": digest_code(_CODE),
     }
     folder = EVALUATIONS / name
     if is_made_from(folder, inputs):

@@ -8,11 +8,14 @@ TEACHER = ARTIFACTS / "teacher"
 STORE = ARTIFACTS / "teacher_store"
 VIEWS = ARTIFACTS / "views"
 STUDENTS = ARTIFACTS / "students"
+UNFINISHED = ARTIFACTS / "unfinished"
+"""Trainings that were stopped; no output of a stage, so DVC leaves it alone."""
 EVALUATIONS = ARTIFACTS / "evaluations"
 
 REPORTS = Path("reports")
 TEACHER_METRICS = REPORTS / "teacher.json"
 STUDENT_METRICS = REPORTS / "metrics"
+CURVES = REPORTS / "curves"
 
 
 def view_path(student: str) -> Path:

@@ -4,6 +4,8 @@ The tests share one project and run in order: each makes a change, looks at what
 runs for it, and leaves a finished project behind.
 """
 
+import csv
+import json
 import re
 import shutil
 
@@ -14,6 +16,7 @@ from tests.imports import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
 
+GIT_COMMIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m")
 UP_TO_DATE = "Data and pipelines are up to date."
 STAGE_TWO_PACKAGES = ("objectives", "train", "student", "evaluate")
 
@@ -132,3 +135,27 @@ def test_students_train_without_the_teacher(project: DvcProject) -> None:
     assert not {"prepare", "finetune", "capture"} & set(ran)
     assert set(project.counts("step")) == set(project.params["students"])
     assert not (project.folder / "artifacts" / "teacher").exists()
+
+
+def test_an_experiment_runs_only_its_student(project: DvcProject) -> None:
+    """An experiment with one number of one student must not cost the others, nor hide from the
+    tables and plots that compare them."""
+    project.run("git", "add", "dvc.lock", "params.yaml")
+    project.run(*GIT_COMMIT, "before the experiment")
+    temperature = "students.kd-2.objectives.soft_target.temperature"
+    output = project.run("dvc", "exp", "run", "-S", f"{temperature}=8", "--name", "warm")
+    ran = re.findall(r"Running stage '([^']+)'", output)
+    assert ran == ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
+    table = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines()))
+    (row,) = (row for row in table if row["Experiment"] == "warm")
+    assert row[temperature] == "8"
+    for name in ("hard-2", "kd-2"):
+        score = row[f"reports/metrics/{name}.json:splits.validation.student.accuracy"]
+        assert 0 <= float(score) <= 1
+    assert "splits.validation.student.accuracy" in project.run("dvc", "metrics", "show")
+    assert temperature in project.run("dvc", "params", "diff", "HEAD")
+    plots = json.loads(project.run("dvc", "plots", "show", "--json"))
+    curves = ("train/loss", "train/soft_target", "train/learning_rate", "validation/accuracy")
+    for curve in curves:
+        assert any(f"reports/curves/kd-2/{curve}.tsv" in name for name in plots["data"]), curve
+    assert json.loads(project.run("dvc", "plots", "diff", "HEAD", "--json"))["data"]

@@ -5,6 +5,8 @@
 Unlabelled rows give nothing; a batch without any label gives zero.
 """
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -36,3 +38,7 @@ class HardLabel(Objective):
             student.logits.float(), labels, ignore_index=UNLABELLED, reduction="sum"
         )
         return total / n_labelled
+
+    def count_targets(self, labels: NDArray[np.int64]) -> int:
+        """Return the number of labelled rows."""
+        return int(np.count_nonzero(labels != UNLABELLED))

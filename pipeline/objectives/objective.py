@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -76,7 +78,11 @@ class Objective(nn.Module, ABC):
     def forward(
         self, student: StudentOutputs, teacher: TeacherSignals, labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Return the loss; `labels` are -1 where a row is unlabelled."""
+        """Return the loss, a mean over targets; `labels` are -1 where a row is unlabelled."""
+
+    def count_targets(self, labels: NDArray[np.int64]) -> int:
+        """Return what the mean is over; by it, the means of parts add up to that of the batch."""
+        return len(labels)
 
 
 class ObjectiveSettings(Section, ABC):

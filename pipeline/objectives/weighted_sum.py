@@ -1,7 +1,9 @@
 """The total loss: the sum of weight x objective."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import create_model, model_validator
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.objective import (
     Depths,
     Needs,
+    Objective,
     ObjectiveSettings,
     StudentOutputs,
     TeacherSignals,
@@ -45,7 +48,13 @@ ObjectivesSettings = create_model("ObjectivesSettings", __base__=ChosenObjective
 
 
 class WeightedSum(nn.Module):
-    """All objectives of a student and their total."""
+    """All objectives of a student and their total.
+
+    A batch may be computed in parts, one after the other or by several processes. Each
+    objective is a mean over its own targets (rows, labelled rows), so the parts' terms
+    are weighed by their shares of the batch's targets: then totals and gradients of the
+    parts add up to those of the batch, however it was cut.
+    """
 
     def __init__(self, settings: ChosenObjectives, depths: Depths) -> None:
         super().__init__()
@@ -54,13 +63,30 @@ class WeightedSum(nn.Module):
         )
         self.weights = {name: chosen.weight for name, chosen in settings.chosen()}
 
+    def shares(self, part: NDArray[np.int64], batch: NDArray[np.int64]) -> dict[str, float]:
+        """Return the part's share of the batch's targets for each objective, from the labels."""
+        return {
+            name: objective.count_targets(part) / max(1, objective.count_targets(batch))
+            for name, objective in self._each()
+        }
+
     def forward(
-        self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor
+        self,
+        student: StudentOutputs,
+        teacher: TeacherSignals,
+        labels: Tensor,
+        shares: Mapping[str, float],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total and each objective before its weight."""
+        """Return the part's total, and each objective before its weight."""
         terms = {
-            name: objective(student, teacher, labels) for name, objective in self.objectives.items()
+            name: shares[name] * objective(student, teacher, labels)
+            for name, objective in self._each()
         }
         total = sum(self.weights[name] * term for name, term in terms.items())
         assert isinstance(total, Tensor)
         return total, terms
+
+    def _each(self) -> Iterator[tuple[str, Objective]]:
+        for name, objective in self.objectives.items():
+            assert isinstance(objective, Objective)
+            yield name, objective

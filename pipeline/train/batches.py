@@ -1,12 +1,13 @@
 """Batches of tokens joined with the teacher's signals by key.
 
-The order is a function of (seed, epoch) alone. Only the arrays that the objectives
-need are read, and never padded: a signal with token axes stays one flat tensor.
+Only the arrays that the objectives need are read, and never padded: a signal with
+token axes stays one flat tensor. A thread reads ahead; worker processes would have to
+send what it only maps.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.objectives.objective import Needs, TeacherSignals
-from pipeline.store.reader import StoredSignal, TeacherStore
+from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS, LOGITS, ArraySpec
+from pipeline.store.stored_signal import StoredSignal
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
-
-# Rows are sorted by length within pools of this many batches, which keeps batches random.
-_POOL_BATCHES = 50
+from pipeline.train.order import EpochOrder, block_order, global_order
+from pipeline.train.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,24 @@ class Batch:
     rows: NDArray[np.int64]
     """Positions in the split."""
 
+    def pin(self) -> "Batch":
+        """Return the batch in pinned memory, from which a device copies by itself."""
+        return replace(
+            self,
+            inputs={name: values.pin_memory() for name, values in self.inputs.items()},
+            labels=self.labels.pin_memory(),
+            signals={array: signal.pin() for array, signal in self.signals.items()},
+        )
+
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device; signals stay as they are stored."""
-        return Batch(
-            inputs={name: values.to(device) for name, values in self.inputs.items()},
-            labels=self.labels.to(device),
+        return replace(
+            self,
+            inputs={
+                name: values.to(device, non_blocking=True) for name, values in self.inputs.items()
+            },
+            labels=self.labels.to(device, non_blocking=True),
             signals={array: signal.to(device) for array, signal in self.signals.items()},
-            rows=self.rows,
         )
 
     def teacher(self) -> TeacherSignals:
@@ -80,6 +92,19 @@ class JoinedSplit:
         self._pad_id = pad_id
         self._has_token_types = has_token_types
 
+    def order(self, settings: TrainingSettings, epoch: int) -> EpochOrder:
+        """Return the batches of an epoch, from 0."""
+        of_all = self.split.lengths, settings.batch_size, settings.seed, epoch
+        if settings.shuffle == "global":
+            return global_order(*of_all, group_by_length=settings.group_by_length)
+        return block_order(
+            *of_all,
+            group_by_length=settings.group_by_length,
+            store_rows=self._store_rows,
+            row_bytes=self._store.row_bytes(self._arrays)[self._store_rows],
+            buffer_bytes=settings.shuffle_buffer_mib * 2**20,
+        )
+
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Return the batch of these rows of the split, in this order, on the CPU."""
         store_rows = self._store_rows[rows]
@@ -94,30 +119,35 @@ class JoinedSplit:
             rows=rows,
         )
 
-    def stream(self, order: list[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Yield the batches of `order`, reading one ahead in a thread."""
+    def stream(
+        self,
+        order: EpochOrder,
+        cut: Callable[[NDArray[np.int64]], list[NDArray[np.int64]]],
+        *,
+        first_batch: int = 0,
+        is_pinned: bool = False,
+    ) -> Iterator[Batch]:
+        """Yield the parts that `cut` makes of each batch, reading one ahead in a thread."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = None
-            for rows in order:
-                coming, ready = reader.submit(self.read, rows), coming
-                if ready is not None:
-                    yield ready.result()
+            for number, rows in enumerate(order.batches[first_batch:], start=first_batch):
+                begins_window = number == first_batch or number in order.windows
+                window = order.window_at(number) if begins_window else None
+                for part in cut(rows):
+                    task = reader.submit(self._fetch, part, window, is_pinned=is_pinned)
+                    coming, ready, window = task, coming, None
+                    if ready is not None:
+                        yield ready.result()
             if coming is not None:
                 yield coming.result()
 
-
-def epoch_order(
-    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int, *, group_by_length: bool
-) -> list[NDArray[np.int64]]:
-    """Return the rows of each batch of an epoch: every row once, the last batch may be short."""
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(len(lengths))
-    if not group_by_length:
-        return np.split(order, range(batch_size, len(order), batch_size))
-    pool = batch_size * _POOL_BATCHES
-    batches = []
-    for first in range(0, len(order), pool):
-        rows = order[first : first + pool]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        batches += np.split(rows, range(batch_size, len(rows), batch_size))
-    return [batches[index] for index in generator.permutation(len(batches))]
+    def _fetch(
+        self, rows: NDArray[np.int64], window: list[NDArray[np.int64]] | None, *, is_pinned: bool
+    ) -> Batch:
+        """Read a part; before the first of a window, let go of the rows before it."""
+        if window is not None:
+            self._store.release()
+            for expected in window:
+                self._store.expect(self._arrays, self._store_rows[expected])
+        batch = self.read(rows)
+        return batch.pin() if is_pinned else batch

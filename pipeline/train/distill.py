@@ -1,15 +1,16 @@
 """Train one student from a store: the whole of stage two, without the teacher."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import torch
-from dvclive.live import Live
+from accelerate import Accelerator
 from numpy.typing import NDArray
-from scmrepo.exceptions import SCMError
-from tqdm import tqdm
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
@@ -24,10 +25,15 @@ from pipeline.student.transformer import build_student
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import UNLABELLED, Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import autocast, count_steps, train
+from pipeline.train.curves import CURVES_NAME, Curves
+from pipeline.train.loop import StepReport, count_steps, train
 from pipeline.train.model_card import write_model_card
+from pipeline.train.precision import autocast
 from pipeline.train.predict import predict
+from pipeline.train.progress import Progress
 from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.state import Learner
+from pipeline.train.unfinished import UnfinishedTraining
 
 Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
 """Scores by name from logits (row, label) and labels (row,)."""
@@ -37,12 +43,19 @@ _CURVE_POINTS = 200
 
 @dataclass(frozen=True)
 class TrainedStudent:
-    """The outcome of one training."""
+    """The outcome of a training, or of its beginning."""
 
-    best_step: int
-    n_steps: int
-    scores: dict[str, float]
-    """On validation, of the weights that were kept."""
+    best_step: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """On validation, of the weights that were kept; empty before the first validation."""
+    n_without_gain: int = 0
+    """Validations since the best step."""
+
+    def judged(self, step: int, scores: dict[str, float], metric: str) -> "TrainedStudent":
+        """Return the outcome after one more validation."""
+        if not self.scores or scores[metric] > self.scores[metric]:
+            return TrainedStudent(best_step=step, scores=scores)
+        return replace(self, n_without_gain=self.n_without_gain + 1)
 
 
 def distill(
@@ -57,12 +70,16 @@ def distill(
     *,
     judge: Judge,
     inputs: Mapping[str, str],
-    device: torch.device,
+    unfinished_dir: Path,
+    seconds_between_saves: float,
+    accelerator: Accelerator,
 ) -> TrainedStudent:
     """Train the student called `name` and write its best checkpoint to `student_dir`.
 
     The folder appears when all is done: a Transformers checkpoint with tokenizer, model
-    card, learning curves and `inputs`, the digests of what it was made from.
+    card, learning curves and `inputs`, the digests of what it was made from. Until then
+    the training is kept in `unfinished_dir`, from where another call with the same inputs
+    goes on; the student is bit for bit that of one call (on a CPU).
 
     Raises:
         StoreMismatchError: the view belongs to another token table.
@@ -86,48 +103,76 @@ def distill(
     validation = tokens.splits["validation"]
     if not (validation.labels != UNLABELLED).any():
         raise DataError("the validation split has no labelled row to choose the best student by")
+    n_steps = count_steps(len(rows.split), training)
+    learner = Learner(student, objective, training, n_steps, accelerator.device)
 
-    best = TrainedStudent(best_step=0, n_steps=0, scores={task.primary_metric: -1.0})
-    n_without_gain = 0
-    with replacing_folder(student_dir) as folder:
-        reports = train(student, objective, needs, rows, training, device)
-        with (
-            _open_curves(folder) as live,
-            tqdm(reports, f"distill {name}", count_steps(rows, training)) as progress,
-        ):
-            for report in progress:
-                progress.set_postfix(loss=f"{report.loss:.4f}", refresh=False)
-                live.step = report.step
-                if report.step % max(1, report.n_steps // _CURVE_POINTS) == 0:
-                    live.log_metric("train/loss", report.loss)
-                    live.log_metric("train/learning_rate", report.learning_rate)
-                    for term, value in report.terms.items():
-                        live.log_metric(f"train/{term}", value)
-                if not report.is_validation_due:
-                    continue
-                with autocast(training, device):
-                    logits = predict(student, validation, pad_id, has_token_types=has_token_types)
-                scores = judge(logits, validation.labels)
-                for metric, value in scores.items():
-                    live.log_metric(f"validation/{metric}", value)
-                n_without_gain += 1
-                if scores[task.primary_metric] > best.scores[task.primary_metric]:
-                    best = TrainedStudent(report.step, report.n_steps, scores)
-                    student.save_pretrained(folder)
-                    n_without_gain = 0
-                if training.patience is not None and n_without_gain >= training.patience:
+    unfinished = UnfinishedTraining(unfinished_dir, inputs)
+    outcome, points = TrainedStudent(), []
+    state = unfinished.load()
+    if state is not None:
+        learner.load_state_dict(state["learner"])
+        outcome, points = TrainedStudent(**state["outcome"]), state["points"]
+
+    is_main = accelerator.is_main_process
+    n_examples = len(rows.split) * training.epochs
+    n_done = learner.step * n_examples // n_steps
+    saved_at = time.monotonic()
+    with (
+        closing(Curves(unfinished_dir / CURVES_NAME, points, is_written=is_main)) as curves,
+        Progress(f"distill {name}", n_examples, n_done, is_shown=is_main) as progress,
+    ):
+        if learner.step:
+            progress.say(f"goes on after step {learner.step:,} of {n_steps:,}")
+        for report in train(learner, needs, rows, training, accelerator):
+            progress.add(report)
+            if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
+                curves.log(report.step, _training_point(report))
+            if report.is_validation_due:
+                with autocast(training, accelerator.device):
+                    logits = predict(
+                        student,
+                        validation,
+                        pad_id,
+                        has_token_types=has_token_types,
+                        rank=accelerator.process_index,
+                        count=accelerator.num_processes,
+                    )
+                whole = accelerator.reduce(torch.from_numpy(logits).to(accelerator.device), "sum")
+                scores = judge(whole.cpu().numpy(), validation.labels)
+                curves.log(
+                    report.step,
+                    {f"validation/{metric}": value for metric, value in scores.items()},
+                )
+                outcome = outcome.judged(report.step, scores, task.primary_metric)
+                if outcome.n_without_gain == training.patience:
                     break
-        tokenizer.save_pretrained(folder)
-        write_model_card(folder, name, view.manifest, settings, training, best.scores)
-        write_record(folder, inputs)
-    return best
+            is_best = outcome.best_step == report.step
+            if is_main and (is_best or time.monotonic() - saved_at >= seconds_between_saves):
+                state = {
+                    "learner": learner.state_dict(),
+                    "outcome": asdict(outcome),
+                    "points": curves.points,
+                }
+                if is_best:
+                    unfinished.keep_best(student, report.step, state)
+                else:
+                    unfinished.save(state)
+                saved_at = time.monotonic()
+    if is_main:
+        with replacing_folder(student_dir) as folder:
+            copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
+            copytree(unfinished_dir / CURVES_NAME, folder / CURVES_NAME)
+            tokenizer.save_pretrained(folder)
+            write_model_card(folder, name, view.manifest, settings, training, outcome.scores)
+            write_record(folder, inputs)
+        unfinished.discard()
+    accelerator.wait_for_everyone()
+    return outcome
 
 
-def _open_curves(folder: Path) -> Live:
-    try:
-        return Live(str(folder / "curves"), save_dvc_exp=False, dvcyaml=None)
-    except SCMError as error:
-        raise DataError(
-            f"DVCLive cannot read this git repository: {error}. Make a first commit "
-            "(git add . && git commit) and run the stage again."
-        ) from error
+def _training_point(report: StepReport) -> dict[str, float]:
+    return {
+        "train/loss": report.loss,
+        "train/learning_rate": report.learning_rate,
+        **{f"train/{term}": value for term, value in report.terms.items()},
+    }

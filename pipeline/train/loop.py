@@ -5,20 +5,22 @@ the caller's `for`; leaving that loop ends training.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
-from transformers import PreTrainedModel
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
 
 from pipeline.errors import TrainingError
 from pipeline.objectives.objective import Needs
-from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.train.batches import JoinedSplit, epoch_order
-from pipeline.train.forward import StudentForward
-from pipeline.train.schedule import make_optimizer, make_schedule
+from pipeline.train.batches import JoinedSplit
+from pipeline.train.parallel import part_to_read, parts_of
 from pipeline.train.settings import TrainingSettings
+from pipeline.train.state import Learner
+from pipeline.train.step import DistillationStep
 
 
 @dataclass(frozen=True)
@@ -38,78 +40,87 @@ class StepReport:
 
 
 def train(
-    student: PreTrainedModel,
-    objective: WeightedSum,
+    learner: Learner,
     needs: Needs,
     rows: JoinedSplit,
     settings: TrainingSettings,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> Iterator[StepReport]:
-    """Train `student` on all `rows` for the settings' epochs, one update a report.
+    """Train on all `rows` for the settings' epochs, one update a report, from `learner.step` on.
+
+    Every process of `accelerator` computes its share of each batch, in parts where
+    micro-batches are asked for; batches, losses and updates are those of one process that
+    computes each batch at once, up to the order of sums. Python's, numpy's and torch's
+    random numbers are seeded anew for every step.
 
     Raises:
-        TrainingError: the loss is no longer a number; names step, rows and terms.
+        TrainingError: the loss is no longer a number; names step, terms and rows.
+        CheckpointError, SettingsError: the student cannot do what is asked of it.
     """
-    nn.Module.to(student, device)  # the model's own `to` is wrapped and has lost its types
-    objective.to(device)
-    forward = StudentForward(student, needs)
-    weights = [*student.parameters(), *objective.parameters()]
-    optimizer = make_optimizer(weights, settings)
-    n_steps = count_steps(rows, settings)
-    steps_per_epoch = n_steps // settings.epochs
+    device = accelerator.device
+    rank, count = accelerator.process_index, accelerator.num_processes
+    module: torch.nn.Module = accelerator.prepare_model(
+        DistillationStep(learner.student, learner.objective, needs, settings)
+    )
+    names = list(learner.objective.weights)
+    steps_per_epoch = learner.n_steps // settings.epochs
     validation_steps = _validation_steps(steps_per_epoch, settings)
-    schedule = make_schedule(optimizer, n_steps, settings)
-    step = 0
-    for epoch in range(settings.epochs):
-        order = epoch_order(
-            rows.split.lengths,
-            settings.batch_size,
-            settings.seed,
-            epoch,
-            group_by_length=settings.group_by_length,
+
+    def parts(batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return parts_of(batch, rank, count, settings.micro_batch_size)
+
+    while learner.step < learner.n_steps:
+        epoch, n_done = divmod(learner.step, steps_per_epoch)
+        order = rows.order(settings, epoch)
+        stream = rows.stream(
+            order,
+            lambda batch: [part_to_read(part, batch) for part in parts(batch)],
+            first_batch=n_done,
+            is_pinned=device.type == "cuda",
         )
-        for number, batch in enumerate(rows.stream(order), start=1):
-            student.train()
-            batch = batch.to(device)
-            with autocast(settings, device):
-                outputs = forward(batch)
-            loss, terms = objective(outputs, batch.teacher(), batch.labels)
-            step += 1
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            if not torch.isfinite(loss):
+        for number, batch in enumerate(order.batches[n_done:], start=n_done + 1):
+            module.train()
+            _seed(settings.seed, learner.step, rank)
+            labels = rows.split.labels
+            values = torch.zeros(1 + len(names), device=device)
+            remaining = parts(batch)
+            while remaining:
+                part = remaining.pop(0)
+                shares = learner.objective.shares(labels[part], labels[batch])
+                with accelerator.no_sync(module) if remaining else nullcontext():
+                    computed = module(next(stream).to(device), shares)
+                    # The processes' gradients are averaged, and should be added up.
+                    learner.scaler.scale(computed[0] * count).backward()
+                values += computed.detach()
+            loss, *terms = accelerator.reduce(values, "sum").tolist()
+            if not np.isfinite(loss):
                 raise TrainingError(
-                    f"step {step}: the loss is {float(loss.detach())} ({values}) on rows "
-                    f"{batch.rows.tolist()} of train. Lower training.learning_rate, or set "
-                    "training.precision to float32."
+                    f"step {learner.step + 1}: the loss is {loss} "
+                    f"({dict(zip(names, terms, strict=True))}) on the rows with the keys "
+                    f"{', '.join(rows.split.keys[row].tobytes().hex() for row in batch)}. Lower "
+                    "training.learning_rate, or set training.precision to float32."
                 )
-            loss.backward()
-            nn.utils.clip_grad_norm_(weights, settings.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            learning_rate = float(schedule.get_last_lr()[0])
-            schedule.step()
+            learning_rate = learner.update(settings.clip_norm)
             yield StepReport(
-                step=step,
-                n_steps=n_steps,
-                loss=float(loss.detach()),
-                terms=values,
+                step=learner.step,
+                n_steps=learner.n_steps,
+                loss=loss,
+                terms=dict(zip(names, terms, strict=True)),
                 learning_rate=learning_rate,
-                n_examples=len(batch.rows),
+                n_examples=len(batch),
                 is_validation_due=number in validation_steps,
             )
 
 
-def count_steps(rows: JoinedSplit, settings: TrainingSettings) -> int:
-    """Return the number of updates in a whole training."""
-    return -(-len(rows.split) // settings.batch_size) * settings.epochs
+def count_steps(n_rows: int, settings: TrainingSettings) -> int:
+    """Return the number of updates in a whole training on so many rows."""
+    return -(-n_rows // settings.batch_size) * settings.epochs
 
 
-def autocast(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[None]:
-    """Return the context in which the student's forward runs."""
-    is_mixed = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and device.type == "cuda"
-    )
-    return torch.autocast(device.type, dtype=torch.bfloat16) if is_mixed else nullcontext()
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Seed all random numbers for one step: no state of theirs outlives a step."""
+    (mixed,) = np.random.SeedSequence([seed, step, rank]).generate_state(1)
+    set_seed(int(mixed))
 
 
 def _validation_steps(steps_per_epoch: int, settings: TrainingSettings) -> set[int]:

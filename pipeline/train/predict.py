@@ -14,15 +14,27 @@ _PREDICTION_ROWS = 64
 
 
 def predict(
-    model: PreTrainedModel, split: TokenSplit, pad_id: int, *, has_token_types: bool
+    model: PreTrainedModel,
+    split: TokenSplit,
+    pad_id: int,
+    *,
+    has_token_types: bool,
+    rank: int = 0,
+    count: int = 1,
 ) -> Float[np.ndarray, "row label"]:
-    """Return a model's logits (row, label) for a whole split, in its order."""
+    """Return a model's logits (row, label) for a whole split, in its order.
+
+    Of `count` processes, each computes its share of the rows and gives zeros for all
+    others: the sum over processes is the whole, with no row twice.
+    """
     model.eval()
     device = next(model.parameters()).device
-    order = np.argsort(split.lengths, kind="stable")
-    logits = np.empty((len(split), int(model.config.num_labels or 0)), dtype=np.float32)
+    order = np.argsort(split.lengths, kind="stable")[rank::count]
+    logits = np.zeros((len(split), int(model.config.num_labels or 0)), dtype=np.float32)
     with torch.inference_mode():
         for rows in np.split(order, range(_PREDICTION_ROWS, len(order), _PREDICTION_ROWS)):
+            if not len(rows):
+                continue
             inputs: dict[str, Any] = pad_rows(
                 [split.row(row) for row in rows], pad_id, has_token_types=has_token_types
             )

@@ -15,18 +15,31 @@ class TrainingSettings(Section):
 
     epochs: int = Field(default=3, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    """Examples in one update."""
+    """Examples in one update, of all processes together."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Most examples in one forward; gradients are accumulated over a batch. Null: no limit."""
     learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's, for matrices; biases and normalisation weights have none."""
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the updates in which the learning rate rises; then it falls to zero."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """The course of that fall."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient of all weights together."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of matrix products; `auto` is bfloat16 on CUDA, float32 on a CPU."""
+    compile: bool = False
+    """Compile the student with `torch.compile` first: minutes at the start, faster steps."""
+    gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass instead of keeping what they computed."""
     group_by_length: bool = True
     """Batches of similar length: less padding, and the same order for every student."""
+    shuffle: Literal["global", "block"] = "global"
+    """`block`, for a store on a slow disk or larger than the memory: it is read block by
+    block, and rows are shuffled among those that the buffer holds."""
+    shuffle_buffer_mib: int = Field(default=1024, ge=1)
+    """Signals (MiB) that the buffer of `shuffle: block` holds."""
     validations_per_epoch: int = Field(default=1, ge=1)
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better score; null never stops early."""

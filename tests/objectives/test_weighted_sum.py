@@ -13,6 +13,8 @@ from pipeline.settings import parse_section
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import DEPTHS, MakeCase
 
+WHOLE = dict.fromkeys(OBJECTIVES, 1.0)
+
 CHOSEN: dict[str, Any] = {
     "attentions": {"weight": 3.0, "layer_map": [[1, 2], [2, 4]], "distance": "kl"},
     "cls": {"weight": 0.25, "layer_map": [[1, 3]]},
@@ -30,7 +32,7 @@ def test_total_is_the_sum_of_weight_times_term(make_case: MakeCase) -> None:
     """Catches a weight that is lost, applied twice, or part of the reported term."""
     case = make_case()
     settings = parse(CHOSEN)
-    total, terms = WeightedSum(settings, DEPTHS)(case.student, case.teacher, case.labels)
+    total, terms = WeightedSum(settings, DEPTHS)(case.student, case.teacher, case.labels, WHOLE)
     assert list(terms) == list(OBJECTIVES)
     for name, chosen in settings.chosen():
         alone = chosen.build(DEPTHS)(case.student, case.teacher, case.labels)
@@ -48,7 +50,7 @@ def test_gradient_is_the_weighted_sum_of_gradients(make_case: MakeCase) -> None:
     def gradients(loss: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
-    total, _ = WeightedSum(settings, DEPTHS)(case.student, case.teacher, case.labels)
+    total, _ = WeightedSum(settings, DEPTHS)(case.student, case.teacher, case.labels, WHOLE)
     expected = [torch.zeros_like(leaf) for leaf in leaves]
     for name, chosen in settings.chosen():
         loss = chosen.build(DEPTHS)(case.student, case.teacher, case.labels)

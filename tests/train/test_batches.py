@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
@@ -17,7 +15,8 @@ from pipeline.objectives.objective import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, ArraySpec
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.batches import Batch, JoinedSplit, epoch_order
+from pipeline.train.batches import Batch, JoinedSplit
+from pipeline.train.order import EpochOrder, global_order
 from tests.conftest import (
     OwnOutputs,
     capture_store,
@@ -35,60 +34,9 @@ EVERYTHING = Needs(
     )
 )
 
-Order = list[NDArray[np.int64]]
 
-
-def order_of(lengths: list[int], *, size: int, seed: int, epoch: int, grouped: bool) -> Order:
-    return epoch_order(np.array(lengths), size, seed, epoch, group_by_length=grouped)
-
-
-@given(
-    st.lists(st.integers(1, 20), min_size=1, max_size=150),
-    st.integers(1, 40),
-    st.integers(0, 2**32 - 1),
-    st.booleans(),
-)
-@settings(deadline=None)  # the machine may be busy
-def test_every_row_comes_once(lengths: list[int], size: int, seed: int, grouped: bool) -> None:
-    """Catches rows lost at the end of a pool, or a batch that is too large."""
-    order = order_of(lengths, size=size, seed=seed, epoch=0, grouped=grouped)
-    assert sorted(np.concatenate(order).tolist()) == list(range(len(lengths)))
-    sizes = sorted(len(rows) for rows in order)
-    assert sizes[1:] == [size] * (len(order) - 1) and 0 < sizes[0] <= size
-
-
-@pytest.mark.parametrize("grouped", [False, True])
-def test_the_order_follows_from_seed_and_epoch(grouped: bool) -> None:
-    """Catches an order that depends on what ran before: a resumed run would see other batches."""
-    lengths = np.random.default_rng(0).integers(1, 30, 1000).tolist()  # several pools
-
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        batches = order_of(lengths, size=8, seed=seed, epoch=epoch, grouped=grouped)
-        return [rows.tolist() for rows in batches]
-
-    first = order(1, 0)
-    np.random.seed(3)  # the global state must not matter
-    torch.manual_seed(3)
-    assert order(1, 0) == first
-    others = [order(1, 1), order(1, 2), order(2, 0)]
-    assert all(other != first for other in others)
-    assert others[0] != others[1]
-    # Not only the order of the batches differs, but who is with whom.
-    assert {frozenset(rows) for rows in others[0]}.isdisjoint(frozenset(rows) for rows in first)
-
-
-def test_grouping_by_length_lowers_padding() -> None:
-    """Catches an option without effect."""
-    lengths = np.random.default_rng(0).integers(1, 101, 640)
-
-    def n_padding(*, grouped: bool) -> int:
-        order = epoch_order(lengths, 8, 0, 0, group_by_length=grouped)
-        return sum(int(lengths[rows].max() * len(rows) - lengths[rows].sum()) for rows in order)
-
-    # Random batches of 8 have 0.8 tokens of padding for each real one (100 * 8/9 over 50); in
-    # pools of 400 rows a sorted batch spans 2 of the 100 lengths, which is 0.02.
-    assert n_padding(grouped=False) > 0.7 * lengths.sum()
-    assert n_padding(grouped=True) < 0.04 * lengths.sum()
+def whole(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows]
 
 
 @pytest.fixture(scope="module")
@@ -270,20 +218,20 @@ def test_a_stream_gives_what_reading_gives(even_tokens: Tokens, half_store: Path
     """Catches batches that overtake each other, are lost at the end, or share memory."""
     split = even_tokens.splits["train"]
     joined = join(split, half_store)
-    order = epoch_order(split.lengths, 7, 0, 0, group_by_length=True)
-    streamed = list(joined.stream(order))
-    assert len(streamed) == len(order) == 9
-    for batch, rows in zip(streamed, order, strict=True):
+    order = global_order(split.lengths, 7, 0, 0, group_by_length=True)
+    streamed = list(joined.stream(order, whole))
+    assert len(streamed) == len(order.batches) == 9
+    for batch, rows in zip(streamed, order.batches, strict=True):
         for found, expected in zip(tensors_of(batch), tensors_of(joined.read(rows)), strict=True):
             assert torch.equal(found, expected)
-    assert list(joined.stream([])) == []
+    assert list(joined.stream(EpochOrder([]), whole)) == []
 
 
 def test_a_stream_that_is_left_early_ends(even_tokens: Tokens, half_store: Path) -> None:
     """Catches a thread that keeps reading, or keeps the program from ending."""
     split = even_tokens.splits["train"]
     joined = join(split, half_store)
-    stream = joined.stream(epoch_order(split.lengths, 2, 0, 0, group_by_length=True))
+    stream = joined.stream(global_order(split.lengths, 2, 0, 0, group_by_length=True), whole)
     assert isinstance(stream, Iterator)
     next(stream)
     stream.close()  # type: ignore[attr-defined]

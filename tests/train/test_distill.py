@@ -25,6 +25,7 @@ from pipeline.store.view import View, make_view
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.distill import TrainedStudent, distill
+from pipeline.train.parallel import make_accelerator
 from pipeline.train.predict import predict
 from pipeline.train.settings import StudentSettings, TrainingSettings
 
@@ -96,7 +97,9 @@ class Bench:
             folder,
             judge=judge,
             inputs=INPUTS,
-            device=torch.device("cpu"),
+            unfinished_dir=folder.parents[1] / "unfinished" / folder.name,
+            seconds_between_saves=60.0,
+            accelerator=make_accelerator(torch.device("cpu")),
         )
 
 
@@ -124,7 +127,7 @@ def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(
     validation = bench.tokens.splits["validation"]
     logits = predict(model, validation, 0, has_token_types=True)
     assert trained.scores == accuracy(logits, validation.labels)
-    assert (trained.best_step in (4, 8), trained.n_steps) == (True, 8)
+    assert trained.best_step in (4, 8)
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == bench.tokens.tokenizer
     assert is_made_from(folder, INPUTS)
     assert list((tmp_path / "students").iterdir()) == [folder]
@@ -221,7 +224,7 @@ def test_an_interrupted_training_leaves_nothing(tmp_path: Path, bench: Bench) ->
     folder = tmp_path / "students" / "a"
     with pytest.raises(KeyboardInterrupt):
         bench.run(folder, judge=Judgement([0.5]))
-    assert list((tmp_path / "students").iterdir()) == []
+    assert not (tmp_path / "students").exists()
 
 
 def test_an_interrupted_training_leaves_the_old_student(tmp_path: Path, bench: Bench) -> None:

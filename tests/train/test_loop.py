@@ -1,11 +1,10 @@
 """Training from a store equals training with the live teacher, and what a step reports."""
 
+import math
 import re
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,144 +12,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from pipeline.errors import TrainingError
-from pipeline.objectives.objective import Depths
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
-from pipeline.settings import parse_section
-from pipeline.store.manifest import read_manifest
-from pipeline.store.reader import StoredSignal, open_store
-from pipeline.store.spec import CLS, LOGITS, ArraySpec
-from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import build_student
-from pipeline.tasks import TASKS
-from pipeline.text.tokens import Tokens
-from pipeline.train.batches import Batch, JoinedSplit, epoch_order
-from pipeline.train.loop import StepReport, train
-from pipeline.train.settings import TrainingSettings
-from tests.conftest import OwnOutputs, own_outputs, shift_store
-
-CPU = torch.device("cpu")
-DEPTHS = Depths(student=2, teacher=4)
-BATCH_SIZE = 6  # 10 steps an epoch
-
-EVERY_OBJECTIVE: dict[str, Any] = {
-    "hard_label": {"weight": 0.5},
-    "soft_target": {"weight": 0.5, "temperature": 4.0},
-    "logit_match": {"weight": 0.1},
-    "cls": {"weight": 0.5, "layer_map": [[1, 2], [2, 3]]},
-    "attentions": {"weight": 1.0, "layer_map": "uniform", "distance": "kl"},
-}
-
-
-class LiveSplit(JoinedSplit):
-    """A split whose signals come from the teacher itself, row by row and without padding."""
-
-    teacher: PreTrainedModel
-    cache: dict[int, OwnOutputs]
-
-    def own(self, row: int) -> OwnOutputs:
-        if row not in self.cache:
-            self.cache[row] = own_outputs(self.teacher, self.split.row(row), has_token_types=True)
-        return self.cache[row]
-
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        own = [self.own(int(row)) for row in rows]
-        signals = {
-            LOGITS: torch.stack([outputs.logits for outputs in own]),
-            CLS: torch.stack([outputs.cls for outputs in own]),
-            **{
-                ArraySpec("attentions", layer): torch.cat(
-                    [outputs.attentions[layer - 1].flatten() for outputs in own]
-                )
-                for layer in (2, 4)
-            },
-        }
-        live = {array: StoredSignal(values, "float32") for array, values in signals.items()}
-        return replace(super().read(rows), signals=live)
-
-
-class Setting:
-    """The student, the objectives and the rows of one training."""
-
-    def __init__(self, store: Path, tokens: Tokens, objectives: dict[str, Any]) -> None:
-        self.settings = parse_section(ObjectivesSettings, objectives, "students.a.objectives")
-        self.needs = self.settings.needs(DEPTHS)
-        self.store, self.tokens = store, tokens
-
-    def join(self, kind: type[JoinedSplit] = JoinedSplit, store: Path | None = None) -> JoinedSplit:
-        return kind(
-            self.tokens.splits["train"],
-            open_store(store or self.store),
-            self.needs,
-            pad_id=0,
-            has_token_types=True,
-        )
-
-    def build_student(self) -> PreTrainedModel:
-        torch.manual_seed(0)
-        settings = TransformerSettings(n_layers=DEPTHS.student, warm_start="none")
-        manifest = read_manifest(self.store)
-        return build_student(settings, manifest, self.store, TASKS["classification"])
-
-    def train(
-        self, rows: JoinedSplit, student: PreTrainedModel | None = None, **training: Any
-    ) -> Iterator[StepReport]:
-        options = {"batch_size": BATCH_SIZE, "epochs": 1, "learning_rate": 1e-3, **training}
-        student = student or self.build_student()
-        torch.manual_seed(0)  # dropout
-        objective = WeightedSum(self.settings, DEPTHS)
-        return train(student, objective, self.needs, rows, TrainingSettings(**options), CPU)
-
-
-MakeSetting = Callable[..., Setting]
-
-
-@pytest.fixture
-def make_setting(even_store: Path, even_tokens: Tokens) -> MakeSetting:
-    def make(**objectives: Any) -> Setting:
-        return Setting(even_store, even_tokens, objectives)
-
-    return make
-
-
-def test_offline_equals_online(
-    make_setting: MakeSetting, checkpoint: Path, even_store: Path, tmp_path: Path
-) -> None:
-    """Catches signals of other rows, layers, heads or tokens, or stored with lost digits.
-
-    The store is float32, so its losses are the live teacher's up to the order of sums; a
-    store that is one row late is the negative control.
-    """
-    setting = make_setting(**EVERY_OBJECTIVE)
-    live = setting.join(LiveSplit)
-    assert isinstance(live, LiveSplit)
-    live.cache = {}
-    live.teacher = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint, attn_implementation="eager"
-    ).eval()
-    shifted = setting.join(store=shift_store(even_store, tmp_path / "shifted"))
-
-    curves = {}
-    for name, rows in (("offline", setting.join()), ("online", live), ("shifted", shifted)):
-        reports = list(setting.train(rows, epochs=2))
-        assert len(reports) == 20
-        curves[name] = torch.tensor([[report.loss, *report.terms.values()] for report in reports])
-    # Signals differ by 1e-6 (padded batches, another kernel) and enter the losses as they are;
-    # 20 steps of 1e-3 carry a difference of the weights on, but do not enlarge it much. The
-    # soft target alone is T^2 times a difference of logarithms, which float32 rounds by 2^-24.
-    bound = 1e-5 * curves["online"]
-    columns = {name: column for column, name in enumerate(("loss", *reports[0].terms))}
-    bound[:, columns["soft_target"]] += 4.0**2 * 4 * 2**-24
-    assert ((curves["offline"] - curves["online"]).abs() < bound).all()
-    control = (curves["shifted"] - curves["online"]).abs() / bound
-    for name, column in columns.items():
-        if name == "hard_label":  # labels come with the tokens: it feels the weights alone
-            assert control[0, column] == 0
-        else:
-            assert control[:, column].max() > 1000, name
-    assert curves["online"][-3:, 0].mean() < 0.9 * curves["online"][:3, 0].mean()  # it learns
+from pipeline.store.spec import LOGITS
+from pipeline.train.batches import Batch, JoinedSplit
+from pipeline.train.order import global_order
+from tests.train.conftest import BATCH_SIZE, EVERY_OBJECTIVE, MakeSetting, without_dropout
 
 
 def test_a_term_is_reported_before_its_weight(make_setting: MakeSetting) -> None:
@@ -182,7 +50,7 @@ def test_a_loss_that_is_no_number_stops_the_training(make_setting: MakeSetting) 
     """Catches weights that turn into NaN unnoticed, and an error that names no row."""
     setting = make_setting(logit_match={})
     rows, student = setting.join(PoisonedSplit), setting.build_student()
-    order = epoch_order(rows.split.lengths, BATCH_SIZE, 0, 0, group_by_length=True)
+    order = global_order(rows.split.lengths, BATCH_SIZE, 0, 0, group_by_length=True).batches
     (bad,) = (number for number, members in enumerate(order) if 7 in members)
     assert bad > 0
     reports = setting.train(rows, student)
@@ -190,8 +58,9 @@ def test_a_loss_that_is_no_number_stops_the_training(make_setting: MakeSetting) 
         next(reports)
     before = copy_weights(student)
     message = (
-        f"step {bad + 1}: the loss is nan ({{'logit_match': nan}}) on rows {order[bad].tolist()} "
-        "of train. Lower training.learning_rate, or set training.precision to float32."
+        f"step {bad + 1}: the loss is nan ({{'logit_match': nan}}) on the rows with the keys "
+        f"{', '.join(bytes(key).hex() for key in rows.split.keys[order[bad]])}. Lower "
+        "training.learning_rate, or set training.precision to float32."
     )
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}$"):
         next(reports)
@@ -232,6 +101,17 @@ def test_the_learning_rate_rises_and_falls(make_setting: MakeSetting) -> None:
     rates = [report.learning_rate for report in reports]
     expected = [0, 0.004, *(0.008 * (10 - step) / 8 for step in range(2, 10))]
     assert rates == pytest.approx(expected, rel=1e-12, abs=1e-18)  # float64 products
+
+
+def test_the_learning_rate_may_fall_as_a_cosine(make_setting: MakeSetting) -> None:
+    """Catches a schedule that is named and not used."""
+    setting = make_setting(hard_label={})
+    reports = setting.train(
+        setting.join(), learning_rate=0.008, warmup_share=0.2, schedule="cosine"
+    )
+    rates = [report.learning_rate for report in reports]
+    fall = [0.004 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert rates == pytest.approx([0, 0.004, *fall], rel=1e-12, abs=1e-18)
 
 
 def test_every_weight_is_trained(make_setting: MakeSetting) -> None:
@@ -285,3 +165,44 @@ def test_leaving_the_loop_ends_the_training(make_setting: MakeSetting) -> None:
             if report.step == 3:
                 break
     assert threading.active_count() == n_threads
+
+
+def test_checkpointing_of_gradients_changes_nothing(make_setting: MakeSetting) -> None:
+    """Catches layers that are computed again with other dropout, or another attention."""
+    setting = make_setting(**EVERY_OBJECTIVE)
+    plain, saving = setting.build_student(), setting.build_student()
+    losses = [report.loss for report in setting.train(setting.join(), plain)]
+    again = [
+        report.loss for report in setting.train(setting.join(), saving, gradient_checkpointing=True)
+    ]
+    assert saving.is_activation_checkpointing and not plain.is_activation_checkpointing
+    assert again == losses
+    for ours, theirs in zip(saving.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+# The compiler warns of what it does itself.
+@pytest.mark.filterwarnings("default")
+def test_a_compiled_student_learns_the_same(make_setting: MakeSetting) -> None:
+    """Catches attention maps or [CLS] states that a compiled forward does not give."""
+    setting = make_setting(**EVERY_OBJECTIVE)
+    plain, compiled = (without_dropout(setting.build_student()) for _ in range(2))
+    losses = [report.loss for report in setting.train(setting.join(), plain)]
+    again = [report.loss for report in setting.train(setting.join(), compiled, compile=True)]
+    assert compiled._compiled_call_impl is not None and plain._compiled_call_impl is None
+    assert again == pytest.approx(losses, rel=1e-5)  # fused kernels add up in another order
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_forward_of_16_bits_learns_nearly_the_same(
+    make_setting: MakeSetting, precision: str
+) -> None:
+    """Catches a format that is not used, or gradients of float16 that vanish."""
+    setting = make_setting(**EVERY_OBJECTIVE)
+    exact, coarse = (without_dropout(setting.build_student()) for _ in range(2))
+    losses = [report.loss for report in setting.train(setting.join(), exact)]
+    again = [report.loss for report in setting.train(setting.join(), coarse, precision=precision)]
+    assert again != losses
+    # bfloat16 has 8 bits; each of a dozen products in a row rounds once.
+    assert again == pytest.approx(losses, rel=12 * 2**-8)
+    assert {weight.dtype for weight in coarse.parameters()} == {torch.float32}

@@ -1,0 +1,36 @@
+"""Several processes that train one student: who computes what of a batch."""
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from numpy.typing import NDArray
+
+
+def make_accelerator(device: torch.device) -> Accelerator:
+    """Return what connects this process with those that train the same student.
+
+    Within `processes.joined_processes`, or in a process that trains alone.
+    """
+    # Which weights have gradients depends on the objectives: a match of [CLS] states leaves
+    # the classifier's out. Buffers are constants.
+    connection = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[connection])
+
+
+def parts_of(
+    batch: NDArray[np.int64], rank: int, count: int, most: int | None
+) -> list[NDArray[np.int64]]:
+    """Return the rows of a batch that a process computes, in parts of at most `most`.
+
+    Neighbours of a batch, which are of similar length, go to different processes. A
+    process for which a short batch has no row gets one empty part.
+    """
+    mine = batch[rank::count]
+    if most is None or len(mine) <= most:
+        return [mine]
+    return np.split(mine, range(most, len(mine), most))
+
+
+def part_to_read(part: NDArray[np.int64], batch: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a part, or a row in place of none: every process must go through the model."""
+    return part if len(part) else batch[:1]

@@ -1,0 +1,57 @@
+"""What one part of a batch gives: the student's forward and its objectives, as one module."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from pipeline.errors import SettingsError
+from pipeline.objectives.objective import Needs
+from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.train.batches import Batch
+from pipeline.train.forward import StudentForward
+from pipeline.train.precision import autocast
+from pipeline.train.settings import TrainingSettings
+
+
+class DistillationStep(nn.Module):
+    """Student and objectives together, so that processes can share the gradients of both."""
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        objective: WeightedSum,
+        needs: Needs,
+        settings: TrainingSettings,
+    ) -> None:
+        """Prepare `student` to give what `needs` names, in the way that `settings` ask for.
+
+        Raises:
+            CheckpointError: attention maps are needed and the student cannot give them.
+            SettingsError: the student has no gradient checkpointing.
+        """
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self._settings = settings
+        self._forward = StudentForward(student, needs)
+        if settings.gradient_checkpointing:
+            if not student.supports_gradient_checkpointing:
+                raise SettingsError(
+                    [
+                        f"training.gradient_checkpointing: {type(student).__name__} does not have "
+                        "it; set it to false"
+                    ]
+                )
+            student.activation_checkpointing_enable({"use_reentrant": False})
+        if settings.compile:
+            student.compile(dynamic=True)
+
+    def forward(self, part: Batch, shares: Mapping[str, float]) -> Float[Tensor, " value"]:
+        """Return the part's total loss, then each objective's term, on the student's device."""
+        with autocast(self._settings, part.labels.device):
+            outputs = self._forward(part)
+        total, terms = self.objective(outputs, part.teacher(), part.labels, shares)
+        return torch.stack([total, *terms.values()])
