@@ -13,6 +13,10 @@ COMMANDS = (
     ("random_batch",),
     ("open_store",),
     ("store_size",),
+    ("train_speed",),
+    ("train_speed", "--shape", "base", "--rows", "256", "--repeats", "3"),
+    ("offline_speed",),
+    ("train_memory",),
     ("seeds",),
 )
 

@@ -21,8 +21,9 @@ def write_made_store(
     arrays: Arrays,
     lengths: NDArray[np.int64],
     segment_rows: int,
+    keys: NDArray[np.void] | None = None,
 ) -> None:
-    """Write a store of `len(lengths)` rows with random keys and numbers between 0 and 1."""
+    """Write a store of rows of these lengths: numbers between 0 and 1, random keys or these."""
     identity = Identity(
         task="classification",
         labels=tuple(f"label-{number}" for number in range(teacher.n_labels)),
@@ -34,12 +35,14 @@ def write_made_store(
         extraction=1,
     )
     writer = create_store(store_dir, identity, teacher, segment_rows, {})
-    generator = np.random.default_rng(0)
+    if keys is None:
+        drawn_bytes = np.random.default_rng(0).bytes(KEY_BYTES * len(lengths))
+        keys = np.frombuffer(drawn_bytes, f"V{KEY_BYTES}")
     drawn = np.random.default_rng(1).random(2**20, np.float32)
     for number, first in enumerate(range(0, len(lengths), segment_rows)):
-        here = lengths[first : first + segment_rows]
-        keys = np.frombuffer(generator.bytes(KEY_BYTES * len(here)), f"V{KEY_BYTES}")
-        draft = writer.add_segment(f"{number:05d}", RowTable(keys, here))
+        members = slice(first, first + segment_rows)
+        table = RowTable(keys[members], lengths[members])
+        draft = writer.add_segment(f"{number:05d}", table)
         for array, encoding in arrays.items():
             values = np.resize(drawn.astype(NUMPY_TYPES[encoding]), draft.shape(array))
             draft.write_array(array, values, encoding)

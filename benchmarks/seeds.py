@@ -22,6 +22,7 @@ from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.distill import distill
+from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.paths import STORE, TOKENS, view_path
 
@@ -72,7 +73,9 @@ def _train(
             Path(folder) / name,
             judge=quality,
             inputs={},
-            device=device,
+            unfinished_dir=Path(folder) / "unfinished",
+            seconds_between_saves=600.0,
+            accelerator=make_accelerator(device),
         )
     return trained.scores["accuracy"]
 

@@ -1,0 +1,86 @@
+"""A student's training on made-up rows, to measure the loop and what feeds it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from benchmarks.made_store import write_made_store
+from benchmarks.synthetic import make_table
+from pipeline.architecture import Architecture
+from pipeline.objectives.objective import Depths
+from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
+from pipeline.settings import parse_section
+from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
+from pipeline.text.tokens import TokenSplit
+from pipeline.train.loop import count_steps
+from pipeline.train.settings import TrainingSettings
+from pipeline.train.state import Learner
+
+BASE = Architecture(
+    model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
+)
+BUNDLED = Architecture(
+    model_type="bert", n_layers=6, n_heads=12, hidden_size=384, n_labels=2, head_reads="first"
+)
+N_STUDENT_LAYERS = 3
+
+
+def short_lengths(n_rows: int) -> NDArray[np.int64]:
+    """Return lengths (tokens) like those of single sentences: 27 in the mean, up to 128."""
+    drawn = np.random.default_rng(0).lognormal(3.2, 0.5, n_rows)
+    return np.clip(drawn, 4, 128).astype(np.int64)
+
+
+def objectives_of(teacher: Architecture) -> ChosenObjectives:
+    """Return soft targets, [CLS] of two layers and attention maps of three."""
+    step = teacher.n_layers // N_STUDENT_LAYERS
+    pairs = [[layer, step * layer] for layer in range(1, N_STUDENT_LAYERS + 1)]
+    chosen: dict[str, Any] = {
+        "hard_label": {"weight": 0.5},
+        "soft_target": {"weight": 0.5, "temperature": 4.0},
+        "cls": {"layer_map": "skip"},
+        "attentions": {"layer_map": pairs},
+    }
+    return parse_section(ObjectivesSettings, chosen, "objectives")
+
+
+def depths_of(teacher: Architecture) -> Depths:
+    """Return the layers of both models."""
+    return Depths(student=N_STUDENT_LAYERS, teacher=teacher.n_layers)
+
+
+def make_split_and_store(
+    store_dir: Path, teacher: Architecture, lengths: NDArray[np.int64], segment_rows: int
+) -> TokenSplit:
+    """Write a store of what the objectives read, in the default encodings; return its rows."""
+    split = make_table(lengths, teacher).splits["train"]
+    needed = objectives_of(teacher).needs(depths_of(teacher)).teacher
+    maps = sorted(array for array in needed if array.signal == "attentions")
+    arrays: Arrays = {LOGITS: "float32", CLS: "float16"}
+    arrays |= {ArraySpec("attentions", array.layer): "float16" for array in maps}
+    write_made_store(store_dir, teacher, arrays, lengths, segment_rows, split.keys)
+    return split
+
+
+def make_learner(
+    teacher: Architecture, n_rows: int, settings: TrainingSettings, accelerator: Accelerator
+) -> Learner:
+    """Return a random student of three layers as wide as the teacher, to be trained."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "bert",
+        num_hidden_layers=N_STUDENT_LAYERS,
+        num_attention_heads=teacher.n_heads,
+        hidden_size=teacher.hidden_size,
+        intermediate_size=4 * teacher.hidden_size,
+        num_labels=teacher.n_labels,
+    )
+    student = AutoModelForSequenceClassification.from_config(config)
+    objective = WeightedSum(objectives_of(teacher), depths_of(teacher))
+    n_steps = count_steps(n_rows, settings)
+    return Learner(student, objective, settings, n_steps, accelerator.device)

@@ -1,0 +1,106 @@
+"""Peak memory of a training on stores of two sizes, tenfold apart.
+
+Each runs in a process of its own: a small student of three layers with twelve heads learns
+for one epoch. What a process maps of a store counts as resident for as long as the system
+has no other use for the memory, so it is told apart: `own` is what only this process has
+(RssAnon), `mapped` what it shares with the files (RssFile), libraries included.
+"""
+
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from benchmarks.made_training import (
+    depths_of,
+    make_learner,
+    make_split_and_store,
+    objectives_of,
+    short_lengths,
+)
+from pipeline.architecture import Architecture
+from pipeline.store.reader import open_store
+from pipeline.train.batches import JoinedSplit
+from pipeline.train.loop import train
+from pipeline.train.parallel import make_accelerator
+from pipeline.train.settings import TrainingSettings
+
+_SMALL = Architecture(
+    model_type="bert", n_layers=6, n_heads=12, hidden_size=96, n_labels=2, head_reads="first"
+)
+_FIELDS = ("RssAnon", "RssFile")
+
+
+@click.command()
+@click.option("--rows", "counts", multiple=True, type=int, default=(2_000, 20_000))
+@click.option("--one", type=(int, str), help="Train on so many rows, shuffled so, here.")
+def main(counts: tuple[int, ...], one: tuple[int, str] | None) -> None:
+    """Print a table of peak memory by number of rows and kind of shuffling."""
+    if one is not None:
+        click.echo(_train(*one))
+        return
+    click.echo("| rows | store, MiB | shuffle | own, MiB | mapped, MiB |\n|---|---|---|---|---|")
+    for count in counts:
+        for shuffle in ("global", "block"):
+            module = [sys.executable, "-m", "benchmarks.train_memory"]
+            done = subprocess.run(
+                [*module, "--one", str(count), shuffle],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            click.echo(done.stdout.strip().splitlines()[-1])
+
+
+def _train(n_rows: int, shuffle: str) -> str:
+    """Train for one epoch; return the line of the table."""
+    import torch
+
+    accelerator = make_accelerator(torch.device("cpu"))
+    settings = TrainingSettings.model_validate(
+        {"epochs": 1, "shuffle": shuffle, "shuffle_buffer_mib": 64}
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        store_dir = Path(scratch) / "store"
+        split = make_split_and_store(store_dir, _SMALL, short_lengths(n_rows), 512)
+        store = open_store(store_dir)
+        size = sum(record.size_bytes for _, record in store.manifest.files())
+        needs = objectives_of(_SMALL).needs(depths_of(_SMALL))
+        rows = JoinedSplit(split, store, needs, pad_id=0, has_token_types=True)
+        learner = make_learner(_SMALL, n_rows, settings, accelerator)
+        with _peaks() as peaks:
+            for _ in train(learner, needs, rows, settings, accelerator):
+                pass
+    own, mapped = (f"{peaks[name] / 1024:,.0f}" for name in _FIELDS)
+    return f"| {n_rows:,} | {size / 2**20:,.0f} | {shuffle} | {own} | {mapped} |"
+
+
+@contextmanager
+def _peaks() -> Iterator[dict[str, int]]:
+    """Give the largest value (KiB) of each field, looked at 50 times a second meanwhile."""
+    peaks = dict.fromkeys(_FIELDS, 0)
+    has_ended = threading.Event()
+
+    def watch() -> None:
+        while not has_ended.wait(0.02):
+            lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+            for name, value in (line.split(":", 1) for line in lines):
+                if name in peaks:
+                    peaks[name] = max(peaks[name], int(value.split()[0]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        has_ended.set()
+        watcher.join()
+
+
+if __name__ == "__main__":
+    main()
