@@ -54,35 +54,36 @@ def main(name: str) -> None:
         "code": digest_code(_CODE),
     }
     folder = STUDENTS / name
-    if is_made_from(folder, inputs):
-        click.echo(f"distill: {name} was made from exactly these inputs; kept as it is")
-        publish_curves(folder, CURVES / name)
-        return
-    if runtime.processes > 1 and not is_started_with_others():
+    is_made = is_made_from(folder, inputs)
+    if runtime.processes > 1 and not is_made and not is_started_with_others():
         run_in_processes("stages.distill", name, count=runtime.processes)
         return
     logging.disable_progress_bar()  # of loading and saving; there is one of the training
-    view = read_view(view_path(name))
     with joined_processes() as processes:
-        trained = distill(
-            name,
-            view,
-            STORE,
-            open_tokens(TOKENS),
-            TASKS[view.manifest.identity.task],
-            settings,
-            training,
-            folder,
-            judge=quality,
-            inputs=inputs,
-            unfinished_dir=UNFINISHED / name,
-            seconds_between_saves=runtime.seconds_between_saves,
-            accelerator=make_accelerator(pick_device(runtime, processes.local_rank)),
-        )
+        if is_made:
+            outcome = "was made from exactly these inputs; kept as it is"
+        else:
+            view = read_view(view_path(name))
+            trained = distill(
+                name,
+                view,
+                STORE,
+                open_tokens(TOKENS),
+                TASKS[view.manifest.identity.task],
+                settings,
+                training,
+                folder,
+                judge=quality,
+                inputs=inputs,
+                unfinished_dir=UNFINISHED / name,
+                seconds_between_saves=runtime.seconds_between_saves,
+                accelerator=make_accelerator(pick_device(runtime, processes.local_rank)),
+            )
+            scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
+            outcome = f"validation {scores} at step {trained.best_step}"
         if processes.is_main:
             publish_curves(folder, CURVES / name)
-            scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
-            click.echo(f"distill: {name}: validation {scores} at step {trained.best_step}")
+            click.echo(f"distill: {name}: {outcome}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from shutil import copytree
 import numpy as np
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
@@ -23,7 +25,7 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.transformer import build_student
 from pipeline.tasks.task import Task
-from pipeline.text.tokens import UNLABELLED, Tokens
+from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, count_steps, train
@@ -91,6 +93,9 @@ def distill(
     store = TeacherStore(store_dir, view.manifest)
     tokenizer = load_tokenizer(store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
+    validation = tokens.splits["validation"]
+    if not (validation.labels != UNLABELLED).any():
+        raise DataError("the validation split has no labelled row to choose the best student by")
     torch.manual_seed(training.seed)
     student = build_student(settings.model, view.manifest, store_dir, task)
     depths = Depths(student=settings.model.n_layers, teacher=view.manifest.teacher.n_layers)
@@ -100,9 +105,6 @@ def distill(
     rows = JoinedSplit(
         tokens.splits["train"], store, needs, pad_id=pad_id, has_token_types=has_token_types
     )
-    validation = tokens.splits["validation"]
-    if not (validation.labels != UNLABELLED).any():
-        raise DataError("the validation split has no labelled row to choose the best student by")
     n_steps = count_steps(len(rows.split), training)
     learner = Learner(student, objective, training, n_steps, accelerator.device)
 
@@ -128,21 +130,11 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                with autocast(training, accelerator.device):
-                    logits = predict(
-                        student,
-                        validation,
-                        pad_id,
-                        has_token_types=has_token_types,
-                        rank=accelerator.process_index,
-                        count=accelerator.num_processes,
-                    )
-                whole = accelerator.reduce(torch.from_numpy(logits).to(accelerator.device), "sum")
-                scores = judge(whole.cpu().numpy(), validation.labels)
-                curves.log(
-                    report.step,
-                    {f"validation/{metric}": value for metric, value in scores.items()},
+                logits = _predict(
+                    student, validation, training, accelerator, has_token_types=has_token_types
                 )
+                scores = judge(logits, validation.labels)
+                curves.log(report.step, _validation_point(scores))
                 outcome = outcome.judged(report.step, scores, task.primary_metric)
                 if outcome.n_without_gain == training.patience:
                     break
@@ -170,9 +162,36 @@ def distill(
     return outcome
 
 
+def _predict(
+    student: PreTrainedModel,
+    split: TokenSplit,
+    training: TrainingSettings,
+    accelerator: Accelerator,
+    *,
+    has_token_types: bool,
+) -> Float[np.ndarray, "row label"]:
+    """Return the logits for a split, of which every process computes its share."""
+    with autocast(training, accelerator.device):
+        logits = predict(
+            student,
+            split,
+            int(student.config.pad_token_id or 0),
+            has_token_types=has_token_types,
+            rank=accelerator.process_index,
+            count=accelerator.num_processes,
+        )
+    shared = torch.from_numpy(logits).to(accelerator.device)
+    whole: Float[np.ndarray, "row label"] = accelerator.reduce(shared, "sum").cpu().numpy()
+    return whole
+
+
 def _training_point(report: StepReport) -> dict[str, float]:
     return {
         "train/loss": report.loss,
         "train/learning_rate": report.learning_rate,
         **{f"train/{term}": value for term, value in report.terms.items()},
     }
+
+
+def _validation_point(scores: Mapping[str, float]) -> dict[str, float]:
+    return {f"validation/{metric}": value for metric, value in scores.items()}
