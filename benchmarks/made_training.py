@@ -27,6 +27,7 @@ BASE = Architecture(
 BUNDLED = Architecture(
     model_type="bert", n_layers=6, n_heads=12, hidden_size=384, n_labels=2, head_reads="first"
 )
+SHAPES = {"base": BASE, "bundled": BUNDLED}
 N_STUDENT_LAYERS = 3
 
 

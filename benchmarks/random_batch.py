@@ -1,8 +1,8 @@
 """Random batches from a store, all signals, against a copy of the same bytes in memory.
 
 Writes two stores of made-up values into the folder for temporary files: one in the shape
-of BERT-base (logits, [CLS] of all layers and six attention layers as float16) with rows of
-128 tokens, and one with rows of 25 tokens on average. The copy is from anywhere in a piece of
+of the teacher (logits, [CLS] of all layers, attention of every second as float16) with rows
+of 128 tokens, and one with rows of 25 tokens on average. The copy is from anywhere in a piece of
 memory as large as the store to one buffer, both written before. Both take turns in one run,
 the files are in the page cache, and times are CPU times, as others may use the machine.
 """
@@ -16,24 +16,23 @@ import click
 import numpy as np
 
 from benchmarks.made_store import markdown, write_made_store
-from pipeline.architecture import Architecture
+from benchmarks.made_training import SHAPES
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.spec import CLS, LOGITS, ArraySpec, Encoding
+from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec, Encoding
 
-TEACHER = Architecture(
-    model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
-)
-LAYERS = (2, 4, 6, 8, 10, 12)
 ENCODING: Encoding = "float16"
-ARRAYS = dict.fromkeys((LOGITS, CLS, *(ArraySpec("attentions", n) for n in LAYERS)), ENCODING)
 BATCH_ROWS = 32
 EPOCHS = 3
 
 
 @click.command()
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="base", show_default=True)
 @click.option("--rows", "n_rows", type=int, default=512, show_default=True)
-def main(n_rows: int) -> None:
+def main(shape: str, n_rows: int) -> None:
     """Print median times and their ratio."""
+    teacher = SHAPES[shape]
+    layers = range(2, teacher.n_layers + 1, 2)
+    arrays = dict.fromkeys((LOGITS, CLS, *(ArraySpec("attentions", n) for n in layers)), ENCODING)
     generator = np.random.default_rng(0)
     short = np.clip(generator.geometric(1 / 20, n_rows) + 5, 6, 128)
     stores = {"length 128": np.full(n_rows, 128), "mean length 25": short}
@@ -41,13 +40,13 @@ def main(n_rows: int) -> None:
     for name, lengths in stores.items():
         with tempfile.TemporaryDirectory() as folder:
             store_dir = Path(folder, "store")
-            write_made_store(store_dir, TEACHER, ARRAYS, lengths, segment_rows=256)
-            lines += measure(f"{name} (mean {lengths.mean():.1f})", open_store(store_dir))
+            write_made_store(store_dir, teacher, arrays, lengths, segment_rows=256)
+            lines += measure(f"{name} (mean {lengths.mean():.1f})", open_store(store_dir), arrays)
     header = ["rows of", "epoch", "MB per batch", "store ms", "copy ms", "copy / store"]
     click.echo(markdown(header, lines))
 
 
-def measure(name: str, store: TeacherStore) -> list[list[str]]:
+def measure(name: str, store: TeacherStore, arrays: Arrays) -> list[list[str]]:
     """Read every row in random batches, several times; return a line for each epoch."""
     generator = np.random.default_rng(1)
     # As large as the store, so that its bytes are no more in the processor's cache than those.
@@ -60,7 +59,7 @@ def measure(name: str, store: TeacherStore) -> list[list[str]]:
         reads, copies, sizes = [], [], []
         for rows in batches:
             start = time.process_time()
-            read = [signal.values for signal in store.read_many(ARRAYS, rows).values()]
+            read = [signal.values for signal in store.read_many(arrays, rows).values()]
             reads.append(time.process_time() - start)
             size_bytes = sum(values.nbytes for values in read)
             del read

@@ -12,22 +12,25 @@ import click
 import numpy as np
 
 from benchmarks.made_store import write_made_store
-from pipeline.architecture import Architecture
+from benchmarks.made_training import SHAPES
 from pipeline.store.spec import Encoding, SegmentSize, with_moments
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.work import choose_segment_rows
 
-_BASE = Architecture(
-    model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
-)
 _PADDED_LENGTH = 128
 
 
 @click.command()
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="base", show_default=True)
 @click.option("--rows", "n_rows", default=1000, show_default=True)
-def main(n_rows: int) -> None:
+def main(shape: str, n_rows: int) -> None:
     """Print a table of sizes for short and for long rows."""
-    click.echo(f"BERT-base shape, {n_rows:,} rows, padded to {_PADDED_LENGTH}: MiB and share\n")
+    teacher = SHAPES[shape]
+    layers = tuple(range(1, teacher.n_layers + 1))
+    click.echo(
+        f"{shape}, {teacher.n_layers} layers, {n_rows:,} rows, padded to {_PADDED_LENGTH}: "
+        "MiB and share\n"
+    )
     click.echo("| mean tokens | attention as | padded float32 | store | share |")
     click.echo("|---|---|---|---|---|")
     generator = np.random.default_rng(0)
@@ -36,15 +39,15 @@ def main(n_rows: int) -> None:
         lengths = lengths.astype(np.int64)
         encodings: tuple[Encoding, ...] = ("float16", "uint8_cbrt")
         for encoding in encodings:
-            signals = {"attentions": {"layers": tuple(range(1, 13)), "encoding": encoding}}
+            signals = {"attentions": {"layers": layers, "encoding": encoding}}
             settings = SignalSettings.model_validate(signals)
             arrays = with_moments(settings.arrays())
             padded = SegmentSize(n_rows, n_rows * _PADDED_LENGTH, n_rows * _PADDED_LENGTH**2)
-            plain = sum(4 * math.prod(array.shape(padded, _BASE)) for array in settings.arrays())
+            plain = sum(4 * math.prod(array.shape(padded, teacher)) for array in settings.arrays())
             with tempfile.TemporaryDirectory() as folder:
                 store = Path(folder) / "store"
-                n_segment = choose_segment_rows(lengths, arrays, _BASE)
-                write_made_store(store, _BASE, arrays, lengths, n_segment)
+                n_segment = choose_segment_rows(lengths, arrays, teacher)
+                write_made_store(store, teacher, arrays, lengths, n_segment)
                 size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
             click.echo(
                 f"| {lengths.mean():.0f} | {encoding} | {plain / 2**20:,.0f} | "

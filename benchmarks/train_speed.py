@@ -17,15 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.made_training import (
-    BASE,
-    BUNDLED,
+    SHAPES,
     depths_of,
     make_learner,
     make_split_and_store,
     objectives_of,
     short_lengths,
 )
-from pipeline.architecture import Architecture
 from pipeline.store.reader import open_store
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.loop import train
@@ -68,14 +66,14 @@ class SplitInMemory(JoinedSplit):
 
 
 @click.command()
-@click.option("--shape", type=click.Choice(["bundled", "base"]), default="bundled")
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="bundled")
 @click.option("--rows", "n_rows", default=1024, show_default=True)
 @click.option("--length", type=int, help="Tokens of every row, instead of sentences' lengths.")
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 def main(shape: str, n_rows: int, length: int | None, batch_size: int, repeats: int) -> None:
     """Print seconds of an epoch either way, their ratio, and the share of waiting."""
-    teacher: Architecture = BASE if shape == "base" else BUNDLED
+    teacher = SHAPES[shape]
     lengths = short_lengths(n_rows) if length is None else np.full(n_rows, length)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = make_accelerator(device)
