@@ -39,7 +39,7 @@ lint: $(VENV)/.installed-test ## check style and types
 	mypy
 
 test: lint ## set up and run every check: ruff, mypy, pytest
-	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.installed-bench ## measure what benchmarks/RESULTS.md reports
 	python -m benchmarks

@@ -32,6 +32,14 @@ from pipeline.text.padding import TokenRow
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
+TAKES_MINUTES = ("test_end_to_end", "test_killed_capture", "test_growing_store")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, lest one process be left with it when all others are done."""
+    items.sort(key=lambda item: item.path.stem not in TAKES_MINUTES)
+
+
 GOOD = ("bright", "warm", "clever", "lovely", "fresh")
 BAD = ("dull", "cold", "stupid", "ugly", "stale")
 PLAIN = ("the", "film", "story", "acting", "was", "and", "very", "a", "bit", "though")
