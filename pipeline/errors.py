@@ -52,7 +52,7 @@ class TrainingError(PipelineError, ArithmeticError):
 
 
 class OutOfMemoryError(PipelineError, MemoryError):
-    """Not even one row fits into the device's memory."""
+    """What is needed at once, be it a single row, does not fit into the memory there is."""
 
 
 class ProcessError(PipelineError, ChildProcessError):
