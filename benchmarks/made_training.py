@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
 from pipeline.architecture import Architecture
-from pipeline.objectives.objective import Depths
+from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
@@ -50,9 +50,10 @@ def objectives_of(teacher: Architecture) -> ChosenObjectives:
     return parse_section(ObjectivesSettings, chosen, "objectives")
 
 
-def depths_of(teacher: Architecture) -> Depths:
-    """Return the layers of both models."""
-    return Depths(student=N_STUDENT_LAYERS, teacher=teacher.n_layers)
+def models_of(teacher: Architecture) -> Models:
+    """Return both models: the student is as wide as the teacher."""
+    student = StudentShape(N_STUDENT_LAYERS, teacher.hidden_size, teacher.n_heads)
+    return Models(student, teacher)
 
 
 def make_split_and_store(
@@ -60,7 +61,7 @@ def make_split_and_store(
 ) -> TokenSplit:
     """Write a store of what the objectives read, in the default encodings; return its rows."""
     split = make_table(lengths, teacher).splits["train"]
-    needed = objectives_of(teacher).needs(depths_of(teacher)).teacher
+    needed = objectives_of(teacher).needs(models_of(teacher)).teacher
     maps = sorted(array for array in needed if array.signal == "attentions")
     arrays: Arrays = {LOGITS: "float32", CLS: "float16"}
     arrays |= {ArraySpec("attentions", array.layer): "float16" for array in maps}
@@ -82,6 +83,6 @@ def make_learner(
         num_labels=teacher.n_labels,
     )
     student = AutoModelForSequenceClassification.from_config(config)
-    objective = WeightedSum(objectives_of(teacher), depths_of(teacher))
+    objective = WeightedSum(objectives_of(teacher), models_of(teacher))
     n_steps = count_steps(n_rows, settings)
     return Learner(student, objective, settings, n_steps, accelerator.device)

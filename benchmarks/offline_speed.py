@@ -18,9 +18,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from benchmarks.made_training import (
     BASE,
-    depths_of,
     make_learner,
     make_split_and_store,
+    models_of,
     objectives_of,
     short_lengths,
 )
@@ -43,7 +43,7 @@ def main(n_rows: int, batch_size: int, repeats: int) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = make_accelerator(device)
     settings = TrainingSettings(batch_size=batch_size, epochs=1)
-    needs = objectives_of(BASE).needs(depths_of(BASE))
+    needs = objectives_of(BASE).needs(models_of(BASE))
     with tempfile.TemporaryDirectory() as scratch:
         split = make_split_and_store(Path(scratch) / "store", BASE, lengths, 512)
         store = open_store(Path(scratch) / "store")

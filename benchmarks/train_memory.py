@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 
 from benchmarks.made_training import (
-    depths_of,
     make_learner,
     make_split_and_store,
+    models_of,
     objectives_of,
     short_lengths,
 )
@@ -70,7 +70,7 @@ def _train(n_rows: int, shuffle: str) -> str:
         split = make_split_and_store(store_dir, _SMALL, short_lengths(n_rows), 512)
         store = open_store(store_dir)
         size = sum(record.size_bytes for _, record in store.manifest.files())
-        needs = objectives_of(_SMALL).needs(depths_of(_SMALL))
+        needs = objectives_of(_SMALL).needs(models_of(_SMALL))
         rows = JoinedSplit(split, store, needs, pad_id=0, has_token_types=True)
         learner = make_learner(_SMALL, n_rows, settings, accelerator)
         with _peaks() as peaks:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from benchmarks.made_training import (
     SHAPES,
-    depths_of,
     make_learner,
     make_split_and_store,
+    models_of,
     objectives_of,
     short_lengths,
 )
@@ -78,7 +78,7 @@ def main(shape: str, n_rows: int, length: int | None, batch_size: int, repeats: 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = make_accelerator(device)
     settings = TrainingSettings(batch_size=batch_size, epochs=1)
-    needs = objectives_of(teacher).needs(depths_of(teacher))
+    needs = objectives_of(teacher).needs(models_of(teacher))
     with tempfile.TemporaryDirectory() as scratch:
         split = make_split_and_store(Path(scratch) / "store", teacher, lengths, 512)
         store = open_store(Path(scratch) / "store")

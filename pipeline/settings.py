@@ -77,8 +77,12 @@ def unknown_key(place: str, key: str, known: list[str]) -> str:
 
 
 def _is_of_other_branch(fault: ErrorDetails) -> bool:
-    """Say whether a fault, where a name or a list fits, is told better by another one."""
+    """Say whether a fault, where values of two kinds fit, is told better by another one."""
     branch = str(fault["loc"][-1]) if fault["loc"] else ""
+    if fault["type"] == "model_type":  # a number, or an object
+        return branch == str(fault["ctx"]["class_name"])
+    if fault["type"] == "float_type" and isinstance(fault["input"], dict):
+        return True
     if branch.startswith("literal["):
         return isinstance(fault["input"], list)
     return branch.startswith("tuple[") and fault["type"] == "tuple_type"

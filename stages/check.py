@@ -5,18 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.architecture import Architecture, read_architecture
-from pipeline.checkpoint import BUNDLED, find_checkpoint
+from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.objectives.objective import Depths
+from pipeline.fingerprint import digest_tokenizer
+from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
 from pipeline.settings import Section, parse_section, unknown_key
+from pipeline.store.spec import with_moments
+from pipeline.student.model import model_of
+from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.tokenise import TokenizerSettings
-from pipeline.train.settings import StudentSettings, TrainingSettings, training_of
+from pipeline.train.settings import (
+    StudentSettings,
+    TrainingSettings,
+    check_batches,
+    training_of,
+)
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataSettings,
@@ -74,33 +83,54 @@ def _student_faults(
     faults = []
     if not _STUDENT_NAME.fullmatch(name):
         faults.append(f"{place}: a student's name is made of letters, digits, '-' and '_'")
+    student, model = None, None
     try:
         student = parse_section(StudentSettings, value, place)
     except SettingsError as error:
-        return [*faults, *error.faults]
-    if "training" in sections:
+        faults += error.faults
+    try:
+        if isinstance(value, dict) and isinstance(value.get("model"), dict):
+            model = model_of(value["model"], place)
+    except SettingsError as error:
+        faults += error.faults
+    if student is not None and "training" in sections:
         try:
-            training_of(params, student, place)
+            check_batches(student.objectives, training_of(params, student, place), n_processes=1)
         except SettingsError as error:
             faults += error.faults
-    if teacher is None:
+    if student is None or model is None or teacher is None:
         return faults
-    n_layers = student.model.n_layers
-    try:
-        student.model.teacher_layers(teacher.n_layers)
-    except SettingsError as error:
-        faults += [f"{place}.model.{fault}" for fault in error.faults]
+    return faults + _comparison_faults(place, student, model, sections, teacher)
+
+
+def _comparison_faults(
+    place: str,
+    student: StudentSettings,
+    model: ModelSettings,
+    sections: dict[str, Section],
+    teacher: Architecture,
+) -> list[str]:
+    """Return a line for each thing that a student cannot be compared by with this teacher."""
     capture = sections.get("capture")
+    captured = capture.signals.arrays() if isinstance(capture, CaptureSettings) else {}
+    try:
+        shape = _shape(model, sections, teacher)
+    except SettingsError as error:
+        return [f"{place}.model.{fault}" for fault in error.faults]
+    if shape is None:
+        return []
+    faults = []
+    models = Models(shape, teacher, frozenset(captured))
     for objective, settings in student.objectives.chosen():
         at = f"{place}.objectives.{objective}"
         try:
-            needs = settings.needs(Depths(student=n_layers, teacher=teacher.n_layers))
+            needs = settings.needs(models)
         except SettingsError as error:
             faults += [f"{at}: {fault}" for fault in error.faults]
             continue
         if isinstance(capture, CaptureSettings):
-            captured = capture.signals.arrays()
-            missing = sorted(array.name for array in needs.teacher if array not in captured)
+            held_arrays = with_moments(captured)
+            missing = sorted(array.name for array in needs.teacher if array not in held_arrays)
             if missing:
                 held = ", ".join(array.name for array in captured)
                 faults.append(
@@ -110,14 +140,36 @@ def _student_faults(
     return faults
 
 
+def _shape(
+    model: ModelSettings, sections: dict[str, Section], teacher: Architecture
+) -> StudentShape | None:
+    """Return what of a student can be compared, where that can be read without a download."""
+    checkpoint = getattr(model, "checkpoint", None)
+    tokenizer = sections.get("tokenizer")
+    digest = ""
+    if checkpoint is not None:
+        if not isinstance(tokenizer, TokenizerSettings) or not (
+            _is_local(checkpoint) and _is_local(tokenizer.checkpoint)
+        ):
+            return None
+        digest = digest_tokenizer(load_tokenizer(find_checkpoint(tokenizer.checkpoint)))
+    try:
+        return model.shape(teacher, digest)
+    except CheckpointError:
+        return None  # the stage that reads the checkpoint says what is wrong with it
+
+
+def _is_local(checkpoint: str) -> bool:
+    return checkpoint == BUNDLED or Path(checkpoint).is_dir()
+
+
 def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:
     """Return the teacher's architecture where it can be read without a download."""
     settings = sections.get("teacher")
     if not isinstance(settings, TeacherSettings):
         return None
     name = settings.checkpoint
-    is_local = name == BUNDLED or Path(name).is_dir()
     try:
-        return read_architecture(find_checkpoint(name)) if is_local else None
+        return read_architecture(find_checkpoint(name)) if _is_local(name) else None
     except CheckpointError:
         return None  # the stage that reads the checkpoint says what is wrong with it

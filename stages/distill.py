@@ -13,6 +13,7 @@ from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
 from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
+from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.text import padding
 from pipeline.text.tokens import open_tokens
@@ -46,11 +47,14 @@ def main(name: str) -> None:
     params = load_params()
     place = f"students.{name}"
     settings = parse_section(StudentSettings, params["students"].get(name), place)
+    model = model_of(settings.model, place)
     training = training_of(params, settings, place)
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
         "view": digest_file(view_path(name)),
-        "settings": digest_json([settings.model_dump(mode="json"), training.model_dump()]),
+        "settings": digest_json(
+            [part.model_dump(mode="json") for part in (model, settings, training)]
+        ),
         "code": digest_code(_CODE),
     }
     folder = STUDENTS / name
@@ -70,6 +74,7 @@ def main(name: str) -> None:
                 STORE,
                 open_tokens(TOKENS),
                 TASKS[view.manifest.identity.task],
+                model,
                 settings,
                 training,
                 folder,

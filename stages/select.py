@@ -2,11 +2,11 @@
 
 import click
 
-from pipeline.objectives.objective import Depths
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import ArraySpec
+from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view, write_view
+from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import open_tokens
 from pipeline.train.settings import StudentSettings
 from stages.entry import load_params, stage
@@ -22,10 +22,10 @@ def main(name: str) -> None:
     place = f"students.{name}"
     settings = parse_section(StudentSettings, params["students"].get(name), place)
     manifest = read_manifest(STORE)
-    depths = Depths(student=settings.model.n_layers, teacher=manifest.teacher.n_layers)
+    needs = settings.objectives.needs(models_of(model_of(settings.model, place), manifest))
     # Logits are always read: every student is compared with its teacher.
-    arrays = settings.objectives.needs(depths).teacher | {ArraySpec("logits")}
-    view = make_view(STORE, manifest, open_tokens(TOKENS), arrays)
+    arrays = needs.teacher | {LOGITS}
+    view = make_view(STORE, manifest, open_tokens(TOKENS), arrays, needs.other_stores)
     write_view(view_path(name), view)
     names = ", ".join(sorted(array.name for array in arrays))
     click.echo(f"select: {name} reads {names} of {len(view.manifest.segments)} segments")

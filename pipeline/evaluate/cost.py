@@ -49,19 +49,24 @@ class Cost:
     """Examples a second in batches of 32, each padded to its longest example; a median."""
 
 
-def measure_costs(
-    models: Mapping[str, nn.Module],
-    examples: Sequence[Sequence[int]],
-    pad_id: int,
-    *,
-    n_repeats: int,
-    device: torch.device,
-) -> dict[str, Cost]:
-    """Return the cost of each model under its name in `models`.
+@dataclass(frozen=True)
+class Timed:
+    """A model to be timed, and rows in its own tokens."""
 
-    `examples` are the token ids of real rows, unpadded; they are used in a circle, in an
-    order in which any few neighbours span the lengths that occur. In each of `n_repeats`
-    repeats every model forwards the same examples: 8 one by one, then 32 as a batch.
+    model: nn.Module
+    examples: Sequence[Sequence[int]]
+    """Token ids of real rows, unpadded; the same rows, in the same order, for every model."""
+    pad_id: int
+
+
+def measure_costs(
+    timed: Mapping[str, Timed], *, n_repeats: int, device: torch.device
+) -> dict[str, Cost]:
+    """Return the cost of each model under its name in `timed`.
+
+    The examples are used in a circle, in an order in which any few neighbours span the
+    lengths that occur. In each of `n_repeats` repeats every model forwards the same
+    examples: 8 one by one, then 32 as a batch.
     Latency is the median over all single forwards and throughput comes from the median
     over the batches. A mean over a repeat's singles would be worse: on a busy machine
     most repeats have one that was interrupted.
@@ -72,23 +77,19 @@ def measure_costs(
     Raises:
         DataError: there is no example, or one without a token.
     """
-    lengths = [len(ids) for ids in examples]
-    if min(lengths, default=0) == 0:
-        raise DataError(
-            f"latency is timed on rows with tokens; {lengths.count(0)} of {len(lengths)} rows "
-            "given for it have none"
-        )
-    for model in models.values():
-        model.to(device).eval()
-    ordered = _spread_over_lengths(examples)
-    singles, batch = cycle(ordered), cycle(ordered)
-    turns: dict[str, list[_Turn]] = {name: [] for name in models}
+    for one in timed.values():
+        _check_examples(one.examples)
+        one.model.to(device).eval()
+    order = _spread_over_lengths(next(iter(timed.values())).examples)
+    singles, batch = cycle(order), cycle(order)
+    turns: dict[str, list[_Turn]] = {name: [] for name in timed}
     for _ in range(N_WARM_UP_REPEATS + n_repeats):
-        single_inputs = [_pad([ids], pad_id, device) for ids in islice(singles, N_SINGLES)]
-        batch_inputs = _pad(list(islice(batch, BATCH_SIZE)), pad_id, device)
-        for name, model in models.items():
-            turns[name].append(_time_turn(model, single_inputs, batch_inputs))
-    return {name: _cost(model, turns[name][N_WARM_UP_REPEATS:]) for name, model in models.items()}
+        alone = list(islice(singles, N_SINGLES))
+        together = list(islice(batch, BATCH_SIZE))
+        for name, one in timed.items():
+            single_inputs = [_pad(one, [row], device) for row in alone]
+            turns[name].append(_time_turn(one.model, single_inputs, _pad(one, together, device)))
+    return {name: _cost(one.model, turns[name][N_WARM_UP_REPEATS:]) for name, one in timed.items()}
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,25 @@ def _count_weight_bytes(model: nn.Module) -> int:
     return sum(size for _, size in {(tensor.data_ptr(), tensor.nbytes) for tensor in tensors})
 
 
-def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """Return the examples so ordered that a few neighbours span the lengths."""
-    by_length = sorted(examples, key=len)
+def _check_examples(examples: Sequence[Sequence[int]]) -> None:
+    lengths = [len(ids) for ids in examples]
+    if min(lengths, default=0) == 0:
+        raise DataError(
+            f"latency is timed on rows with tokens; {lengths.count(0)} of {len(lengths)} rows "
+            "given for it have none"
+        )
+
+
+def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[int]:
+    """Return the examples' positions so ordered that a few neighbours span the lengths."""
+    by_length = sorted(range(len(examples)), key=lambda row: len(examples[row]))
     stride = -(-len(by_length) // N_SINGLES)
-    return [ids for start in range(stride) for ids in by_length[start::stride]]
+    return [row for start in range(stride) for row in by_length[start::stride]]
 
 
-def _pad(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Inputs:
-    """Return the rows as one batch, padded on the right to the longest of them."""
-    typed = [(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in rows]
-    inputs = pad_rows(typed, pad_id, has_token_types=False)
+def _pad(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
+    """Return these of a model's rows as one batch, padded on the right to the longest."""
+    chosen = [timed.examples[row] for row in rows]
+    typed = [(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in chosen]
+    inputs = pad_rows(typed, timed.pad_id, has_token_types=False)
     return {name: values.to(device) for name, values in inputs.items()}

@@ -14,10 +14,11 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
+import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
-from pipeline.evaluate.cost import measure_costs
+from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.quality import fidelity, quality
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.made_from import write_record
@@ -26,6 +27,7 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.tasks.task import Task
+from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
 from pipeline.train.predict import predict
 
@@ -52,21 +54,27 @@ def evaluate(
         DataError: the token table has none of the splits asked for.
         StoreIncompleteError: the store lacks rows of these splits.
     """
-    splits = {split: tokens.splits[split] for split in settings.splits if split in tokens.splits}
+    names = [split for split in settings.splits if split in tokens.splits]
+    splits = {split: tokens.splits[split] for split in names}
     if not splits:
         raise DataError(
             f"the token table has no {' or '.join(settings.splits)} split to evaluate on. "
             "Set evaluation.splits."
         )
     store = TeacherStore(store_dir, view.manifest)
-    student = task.auto_model.from_pretrained(student_dir, use_safetensors=True).to(device)
+    # `trust_remote_code=False`: registered students come from this library's own code.
+    student = task.auto_model.from_pretrained(
+        student_dir, use_safetensors=True, trust_remote_code=False
+    ).to(device)
     tokenizer = load_tokenizer(student_dir)
+    student_splits = {split: split_for(tokens, split, tokenizer, is_shown=True) for split in names}
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     pad_id = int(student.config.pad_token_id or 0)
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            ours = predict(student, split, pad_id, has_token_types=has_token_types)
+            rows = student_splits[split_name]
+            ours = predict(student, rows, pad_id, has_token_types=has_token_types)
             theirs = store.logits(store.find(split.keys).tolist()).numpy()
             _write_predictions(partial / f"{split_name}.arrow", split, ours, theirs)
             scores[split_name] = {
@@ -77,11 +85,13 @@ def evaluate(
                 "fidelity": fidelity(ours, theirs),
             }
         models = {"student": student, **_teacher(store_dir, view.manifest, task)}
-        costs = _costs(models, next(reversed(splits.values())), pad_id, settings, device)
+        last = names[-1]
+        timed_rows = {"student": student_splits[last], "teacher": splits[last]}
+        costs = _costs(models, timed_rows, settings, device)
         metrics = {
             "student": name,
             "architecture": student.config.model_type,
-            "n_layers": student.config.num_hidden_layers,
+            "n_layers": getattr(student.config, "num_hidden_layers", None),
             "objectives": objectives,
             "labels": list(tokens.labels),
             "splits": scores,
@@ -101,17 +111,21 @@ def _teacher(store_dir: Path, manifest: Manifest, task: Task) -> dict[str, PreTr
 
 def _costs(
     models: Mapping[str, PreTrainedModel],
-    split: TokenSplit,
-    pad_id: int,
+    splits: Mapping[str, TokenSplit],
     settings: EvaluationSettings,
     device: torch.device,
 ) -> dict[str, Any]:
-    n_examples = min(settings.n_latency_examples, len(split))
-    chosen = np.linspace(0, len(split) - 1, n_examples).astype(int)
-    examples = [split.row(row)[0].tolist() for row in chosen]
-    costs = measure_costs(
-        models, examples, pad_id, n_repeats=settings.n_latency_repeats, device=device
-    )
+    n_rows = len(splits["student"])
+    chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
+    timed = {
+        name: Timed(
+            model,
+            [splits[name].row(row)[0].tolist() for row in chosen],
+            int(model.config.pad_token_id or 0),
+        )
+        for name, model in models.items()
+    }
+    costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=device)
     return {
         "device": device.type,
         "n_threads": torch.get_num_threads(),

@@ -1,10 +1,13 @@
 """The loss terms, by the name they have in params.yaml."""
 
+from pipeline.objectives.adversarial import AdversarialSettings
 from pipeline.objectives.attentions import AttentionsObjectiveSettings
 from pipeline.objectives.cls import ClsObjectiveSettings
 from pipeline.objectives.hard_label import HardLabelSettings
+from pipeline.objectives.hidden_states import HiddenStatesObjectiveSettings
 from pipeline.objectives.logit_match import LogitMatchSettings
 from pipeline.objectives.objective import ObjectiveSettings
+from pipeline.objectives.similarity import SimilaritySettings
 from pipeline.objectives.soft_target import SoftTargetSettings
 
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
@@ -12,5 +15,8 @@ OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
     "soft_target": SoftTargetSettings,
     "logit_match": LogitMatchSettings,
     "cls": ClsObjectiveSettings,
+    "hidden_states": HiddenStatesObjectiveSettings,
     "attentions": AttentionsObjectiveSettings,
+    "similarity": SimilaritySettings,
+    "adversarial": AdversarialSettings,
 }

@@ -1,13 +1,15 @@
 """Matching of [CLS] states of intermediate layers: Patient KD.
 
-With h' = h / ||h|| for `normalise: l2` and h' = h for `none`, over the pairs of the
-layer map:
+With h' = h / ||h|| for `normalise: l2`, h / s_t for `standardise` (s_t: the standard
+deviation of each number of the teacher's [CLS] over the rows of its store) and h for
+`none`, over the pairs of the layer map:
 
     mean: L = mean over rows, pairs and dimensions of (h'_s - h'_t)^2
     sum:  L = mean over rows of the sum over pairs of ||h'_s - h'_t||^2
 
 Sun et al. 2019, 1908.09355, equation 7 is `sum` with `l2` (summed over the rows as
-well); the authors' public code computes `mean`. They differ by pairs x width.
+well); the authors' public code computes `mean`. They differ by pairs x width. With
+`projection` the student's state is multiplied by a learned matrix first.
 """
 
 from typing import Literal
@@ -16,60 +18,82 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.objectives.layer_map import LayerMap, LayerPair, resolve
+from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
+from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
-    Depths,
     Needs,
     Objective,
     ObjectiveSettings,
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.store.spec import ArraySpec
+from pipeline.objectives.projection import Projection
+from pipeline.store.spec import CLS, CLS_MOMENTS
+
+# A number of [CLS] that never changes (the embedding output's) has no deviation to divide by.
+SMALLEST_DEVIATION = 1e-6
 
 
 class ClsObjectiveSettings(ObjectiveSettings):
     """Settings of `cls`."""
 
     layer_map: LayerMap = "skip"
-    normalise: Literal["l2", "none"] = "l2"
-    """`l2` compares directions only."""
+    normalise: Literal["l2", "standardise", "none"] = "l2"
+    """`l2` compares directions only; `standardise` counts in the teacher's deviations."""
     reduction: Literal["mean", "sum"] = "sum"
     """`sum` is the paper's formula, `mean` its authors' code."""
+    projection: bool = False
+    """Whether the student's states go through a learned map; needed where widths differ."""
 
-    def needs(self, depths: Depths) -> Needs:
+    def needs(self, models: Models) -> Needs:
         """Return that [CLS] states are read, of the student at the mapped layers."""
-        pairs = resolve(self.layer_map, depths, lowest=0)
+        models.require("cls")
+        models.require_equal_width(has_projection=self.projection)
+        arrays = {CLS, CLS_MOMENTS} if self.normalise == "standardise" else {CLS}
         return Needs(
-            teacher=frozenset({ArraySpec("cls")}),
-            student_cls=frozenset(student for student, _ in pairs),
+            teacher=frozenset(arrays),
+            student_cls=frozenset(student for student, _ in self.pairs(models)),
         )
 
-    def build(self, depths: Depths) -> Objective:
+    def pairs(self, models: Models) -> list[LayerPair]:
+        """Return the mapped layers; every layer has a [CLS] state."""
+        layers = range(1, models.teacher.n_layers + 1)
+        return resolve(self.layer_map, models, lowest=0, captured=layers)
+
+    def build(self, models: Models) -> Objective:
         """Return the loss itself."""
-        return ClsMatch(resolve(self.layer_map, depths, lowest=0), self.normalise, self.reduction)
+        return ClsMatch(self, models)
 
 
 class ClsMatch(Objective):
-    """Squared distance between [CLS] states of paired layers of equal width."""
+    """Squared distance between [CLS] states of paired layers."""
 
-    def __init__(
-        self,
-        pairs: list[LayerPair],
-        normalise: Literal["l2", "none"],
-        reduction: Literal["mean", "sum"],
-    ) -> None:
+    def __init__(self, settings: ClsObjectiveSettings, models: Models) -> None:
         super().__init__()
-        self.pairs = pairs
-        self.normalise = normalise
-        self.reduction = reduction
+        self.settings = settings
+        self.pairs = settings.pairs(models)
+        self.weights = PairWeights(self.pairs, is_learned=settings.layer_map == "learned")
+        layers = (ours for ours, _ in self.pairs)
+        self.projection = Projection(models, layers, is_learned=settings.projection)
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
         """Return the loss; a squared length, or squared cosine distance under `l2`."""
-        student_states = torch.stack([student.cls[ours].float() for ours, _ in self.pairs], 1)
-        teacher_states = torch.stack([teacher.cls[theirs] for _, theirs in self.pairs], 1)
-        if self.normalise == "l2":
-            student_states = normalize(student_states, dim=-1)
-            teacher_states = normalize(teacher_states, dim=-1)
-        squared = (student_states - teacher_states) ** 2
-        return squared.mean() if self.reduction == "mean" else squared.sum((1, 2)).mean()
+        losses = []
+        for ours, theirs in self.pairs:
+            states = self.projection(student.cls[ours], ours), teacher.cls[theirs]
+            student_state, teacher_state = self._normalise(states, teacher, theirs)
+            losses.append((student_state - teacher_state).square().sum(-1).mean())
+        mean = self.weights.mean(torch.stack(losses))
+        if self.settings.reduction == "sum":
+            return mean * self.weights.n_taught
+        return mean / next(iter(teacher.cls.values())).shape[-1]
+
+    def _normalise(
+        self, states: tuple[Tensor, Tensor], teacher: TeacherSignals, layer: int
+    ) -> tuple[Tensor, ...]:
+        if self.settings.normalise == "l2":
+            return tuple(normalize(state, dim=-1) for state in states)
+        if self.settings.normalise == "standardise":
+            deviation = teacher.cls_deviations[layer].clamp(min=SMALLEST_DEVIATION)
+            return tuple(state / deviation for state in states)
+        return states

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
-    Depths,
     Objective,
     ObjectiveSettings,
     StudentOutputs,
@@ -23,7 +23,7 @@ from pipeline.text.tokens import UNLABELLED
 class HardLabelSettings(ObjectiveSettings):
     """Settings of `hard_label`."""
 
-    def build(self, depths: Depths) -> Objective:
+    def build(self, models: Models) -> Objective:
         """Return the loss itself."""
         return HardLabel()
 

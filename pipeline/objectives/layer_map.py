@@ -8,62 +8,107 @@ last layer is left to the logits by `skip` and `last`):
 | `skip` | j = 1..M-1 | floor(j N / M) | 2, 4, 6, 8, 10 |
 | `last` | j = 1..M-1 | N - M + j | 7, 8, 9, 10, 11 |
 | `uniform` | j = 1..M | floor(j N / M) | 2, 4, 6, 8, 10, 12 |
+| `learned` | j = 1..M | every layer that was captured, weighed | |
 | pairs | as given | as given | |
+
+`learned` pairs every student layer with every teacher layer k that was captured, and
+the loss of a student layer is the sum over k of softmax(a_j)[k] x loss(j, k) with
+learned numbers a, all equal at first. The weights follow what is easiest to match.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
 from pipeline.errors import SettingsError
-from pipeline.objectives.objective import Depths
+from pipeline.objectives.models import Models
 
 LayerPair = tuple[int, int]
 """Student layer, teacher layer."""
 
-NamedMap = Literal["skip", "last", "uniform"]
+FixedName = Literal["skip", "last", "uniform"]
+NamedMap = Literal[FixedName, "learned"]
 Pairs = tuple[LayerPair, ...]
 
 LayerMap = NamedMap | Pairs
 """A name from the table above, or explicit pairs `[[student, teacher], ...]`."""
+FixedLayerMap = FixedName | Pairs
+"""The same, where nothing is to be learned."""
 
 
-def resolve(layer_map: LayerMap, depths: Depths, *, lowest: int) -> list[LayerPair]:
-    """Return the pairs that a layer map stands for in two models of these depths.
+def resolve(
+    layer_map: LayerMap, models: Models, *, lowest: int, captured: Sequence[int]
+) -> list[LayerPair]:
+    """Return the pairs that a layer map stands for in two models.
 
-    `lowest` is 0 where the embedding output may be paired, 1 where only layers may.
+    `lowest` is 0 where the embedding output may be paired, 1 where only layers may;
+    `captured` are the teacher layers that `learned` pairs every student layer with.
 
     Raises:
         SettingsError: a layer does not exist, or there is no pair at all.
     """
-    pairs = _named(layer_map, depths) if isinstance(layer_map, str) else list(layer_map)
+    depths = {"student": models.student.n_layers, "teacher": models.teacher.n_layers}
+    if isinstance(layer_map, str):
+        pairs = _named(layer_map, depths["student"], depths["teacher"], captured)
+    else:
+        pairs = list(layer_map)
     if not pairs:
         raise SettingsError(
             [
-                f"layer map '{layer_map}' has no pair for a student of {depths.student} layers "
-                f"and a teacher of {depths.teacher}; give pairs [[student, teacher], ...]"
+                f"layer map '{layer_map}' has no pair for a student of {depths['student']} layers "
+                f"and a teacher of {depths['teacher']}; give pairs [[student, teacher], ...]"
             ]
         )
+    # The one layer of a student without Transformer layers has nothing below it.
+    lowest_of = {
+        "student": lowest if "hidden_states" in models.student.gives else 1,
+        "teacher": lowest,
+    }
     for student, teacher in pairs:
-        for model, layer, depth in (
-            ("student", student, depths.student),
-            ("teacher", teacher, depths.teacher),
-        ):
-            if not lowest <= layer <= depth:
+        for model, layer in (("student", student), ("teacher", teacher)):
+            if not lowest_of[model] <= layer <= depths[model]:
                 kind = "hidden states" if lowest == 0 else "attention maps"
-                note = " (0 is the embedding output)" if lowest == 0 else ""
+                note = " (0 is the embedding output)" if lowest_of[model] == 0 else ""
                 raise SettingsError(
                     [
                         f"layer map pairs student layer {student} with teacher layer {teacher}, "
-                        f"but the {model} has {kind} {lowest}..{depth}{note}"
+                        f"but the {model} has {kind} {lowest_of[model]}..{depths[model]}{note}"
                     ]
                 )
     return pairs
 
 
-def _named(name: NamedMap, depths: Depths) -> list[LayerPair]:
-    n_teacher, n_student = depths.teacher, depths.student
+def _named(
+    name: NamedMap, n_student: int, n_teacher: int, captured: Sequence[int]
+) -> list[LayerPair]:
+    if name == "learned":
+        return [(ours, theirs) for ours in range(1, n_student + 1) for theirs in captured]
     if n_student > n_teacher:
         return []
     if name == "last":
         return [(layer, n_teacher - n_student + layer) for layer in range(1, n_student)]
     stop = n_student if name == "skip" else n_student + 1
     return [(layer, layer * n_teacher // n_student) for layer in range(1, stop)]
+
+
+class PairWeights(nn.Module):
+    """How much each pair of a layer map counts: all the same, or as is learned."""
+
+    def __init__(self, pairs: Sequence[LayerPair], *, is_learned: bool) -> None:
+        super().__init__()
+        self.n_taught = len({ours for ours, _ in pairs}) if is_learned else len(pairs)
+        """What a sum over pairs has terms: student layers where the map is learned."""
+        self.scores = (
+            nn.Parameter(torch.zeros(self.n_taught, len(pairs) // self.n_taught))
+            if is_learned
+            else None
+        )
+
+    def mean(self, losses: Float[Tensor, " pair"]) -> Float[Tensor, ""]:
+        """Return the mean of the pairs' losses, or over student layers the weighted one."""
+        if self.scores is None:
+            return losses.mean()
+        return (self.scores.softmax(-1) * losses.view_as(self.scores)).sum(-1).mean()

@@ -8,8 +8,8 @@ Ba & Caruana 2014, 1312.6184, equation 1 (there without the mean over labels).
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
-    Depths,
     Needs,
     Objective,
     ObjectiveSettings,
@@ -22,11 +22,11 @@ from pipeline.store.spec import ArraySpec
 class LogitMatchSettings(ObjectiveSettings):
     """Settings of `logit_match`."""
 
-    def needs(self, depths: Depths) -> Needs:
+    def needs(self, models: Models) -> Needs:
         """Return that the teacher's logits are read."""
         return Needs(teacher=frozenset({ArraySpec("logits")}))
 
-    def build(self, depths: Depths) -> Objective:
+    def build(self, models: Models) -> Objective:
         """Return the loss itself."""
         return LogitMatch()
 

@@ -8,6 +8,7 @@ says, averaged over the examples of the batch.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,16 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.objectives.linear import LinearWeight
+from pipeline.objectives.models import Models
 from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec
-
-
-@dataclass(frozen=True)
-class Depths:
-    """Layers of the two models; their hidden states are numbered from 0, the embedding output."""
-
-    student: int
-    teacher: int
 
 
 @dataclass(frozen=True)
@@ -35,15 +30,24 @@ class Needs:
     """Arrays of the store."""
     student_cls: frozenset[int] = frozenset()
     """Student layers whose [CLS] state is compared."""
+    student_hidden_states: frozenset[int] = frozenset()
+    """Student layers whose states of all tokens are compared."""
     student_attentions: frozenset[int] = frozenset()
     """Student layers whose attention maps are compared."""
+    student_pooling: bool = False
+    """Whether the weights by which the student's head reads its tokens are compared."""
+    other_stores: frozenset[str] = frozenset()
+    """Folders of other teachers' stores, whose logits are read."""
 
     def __or__(self, other: "Needs") -> "Needs":
         """Return what both together read."""
         return Needs(
             self.teacher | other.teacher,
             self.student_cls | other.student_cls,
+            self.student_hidden_states | other.student_hidden_states,
             self.student_attentions | other.student_attentions,
+            self.student_pooling or other.student_pooling,
+            self.other_stores | other.other_stores,
         )
 
 
@@ -56,8 +60,11 @@ class StudentOutputs:
     mask: Bool[Tensor, "batch token"]
     """True on real tokens."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
+    hidden_states: Mapping[int, Float[Tensor, "batch token hidden"]] = field(default_factory=dict)
     attentions: Mapping[int, Float[Tensor, "batch head query key"]] = field(default_factory=dict)
     """Post-softmax, padded."""
+    pooling: Float[Tensor, "batch token"] | None = None
+    """Weights by which the head reads the tokens; they sum to 1, padding has 0."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,17 @@ class TeacherSignals:
 
     logits: Float[Tensor, "batch label"] | None = None
     """Pre-softmax."""
+    other_logits: Mapping[str, Float[Tensor, "batch label"]] = field(default_factory=dict)
+    """Those of other teachers, by the folder of their store."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
+    cls_deviations: Mapping[int, Float[Tensor, " hidden"]] = field(default_factory=dict)
+    """Standard deviation of each number of [CLS] over the store's rows."""
+    hidden_states: Mapping[int, Float[Tensor, "token hidden"]] = field(default_factory=dict)
+    """Row after row over its own tokens, without padding."""
     attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
     """Post-softmax, row after row (head, query, key) over its own tokens, without padding."""
+    mean_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
+    """The same, averaged over heads: (query, key)."""
 
 
 class Objective(nn.Module, ABC):
@@ -80,6 +95,9 @@ class Objective(nn.Module, ABC):
     ) -> Float[Tensor, ""]:
         """Return the loss, a mean over targets; `labels` are -1 where a row is unlabelled."""
 
+    def begin_step(self, progress: float) -> None:  # nothing, unless one anneals
+        """Take note of the share of all updates that was made, from 0 to 1."""
+
     def count_targets(self, labels: NDArray[np.int64]) -> int:
         """Return what the mean is over; by it, the means of parts add up to that of the batch."""
         return len(labels)
@@ -88,17 +106,19 @@ class Objective(nn.Module, ABC):
 class ObjectiveSettings(Section, ABC):
     """The settings of one loss term in `students.NAME.objectives`."""
 
-    weight: float = Field(default=1.0, gt=0)
+    weight: Annotated[float, Field(gt=0)] | LinearWeight = 1.0
     """What the loss is multiplied by in the total."""
+    compares_rows: ClassVar[bool] = False
+    """Whether the loss compares rows of a batch with each other, so that none can be cut."""
 
-    def needs(self, depths: Depths) -> Needs:
+    def needs(self, models: Models) -> Needs:
         """Return what the objective reads of either model.
 
         Raises:
-            SettingsError: a layer map goes beyond one of the models.
+            SettingsError: it cannot compare these models, or a layer map goes beyond one.
         """
         return Needs()
 
     @abstractmethod
-    def build(self, depths: Depths) -> Objective:
-        """Return the loss itself."""
+    def build(self, models: Models) -> Objective:
+        """Return the loss itself, for models that `needs` did not refuse."""

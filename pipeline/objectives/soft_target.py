@@ -1,18 +1,35 @@
 """Soft targets: the teacher's probabilities at a temperature.
 
-    L = T^2 mean over rows of KL(softmax(z_t / T) || softmax(z_s / T))        (nats)
+With p = softmax(z_t / T), q = softmax(z_s / T), m = (p + q) / 2, and the mean over rows of:
 
-Hinton et al. 2015, 1503.02531, section 2: gradients scale with 1/T^2, so the factor
-keeps the term's share in the total as T changes. The published loss is the
-cross-entropy; it differs from the KL by the teacher's entropy, which has no gradient.
+| distance | direction | loss | |
+|---|---|---|---|
+| `kl` | `forward` | T^2 KL(p, q) | nats |
+| | `reverse` | T^2 KL(q, p) | nats |
+| | `jensen_shannon` | T^2 (KL(p, m) + KL(q, m)) / 2 | nats |
+| `l1` | | T sum over labels of abs(p - q) | |
+| `l2` | | T^2 sum over labels of (p - q)^2 | |
+
+`forward` is Hinton et al. 2015, 1503.02531, section 2: its gradients scale with 1/T^2, so
+the factor keeps the term's share in the total as T changes, and so do the other rows'.
+The published loss is the cross-entropy; it differs from the KL by the teacher's entropy,
+which has no gradient. `reverse` is Gu et al. 2023 (MiniLLM), 2306.08543, equation 1.
+
+With other teachers p is the weighted average of all teachers' probabilities at T
+(Hinton et al., section 5.3, the arithmetic mean of an ensemble).
 """
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
+from pipeline.objectives.linear import LinearTemperature, value_at
+from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
-    Depths,
     Needs,
     Objective,
     ObjectiveSettings,
@@ -21,33 +38,88 @@ from pipeline.objectives.objective import (
 )
 from pipeline.store.spec import ArraySpec
 
+Distance = Literal["kl", "l1", "l2"]
+Direction = Literal["forward", "reverse", "jensen_shannon"]
+
 
 class SoftTargetSettings(ObjectiveSettings):
     """Settings of `soft_target`."""
 
-    temperature: float = Field(default=4.0, gt=0)
+    temperature: Annotated[float, Field(gt=0)] | LinearTemperature = 4.0
     """Divides both models' logits; higher shows more of the small probabilities."""
+    distance: Distance = "kl"
+    direction: Direction = "forward"
+    """Of `kl` only."""
+    other_teachers: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """Share of the average that each other teacher has, by the folder of its store; the
+    student's own teacher has the rest."""
 
-    def needs(self, depths: Depths) -> Needs:
-        """Return that the teacher's logits are read."""
-        return Needs(teacher=frozenset({ArraySpec("logits")}))
+    @field_validator("other_teachers")
+    @classmethod
+    def _leave_a_share(cls, shares: dict[str, float]) -> dict[str, float]:
+        if sum(shares.values()) >= 1:
+            raise ValueError(
+                f"the shares add up to {sum(shares.values()):g}; leave some of 1 to the "
+                "student's own teacher"
+            )
+        return shares
 
-    def build(self, depths: Depths) -> Objective:
+    def needs(self, models: Models) -> Needs:
+        """Return that the teachers' logits are read."""
+        return Needs(
+            teacher=frozenset({ArraySpec("logits")}), other_stores=frozenset(self.other_teachers)
+        )
+
+    def build(self, models: Models) -> Objective:
         """Return the loss itself."""
-        return SoftTarget(self.temperature)
+        return SoftTarget(self)
 
 
 class SoftTarget(Objective):
-    """Temperature-scaled KL divergence from the teacher's to the student's prediction."""
+    """Distance from the teachers' to the student's prediction at a temperature."""
 
-    def __init__(self, temperature: float) -> None:
+    def __init__(self, settings: SoftTargetSettings) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.settings = settings
+        self.temperature = value_at(settings.temperature, 0.0)
+
+    def begin_step(self, progress: float) -> None:
+        """Take the temperature of this point of the training."""
+        self.temperature = value_at(self.settings.temperature, progress)
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over rows, in nats times T^2."""
+        """Return the mean over rows."""
+        ours = log_softmax(student.logits.float() / self.temperature, dim=-1)
+        theirs = self._teachers(teacher)
+        if self.settings.distance == "l1":
+            return self.temperature * (ours.exp() - theirs.exp()).abs().sum(-1).mean()
+        if self.settings.distance == "l2":
+            return self.temperature**2 * (ours.exp() - theirs.exp()).square().sum(-1).mean()
+        return self.temperature**2 * self._divergence(ours, theirs)
+
+    def _divergence(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Return the KL divergence in the direction asked for, from log-probabilities."""
+        if self.settings.direction == "forward":
+            return _kl(theirs, ours)
+        if self.settings.direction == "reverse":
+            return _kl(ours, theirs)
+        middle = torch.logaddexp(ours, theirs) - torch.log(torch.tensor(2.0))
+        return (_kl(theirs, middle) + _kl(ours, middle)) / 2
+
+    def _teachers(self, teacher: TeacherSignals) -> Float[Tensor, "batch label"]:
+        """Return the logarithm of the teachers' average probabilities."""
         assert teacher.logits is not None
-        student_log = log_softmax(student.logits.float() / self.temperature, dim=-1)
-        teacher_log = log_softmax(teacher.logits / self.temperature, dim=-1)
-        divergence = kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
-        return self.temperature**2 * divergence
+        own = log_softmax(teacher.logits / self.temperature, dim=-1)
+        shares = self.settings.other_teachers
+        if not shares:
+            return own
+        terms = [own + torch.log(torch.tensor(1 - sum(shares.values())))]
+        for store, share in shares.items():
+            other = log_softmax(teacher.other_logits[store] / self.temperature, dim=-1)
+            terms.append(other + torch.log(torch.tensor(share)))
+        return torch.stack(terms).logsumexp(0)
+
+
+def _kl(of: Float[Tensor, "batch label"], to: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
+    """Return KL(of, to) in nats, the mean over rows, from log-probabilities."""
+    return kl_div(to, of, reduction="batchmean", log_target=True)

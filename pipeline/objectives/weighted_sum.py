@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 from pydantic import create_model, model_validator
 from torch import Tensor, nn
 
+from pipeline.errors import SettingsError
 from pipeline.objectives import OBJECTIVES
+from pipeline.objectives.linear import value_at
+from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
-    Depths,
     Needs,
     Objective,
     ObjectiveSettings,
@@ -35,12 +37,25 @@ class ChosenObjectives(Section):
             if settings is not None:
                 yield name, settings
 
-    def needs(self, depths: Depths) -> Needs:
-        """Return what all objectives together read of either model."""
-        total = Needs()
-        for _, settings in self.chosen():
-            total = total | settings.needs(depths)
+    def needs(self, models: Models) -> Needs:
+        """Return what all objectives together read of either model.
+
+        Raises:
+            SettingsError: with a line for each objective that cannot compare these models.
+        """
+        total, faults = Needs(), []
+        for name, settings in self.chosen():
+            try:
+                total = total | settings.needs(models)
+            except SettingsError as error:
+                faults += [f"objectives.{name}: {fault}" for fault in error.faults]
+        if faults:
+            raise SettingsError(faults)
         return total
+
+    def whole_batches(self) -> list[str]:
+        """Return the objectives that compare the rows of a batch, so that it cannot be cut."""
+        return [name for name, settings in self.chosen() if settings.compares_rows]
 
 
 _FIELDS = {name: (settings | None, None) for name, settings in OBJECTIVES.items()}
@@ -56,10 +71,10 @@ class WeightedSum(nn.Module):
     parts add up to those of the batch, however it was cut.
     """
 
-    def __init__(self, settings: ChosenObjectives, depths: Depths) -> None:
+    def __init__(self, settings: ChosenObjectives, models: Models) -> None:
         super().__init__()
         self.objectives = nn.ModuleDict(
-            {name: chosen.build(depths) for name, chosen in settings.chosen()}
+            {name: chosen.build(models) for name, chosen in settings.chosen()}
         )
         self.weights = {name: chosen.weight for name, chosen in settings.chosen()}
 
@@ -76,13 +91,19 @@ class WeightedSum(nn.Module):
         teacher: TeacherSignals,
         labels: Tensor,
         shares: Mapping[str, float],
+        progress: float,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the part's total, and each objective before its weight."""
+        """Return the part's total, and each objective before its weight.
+
+        `progress` is the share of the training's updates that was made, from 0 to 1.
+        """
+        for _, objective in self._each():
+            objective.begin_step(progress)
         terms = {
             name: shares[name] * objective(student, teacher, labels)
             for name, objective in self._each()
         }
-        total = sum(self.weights[name] * term for name, term in terms.items())
+        total = sum(value_at(self.weights[name], progress) * term for name, term in terms.items())
         assert isinstance(total, Tensor)
         return total, terms
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from pipeline.atomic import write_json
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
-from pipeline.store.manifest import Identity, Manifest, check_identity
+from pipeline.store.manifest import Identity, Manifest, check_identity, read_manifest
 from pipeline.store.row_table import read_row_table
-from pipeline.store.spec import ArraySpec
+from pipeline.store.spec import LOGITS, ArraySpec
 from pipeline.text.tokens import Tokens
 
 
@@ -29,17 +29,68 @@ class View(BaseModel):
 
     tokens: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     manifest: Manifest
+    others: dict[str, Manifest] = {}
+    """Of other teachers' stores, by their folder: the part with the same rows' logits."""
 
 
 def make_view(
-    store_dir: Path, manifest: Manifest, tokens: Tokens, arrays: Iterable[ArraySpec]
+    store_dir: Path,
+    manifest: Manifest,
+    tokens: Tokens,
+    arrays: Iterable[ArraySpec],
+    other_stores: Iterable[str] = (),
 ) -> View:
     """Cut `manifest` down to `arrays` and to the segments that hold rows of `tokens`.
+
+    Of `other_stores`, folders of other teachers' stores, the logits are taken along.
 
     Raises:
         StoreMismatchError: the tokens belong to another tokenizer, label set or length limit.
         StoreIncompleteError: an array was not captured, or rows are missing.
     """
+    return View(
+        tokens=tokens.digest,
+        manifest=_cut(store_dir, manifest, tokens, arrays),
+        others={
+            folder: _cut(Path(folder), read_manifest(Path(folder)), tokens, [LOGITS])
+            for folder in sorted(other_stores)
+        },
+    )
+
+
+def check_tokens(identity: Identity, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse a token table whose rows the store's teacher would not have seen so.
+
+    Raises:
+        StoreMismatchError: naming each differing field and both values.
+    """
+    asked = {
+        "labels": tokens.labels,
+        "tokenizer": tokens.tokenizer,
+        "max_length": tokens.max_length,
+    }
+    check_identity(identity, identity.model_copy(update=asked), store_dir)
+
+
+def check_view(view: View, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse a token table that changed after the view was made.
+
+    Raises:
+        StoreMismatchError: naming what differs.
+    """
+    check_tokens(view.manifest.identity, tokens, store_dir)
+    for folder, other in view.others.items():
+        check_tokens(other.identity, tokens, Path(folder))
+    if view.tokens != tokens.digest:
+        raise StoreMismatchError(
+            f"the view was made for token table {view.tokens[:12]}, the table now is "
+            f"{tokens.digest[:12]}. Run 'dvc repro select'."
+        )
+
+
+def _cut(
+    store_dir: Path, manifest: Manifest, tokens: Tokens, arrays: Iterable[ArraySpec]
+) -> Manifest:
     check_tokens(manifest.identity, tokens, store_dir)
     names = sorted(array.name for array in arrays)
     wanted = np.unique(np.concatenate([split.keys for split in tokens.splits.values()]).view("S16"))
@@ -65,36 +116,7 @@ def make_view(
             f"{store_dir} lacks {n_missing:,} of the {len(wanted):,} distinct rows of the token "
             "table. Run 'dvc repro capture' to add them."
         )
-    cut = manifest.model_copy(update={"segments": tuple(segments), "versions": {}})
-    return View(tokens=tokens.digest, manifest=cut)
-
-
-def check_tokens(identity: Identity, tokens: Tokens, store_dir: Path) -> None:
-    """Refuse a token table whose rows the store's teacher would not have seen so.
-
-    Raises:
-        StoreMismatchError: naming each differing field and both values.
-    """
-    asked = {
-        "labels": tokens.labels,
-        "tokenizer": tokens.tokenizer,
-        "max_length": tokens.max_length,
-    }
-    check_identity(identity, identity.model_copy(update=asked), store_dir)
-
-
-def check_view(view: View, tokens: Tokens, store_dir: Path) -> None:
-    """Refuse a token table that changed after the view was made.
-
-    Raises:
-        StoreMismatchError: naming what differs.
-    """
-    check_tokens(view.manifest.identity, tokens, store_dir)
-    if view.tokens != tokens.digest:
-        raise StoreMismatchError(
-            f"the view was made for token table {view.tokens[:12]}, the table now is "
-            f"{tokens.digest[:12]}. Run 'dvc repro select'."
-        )
+    return manifest.model_copy(update={"segments": tuple(segments), "versions": {}})
 
 
 def write_view(path: Path, view: View) -> None:

@@ -59,3 +59,37 @@ def _check_layers_can_move(folder: Path, config: PreTrainedConfig, layers: Seque
             "(scale_attn_by_inverse_layer_idx), so a layer cannot be moved. Set "
             "students.NAME.model.warm_start to first or none."
         )
+
+
+_NARROWED = {
+    "bert": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "roberta": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "xlm-roberta": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "electra": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "albert": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "mpnet": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "deberta-v2": ("hidden_size", "num_attention_heads", "intermediate_size"),
+    "distilbert": ("dim", "n_heads", "hidden_dim"),
+}
+"""The names of width, heads and inner width in the configs whose layers can be narrowed."""
+
+
+def narrow(
+    config: PreTrainedConfig, hidden_size: int, n_heads: int, intermediate_size: int | None
+) -> None:
+    """Give a config other widths; the inner one keeps its ratio where none is given.
+
+    Raises:
+        CheckpointError: the widths of such a model hang together in a way not known here.
+    """
+    if config.model_type not in _NARROWED:
+        raise CheckpointError(
+            f"a {config.model_type} student cannot be made narrower than its teacher; that is "
+            f"known for {', '.join(sorted(_NARROWED))}. Set students.NAME.model.checkpoint to a "
+            "checkpoint of the wanted width."
+        )
+    width, heads, inner = _NARROWED[config.model_type]
+    ratio = getattr(config, inner) / getattr(config, width)
+    setattr(config, width, hidden_size)
+    setattr(config, heads, n_heads)
+    setattr(config, inner, intermediate_size or round(ratio * hidden_size))

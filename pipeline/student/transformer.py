@@ -1,36 +1,104 @@
-"""Students that are the teacher's architecture with fewer layers."""
+"""Students that are Transformers: the teacher's architecture cut down, or a checkpoint."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
+from pipeline.checkpoint import find_weights
+from pipeline.errors import CheckpointError, first_line
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
-from pipeline.student.config import student_config
+from pipeline.student.config import narrow, student_config
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.warm_start import copy_teacher_layers
+from pipeline.student.warm_start import copy_head, copy_teacher_layers
 from pipeline.tasks.task import Task
 
 
-def build_student(
-    settings: TransformerSettings, manifest: Manifest, store_dir: Path, task: Task
+def build_transformer(
+    settings: TransformerSettings,
+    manifest: Manifest,
+    store_dir: Path,
+    task: Task,
+    *,
+    say: Callable[[str], None],
 ) -> PreTrainedModel:
-    """Return a new student; without a warm start its weights come from torch's generator.
-
-    Its weights are of float32, whatever the teacher's are.
-
-    Raises:
-        SettingsError: the warm start names layers that do not fit.
-        CheckpointError: the store does not carry the teacher's weights, or its architecture
-            leaves no way to make such a student.
-    """
+    """Return a new student, as `build_student` says."""
+    labels = manifest.identity.labels
+    if settings.checkpoint is not None:
+        return _load(find_weights(settings.checkpoint), task, labels, say)
+    assert settings.n_layers is not None
     teacher_folder = store_dir / TEACHER_FOLDER
     layers = settings.teacher_layers(manifest.teacher.n_layers)
     config = student_config(teacher_folder, settings.n_layers, layers)
+    if settings.is_narrower:
+        shape = settings.shape(manifest.teacher, manifest.identity.tokenizer)
+        narrow(config, shape.hidden_size, shape.n_heads, settings.intermediate_size)
     # The teacher's weights may be of 16 bits, in which small steps would be rounded away.
     student = task.auto_model.from_config(config, dtype=torch.float32)
     assert isinstance(student, PreTrainedModel)
     if layers:
-        copy_teacher_layers(student, teacher_folder, layers)
+        copied = copy_teacher_layers(student, teacher_folder, layers)
+    elif settings.warm_start == "heads":
+        copied = copy_head(student, teacher_folder, manifest.teacher.n_layers)
+    else:
+        copied = {}
+    for line in copied_table(copied, len(student.state_dict())):
+        say(line)
+    return student
+
+
+def copied_table(copied: dict[str, str], n_tensors: int) -> list[str]:
+    """Return lines that say which tensor of a student came from where, layer by layer.
+
+    `copied` is the source's name by the student's, `n_tensors` the student's number of them.
+    """
+    if not copied:
+        return [f"warm start: none; all {n_tensors} tensors start at random"]
+    blocks: dict[tuple[str, str], int] = {}
+    for ours, theirs in copied.items():
+        block = _block(ours), _block(theirs)
+        blocks[block] = blocks.get(block, 0) + 1
+    width = max(len("student"), *(len(ours) for ours, _ in blocks))
+    n_random = n_tensors - len(copied)
+    return [
+        f"warm start: {len(copied)} of {n_tensors} tensors are the teacher's"
+        + (f", {n_random} start at random" if n_random else ""),
+        f"  {'student':{width}}  tensors  teacher",
+        *(f"  {ours:{width}}  {n:7}  {theirs}" for (ours, theirs), n in blocks.items()),
+    ]
+
+
+def _block(name: str) -> str:
+    """Return the layer, or the module below the encoder, that a tensor belongs to."""
+    parts = name.split(".")
+    numbers = [index for index, part in enumerate(parts) if part.isdecimal()]
+    if numbers:
+        return ".".join(parts[: numbers[0] + 1])
+    return ".".join(parts[: min(2, len(parts) - 1)])
+
+
+def _load(
+    checkpoint: Path, task: Task, labels: tuple[str, ...], say: Callable[[str], None]
+) -> PreTrainedModel:
+    """Return a checkpoint as a student with a head for these labels."""
+    try:
+        student, loading = task.auto_model.from_pretrained(
+            checkpoint,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={name: index for index, name in enumerate(labels)},
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            dtype="float32",
+        )
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
+    assert isinstance(student, PreTrainedModel)
+    fresh = sorted({*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])})
+    random = f"; {', '.join(fresh)} start at random" if fresh else ""
+    say(f"warm start: all tensors are those of {checkpoint}{random}")
     return student

@@ -1,10 +1,12 @@
 """A student's first weights, taken tensor by tensor from the teacher's in the store."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.errors import CheckpointError
@@ -13,40 +15,106 @@ from pipeline.errors import CheckpointError
 # model.layers.3.mlp. ALBERT's albert_layers.0 is every layer, and is copied as it is.
 _LAYER = re.compile(r"(?<=\.)(layer|layers|h)\.(\d+)(?=\.)")
 
+# What comes last in a layer, after its number: the projection back to the hidden width, and
+# the norm behind it. BERT's names and its relatives', DistilBERT's, ModernBERT's, GPT-2's,
+# Llama's.
+_OUTPUT_BLOCK = (
+    "output.",
+    "ffn.lin2.",
+    "output_layer_norm.",
+    "mlp.Wo.",
+    "mlp.c_proj.",
+    "mlp.down_proj.",
+)
 
-def copy_teacher_layers(student: PreTrainedModel, teacher_folder: Path, layers: list[int]) -> None:
+
+def copy_teacher_layers(
+    student: PreTrainedModel, teacher_folder: Path, layers: list[int]
+) -> dict[str, str]:
     """Copy embeddings, head and the teacher's `layers`, in order, into the student.
+
+    Returns the teacher's tensor by the student's.
 
     Raises:
         CheckpointError: the weights are not there, or do not have a tensor that fits.
     """
-    files = sorted(teacher_folder.glob("*.safetensors"))
+    names = {name: _at_layers(name, layers) for name in student.state_dict()}
+    return _copy(student, teacher_folder, names)
+
+
+def copy_head(student: PreTrainedModel, teacher_folder: Path, n_teacher: int) -> dict[str, str]:
+    """Copy pooler, classifier and the last layer's output block into the student.
+
+    Returns the teacher's tensor by the student's.
+
+    Raises:
+        CheckpointError: the weights are not there or do not fit, or layers share their
+            weights, so that none is the last.
+    """
+    n_student = int(student.config.num_hidden_layers)
+    encoder = f"{student.base_model_prefix}."
+    names = {}
+    for name in student.state_dict():
+        layer = _LAYER.search(name)
+        if layer is not None:
+            is_last = int(layer[2]) == n_student - 1
+            if is_last and name[layer.end() + 1 :].startswith(_OUTPUT_BLOCK):
+                names[name] = _at_layers(name, [n_teacher] * n_student)
+        elif not name.startswith(encoder) or "pooler" in name:
+            names[name] = name
+    if not any(_LAYER.search(name) for name in names):
+        raise CheckpointError(
+            f"{teacher_folder}: no layer of a {student.config.model_type} has an output block that "
+            "is known. Set students.NAME.model.warm_start to first or none."
+        )
+    return _copy(student, teacher_folder, names)
+
+
+def read_teacher_tensors(
+    folder: Path, is_wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the teacher's tensors that are wanted, by name, one at a time.
+
+    Raises:
+        CheckpointError: the store does not carry the teacher's weights.
+    """
+    files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(
-            f"{teacher_folder} holds no weights to start a student from. Set capture.warm_start "
+            f"{folder} holds no weights to start a student from. Set capture.warm_start "
             "to true and capture again, or students.NAME.model.warm_start to none."
         )
-    waiting = student.state_dict()
+    for path in files:
+        with safe_open(path, framework="pt") as weights:
+            for name in filter(is_wanted, weights.keys()):
+                yield name, weights.get_tensor(name)
+
+
+def _copy(student: PreTrainedModel, folder: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """Copy the teacher's tensor `names[name]` into the student's `name`, all of them."""
+    targets: dict[str, list[str]] = {}
+    for ours, theirs in names.items():
+        targets.setdefault(theirs, []).append(ours)
+    state = student.state_dict()
+    waiting = set(names)
     with torch.no_grad():
-        for path in files:
-            with safe_open(path, framework="pt") as weights:
-                held = set(weights.keys())
-                for name in [name for name in waiting if _teacher_name(name, layers) in held]:
-                    source = weights.get_tensor(_teacher_name(name, layers))
-                    target = waiting.pop(name)
-                    if source.shape != target.shape:
-                        raise CheckpointError(
-                            f"{path}: the tensor for the student's {name} has shape "
-                            f"{tuple(source.shape)}, not {tuple(target.shape)}"
-                        )
-                    target.copy_(source)
+        for theirs, source in read_teacher_tensors(folder, targets.__contains__):
+            for ours in targets[theirs]:
+                if source.shape != state[ours].shape:
+                    raise CheckpointError(
+                        f"{folder}: the tensor for the student's {ours} has shape "
+                        f"{tuple(source.shape)}, not {tuple(state[ours].shape)}"
+                    )
+                state[ours].copy_(source)
+                waiting.discard(ours)
     if waiting:
         raise CheckpointError(
-            f"{teacher_folder} lacks weights for {len(waiting)} tensors of the student, such as "
+            f"{folder} lacks weights for {len(waiting)} tensors of the student, such as "
             f"{min(waiting)}"
         )
+    return dict(names)
 
 
-def _teacher_name(name: str, layers: list[int]) -> str:
+def _at_layers(name: str, layers: list[int]) -> str:
     """Return the teacher's name of the tensor that a student's tensor starts from."""
     return _LAYER.sub(lambda match: f"{match[1]}.{layers[int(match[2])] - 1}", name, count=1)

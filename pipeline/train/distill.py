@@ -18,13 +18,15 @@ from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
 from pipeline.made_from import write_record
-from pipeline.objectives.objective import Depths
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
-from pipeline.student.transformer import build_student
+from pipeline.student.build import build_student
+from pipeline.student.model import models_of
+from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
+from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.curves import CURVES_NAME, Curves
@@ -33,7 +35,7 @@ from pipeline.train.model_card import write_model_card
 from pipeline.train.precision import autocast
 from pipeline.train.predict import predict
 from pipeline.train.progress import Progress
-from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.settings import StudentSettings, TrainingSettings, check_batches
 from pipeline.train.state import Learner
 from pipeline.train.unfinished import UnfinishedTraining
 
@@ -66,6 +68,7 @@ def distill(
     store_dir: Path,
     tokens: Tokens,
     task: Task,
+    model: ModelSettings,
     settings: StudentSettings,
     training: TrainingSettings,
     student_dir: Path,
@@ -87,23 +90,36 @@ def distill(
         StoreMismatchError: the view belongs to another token table.
         StoreIncompleteError: rows, signals or layers are missing.
         DataError: there is no labelled validation row to choose the best weights by.
+        SettingsError: an objective cannot compare the student with the teacher, or needs
+            batches that are not cut.
         TrainingError: the loss is no longer a number.
     """
     check_view(view, tokens, store_dir)
     store = TeacherStore(store_dir, view.manifest)
-    tokenizer = load_tokenizer(store_dir / TEACHER_FOLDER)
+    others = {folder: TeacherStore(Path(folder), other) for folder, other in view.others.items()}
+    own_tokenizer = model.tokenizer_folder()
+    tokenizer = load_tokenizer(own_tokenizer or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
-    validation = tokens.splits["validation"]
+    is_main = accelerator.is_main_process
+    validation = split_for(tokens, "validation", tokenizer, is_shown=is_main)
     if not (validation.labels != UNLABELLED).any():
         raise DataError("the validation split has no labelled row to choose the best student by")
+    models = models_of(model, view.manifest)
+    needs = settings.objectives.needs(models)
+    check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
     torch.manual_seed(training.seed)
-    student = build_student(settings.model, view.manifest, store_dir, task)
-    depths = Depths(student=settings.model.n_layers, teacher=view.manifest.teacher.n_layers)
-    objective = WeightedSum(settings.objectives, depths)
-    needs = settings.objectives.needs(depths)
+    started: list[str] = []
+    student = build_student(model, view.manifest, store_dir, task, say=started.append)
+    objective = WeightedSum(settings.objectives, models)
     pad_id = int(student.config.pad_token_id or 0)
     rows = JoinedSplit(
-        tokens.splits["train"], store, needs, pad_id=pad_id, has_token_types=has_token_types
+        tokens.splits["train"],
+        store,
+        needs,
+        pad_id=pad_id,
+        has_token_types=has_token_types,
+        other_stores=others,
+        student_split=split_for(tokens, "train", tokenizer, is_shown=is_main),
     )
     n_steps = count_steps(len(rows.split), training)
     learner = Learner(student, objective, training, n_steps, accelerator.device)
@@ -115,7 +131,6 @@ def distill(
         learner.load_state_dict(state["learner"])
         outcome, points = TrainedStudent(**state["outcome"]), state["points"]
 
-    is_main = accelerator.is_main_process
     n_examples = len(rows.split) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
@@ -123,6 +138,8 @@ def distill(
         closing(Curves(unfinished_dir / CURVES_NAME, points, is_written=is_main)) as curves,
         Progress(f"distill {name}", n_examples, n_done, is_shown=is_main) as progress,
     ):
+        for line in started:
+            progress.say(line)
         if learner.step:
             progress.say(f"goes on after step {learner.step:,} of {n_steps:,}")
         for report in train(learner, needs, rows, training, accelerator):
@@ -155,7 +172,7 @@ def distill(
             copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
             copytree(unfinished_dir / CURVES_NAME, folder / CURVES_NAME)
             tokenizer.save_pretrained(folder)
-            write_model_card(folder, name, view.manifest, settings, training, outcome.scores)
+            write_model_card(folder, name, view.manifest, model, settings, training, outcome.scores)
             write_record(folder, inputs)
         unfinished.discard()
     accelerator.wait_for_everyone()

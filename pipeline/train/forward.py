@@ -1,5 +1,8 @@
 """A student's forward, with what the objectives compare."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel
 
@@ -7,41 +10,70 @@ from pipeline.architecture import head_reads
 from pipeline.attention import AttentionTap
 from pipeline.cls import cls_state
 from pipeline.objectives.objective import Needs, StudentOutputs
+from pipeline.student import STUDENTS
 from pipeline.train.batches import Batch
 
+StudentForward = Callable[[Batch], StudentOutputs]
+"""Gives a student's outputs for a batch that is on its device."""
 
-class StudentForward:
-    """Calls a student and collects logits, [CLS] states and attention maps."""
+
+def make_forward(model: PreTrainedModel, needs: Needs) -> StudentForward:
+    """Prepare `model` to give what `needs` names.
+
+    Raises:
+        CheckpointError: attention maps are needed and the model cannot give them.
+    """
+    if model.config.model_type in STUDENTS:
+        return NetworkForward(model, needs)
+    return TransformerForward(model, needs)
+
+
+class TransformerForward:
+    """Calls a Transformer and collects the states and attention maps of its layers."""
 
     def __init__(self, model: PreTrainedModel, needs: Needs) -> None:
-        """Prepare `model` to give what `needs` names.
-
-        Raises:
-            CheckpointError: attention maps are needed and the model cannot give them.
-        """
         self._model = model
         self._needs = needs
         layers = needs.student_attentions
         self._tap = AttentionTap(model, layers) if layers else None
         self._head_reads = head_reads(model.config)
-        # Else a decoder keeps its keys and values for tokens to come.
-        self._options = {"use_cache": False} if self._head_reads == "last" else {}
+        self._options: dict[str, Any] = {
+            "output_hidden_states": bool(needs.student_cls | needs.student_hidden_states)
+        }
+        if self._head_reads == "last":  # else a decoder keeps keys and values for tokens to come
+            self._options["use_cache"] = False
 
     def __call__(self, batch: Batch) -> StudentOutputs:
         """Return the outputs for a batch on the model's device."""
-        outputs = self._model(
-            **batch.inputs,
-            output_hidden_states=bool(self._needs.student_cls),
-            **self._options,
-        )
+        outputs = self._model(**batch.inputs, **self._options)
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
         pad_id = self._model.config.pad_token_id or 0
+        states = outputs.hidden_states
         return StudentOutputs(
             logits=outputs.logits,
             mask=mask.to(torch.bool),
             cls={
-                layer: cls_state(outputs.hidden_states[layer], ids, mask, self._head_reads, pad_id)
+                layer: cls_state(states[layer], ids, mask, self._head_reads, pad_id)
                 for layer in self._needs.student_cls
             },
+            hidden_states={layer: states[layer] for layer in self._needs.student_hidden_states},
             attentions=self._tap.maps() if self._tap is not None else {},
+        )
+
+
+class NetworkForward:
+    """Calls one of STUDENTS, whose only layer is the one that its head reads."""
+
+    def __init__(self, model: PreTrainedModel, needs: Needs) -> None:
+        self._model = model
+        self._needs = needs
+
+    def __call__(self, batch: Batch) -> StudentOutputs:
+        """Return the outputs for a batch on the model's device."""
+        outputs = self._model(**batch.inputs)
+        return StudentOutputs(
+            logits=outputs.logits,
+            mask=batch.inputs["attention_mask"].to(torch.bool),
+            cls=dict.fromkeys(self._needs.student_cls, outputs.pooler_output),
+            pooling=outputs.attentions if self._needs.student_pooling else None,
         )

@@ -82,13 +82,14 @@ def train(
             module.train()
             _seed(settings.seed, learner.step, rank)
             labels = rows.split.labels
+            progress = learner.step / max(1, learner.n_steps - 1)
             values = torch.zeros(1 + len(names), device=device)
             remaining = parts(batch)
             while remaining:
                 part = remaining.pop(0)
                 shares = learner.objective.shares(labels[part], labels[batch])
                 with accelerator.no_sync(module) if remaining else nullcontext():
-                    computed = module(next(stream).to(device), shares)
+                    computed = module(next(stream).to(device), shares, progress)
                     # The processes' gradients are averaged, and should be added up.
                     learner.scaler.scale(computed[0] * count).backward()
                 values += computed.detach()

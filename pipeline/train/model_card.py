@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.fingerprint import digest_json
+from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
+from pipeline.student import STUDENTS
+from pipeline.student.settings import ModelSettings
 from pipeline.train.settings import StudentSettings, TrainingSettings
 
 _CARD = """\
@@ -16,7 +19,7 @@ tags: [knowledge-distillation, decant]
 
 # {name}
 
-A student of {n_layers} layers, distilled with Decant from the stored signals of a
+A {kind} student, distilled with Decant from the stored signals of a
 {teacher.model_type} teacher of {teacher.n_layers} layers (width {teacher.hidden_size}).
 
 | | |
@@ -30,29 +33,36 @@ A student of {n_layers} layers, distilled with Decant from the stored signals of
 | Validation | {scores} |
 
 Load it with `AutoModelForSequenceClassification.from_pretrained` and the tokenizer
-beside it; texts are cut to {max_length} tokens.
+beside it; texts are cut to {max_length} tokens.{loading}
 """
+
+_REGISTERED = """ The code of the model lies
+beside its weights: pass `trust_remote_code=True`, or import
+`pipeline.student.registration` where Decant is installed."""
 
 
 def write_model_card(
     folder: Path,
     name: str,
     manifest: Manifest,
+    model: ModelSettings,
     settings: StudentSettings,
     training: TrainingSettings,
     scores: Mapping[str, float],
 ) -> None:
     """Write `README.md`: what the student is, what it learned from, how well it does."""
     identity = manifest.identity
-    objectives = [f"{term} ({chosen.weight:g})" for term, chosen in settings.objectives.chosen()]
-    warm_start = settings.model.warm_start
+    objectives = [
+        f"{term} ({_weight(chosen.weight)})" for term, chosen in settings.objectives.chosen()
+    ]
     card = _CARD.format(
         name=name,
-        n_layers=settings.model.n_layers,
+        kind=_kind(model, manifest),
+        loading=_REGISTERED if model.architecture in STUDENTS else "",
         teacher=manifest.teacher,
         labels=", ".join(identity.labels),
         objectives=", ".join(objectives),
-        warm_start=warm_start if isinstance(warm_start, str) else f"teacher layers {warm_start}",
+        warm_start=model.started_from,
         training=", ".join(f"{key} {value}" for key, value in training.model_dump().items()),
         weights=identity.weights[:16],
         store=digest_json(identity.model_dump(mode="json"))[:16],
@@ -60,3 +70,16 @@ def write_model_card(
         max_length=identity.max_length,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _kind(model: ModelSettings, manifest: Manifest) -> str:
+    if model.architecture in STUDENTS:
+        return model.architecture
+    shape = model.shape(manifest.teacher, manifest.identity.tokenizer)
+    return f"{shape.n_layers}-layer transformer"
+
+
+def _weight(weight: float | LinearWeight) -> str:
+    if isinstance(weight, LinearWeight):
+        return f"{weight.start:g} to {weight.end:g}"
+    return f"{weight:g}"

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.objectives.weighted_sum import ObjectivesSettings
+from pipeline.errors import SettingsError
+from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings
 from pipeline.settings import Section, parse_section
-from pipeline.student.settings import TransformerSettings
 
 
 class TrainingSettings(Section):
@@ -49,10 +49,13 @@ class TrainingSettings(Section):
 class StudentSettings(Section):
     """One student: what it is, what it learns from, and how."""
 
-    model: TransformerSettings
+    model: dict[str, Any]
+    """What it is; `model_of` has the settings of each architecture."""
     objectives: ObjectivesSettings
     training: dict[str, Any] = Field(default_factory=dict)
     """Values that replace those of the `training` section for this student alone."""
+    augmented: bool = False
+    """Whether it is trained on the rows of the `augment` stage as well."""
 
 
 def training_of(
@@ -66,3 +69,24 @@ def training_of(
     section = params.get("training") or {}
     parse_section(TrainingSettings, section, "training")
     return parse_section(TrainingSettings, {**section, **student.training}, f"{place}.training")
+
+
+def check_batches(
+    objectives: ChosenObjectives, training: TrainingSettings, *, n_processes: int
+) -> None:
+    """Refuse to cut batches whose rows an objective compares with each other.
+
+    Raises:
+        SettingsError: naming the objective and the parts.
+    """
+    names = objectives.whole_batches()
+    micro_batch = training.micro_batch_size or training.batch_size
+    if names and (micro_batch < training.batch_size or n_processes > 1):
+        raise SettingsError(
+            [
+                f"objectives.{names[0]} compares all rows of a batch with each other, so a batch "
+                f"of {training.batch_size} cannot be computed in parts of {micro_batch} by "
+                f"{n_processes} processes. Set training.micro_batch_size to null and "
+                "runtime.processes to 1"
+            ]
+        )

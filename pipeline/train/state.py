@@ -33,7 +33,11 @@ class Learner:
         self.student = student
         self.objective = objective
         self.n_steps = n_steps
-        self.weights = [*student.parameters(), *objective.parameters()]
+        self.weights = [
+            weight
+            for weight in (*student.parameters(), *objective.parameters())
+            if weight.requires_grad
+        ]
         self.optimizer = make_optimizer(self.weights, settings)
         self.schedule = make_schedule(self.optimizer, n_steps, settings)
         self.scaler = make_scaler(settings, device)

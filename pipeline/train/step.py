@@ -11,7 +11,7 @@ from pipeline.errors import SettingsError
 from pipeline.objectives.objective import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.train.batches import Batch
-from pipeline.train.forward import StudentForward
+from pipeline.train.forward import make_forward
 from pipeline.train.precision import autocast
 from pipeline.train.settings import TrainingSettings
 
@@ -36,7 +36,7 @@ class DistillationStep(nn.Module):
         self.student = student
         self.objective = objective
         self._settings = settings
-        self._forward = StudentForward(student, needs)
+        self._forward = make_forward(student, needs)
         if settings.gradient_checkpointing:
             if not student.supports_gradient_checkpointing:
                 raise SettingsError(
@@ -49,9 +49,14 @@ class DistillationStep(nn.Module):
         if settings.compile:
             student.compile(dynamic=True)
 
-    def forward(self, part: Batch, shares: Mapping[str, float]) -> Float[Tensor, " value"]:
-        """Return the part's total loss, then each objective's term, on the student's device."""
+    def forward(
+        self, part: Batch, shares: Mapping[str, float], progress: float
+    ) -> Float[Tensor, " value"]:
+        """Return the part's total loss, then each objective's term, on the student's device.
+
+        `progress` is the share of the training's updates that was made, from 0 to 1.
+        """
         with autocast(self._settings, part.labels.device):
             outputs = self._forward(part)
-        total, terms = self.objective(outputs, part.teacher(), part.labels, shares)
+        total, terms = self.objective(outputs, part.teacher(), part.labels, shares, progress)
         return torch.stack([total, *terms.values()])

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from pipeline.errors import DataError
 from pipeline.evaluate import cost as cost_module
-from pipeline.evaluate.cost import N_SINGLES, N_WARM_UP_REPEATS, Cost, measure_costs
+from pipeline.evaluate.cost import N_SINGLES, N_WARM_UP_REPEATS, Cost, Timed, measure_costs
 
 CPU = torch.device("cpu")
 PAD_ID = 9
@@ -75,7 +75,8 @@ def measure(
 ) -> tuple[dict[str, Cost], list[Call]]:
     log: list[Call] = []
     models = {name: FakeModel(name, clock, log, taken) for name, taken in seconds.items()}
-    costs = measure_costs(models, EXAMPLES, PAD_ID, n_repeats=n_repeats, device=CPU)
+    timed = {name: Timed(model, EXAMPLES, PAD_ID) for name, model in models.items()}
+    costs = measure_costs(timed, n_repeats=n_repeats, device=CPU)
     return costs, log
 
 
@@ -166,7 +167,8 @@ def test_few_examples_are_used_in_a_circle(clock: Clock) -> None:
     """Catches a batch that is smaller than the throughput assumes."""
     log: list[Call] = []
     model = FakeModel("student", clock, log, lambda _: 0.001)
-    measure_costs({"student": model}, [[1], [1, 1]], PAD_ID, n_repeats=1, device=CPU)
+    timed = {"student": Timed(model, [[1], [1, 1]], PAD_ID)}
+    measure_costs(timed, n_repeats=1, device=CPU)
     assert {call.n_rows for call in log} == {1, 32}
 
 
@@ -176,7 +178,7 @@ def test_few_examples_are_used_in_a_circle(clock: Clock) -> None:
 def test_examples_without_tokens_are_refused(examples: list[list[int]], text: str) -> None:
     """Catches timing a model on nothing."""
     with pytest.raises(DataError, match=text):
-        measure_costs({}, examples, PAD_ID, n_repeats=1, device=CPU)
+        measure_costs({"a": Timed(nn.Linear(1, 1), examples, PAD_ID)}, n_repeats=1, device=CPU)
 
 
 def test_a_cuda_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +214,7 @@ def test_size_is_that_of_the_saved_file(architecture: Any, tmp_path: Path) -> No
     """Catches counting tied weights twice, or buffers that are not saved."""
     model = architecture(tiny_config()).half()
     model.save_pretrained(tmp_path)
-    costs = measure_costs({"model": model}, [[1, 2, 3]], 0, n_repeats=1, device=CPU)
+    costs = measure_costs({"model": Timed(model, [[1, 2, 3]], 0)}, n_repeats=1, device=CPU)
     assert costs["model"].size_bytes == tensor_bytes(tmp_path / "model.safetensors")
     assert costs["model"].n_parameters == sum(p.numel() for p in set(model.parameters()))
     assert costs["model"].latency_ms > 0

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.objectives.objective import Depths, Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from tests.compared import make_models
 
 LENGTHS = (5, 2, 7, 2, 4, 3)
 N_LABELS, N_HEADS, HIDDEN = 3, 2, 6
-DEPTHS = Depths(student=2, teacher=4)
+MODELS = make_models(2, 4, hidden_size=HIDDEN, n_heads=N_HEADS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ MakeCase = Callable[..., Case]
 
 @pytest.fixture
 def make_case() -> MakeCase:
-    """Return a function that draws a case: 6 rows of 2 to 7 tokens, layers as in DEPTHS.
+    """Return a function that draws a case: 6 rows of 2 to 7 tokens, layers as in MODELS.
 
     With `is_equal` the teacher's layer k holds what the student's layer k does.
     """
@@ -102,14 +103,14 @@ def make_case() -> MakeCase:
     def make(lengths: Sequence[int] = LENGTHS, *, is_equal: bool = False) -> Case:
         n_rows = len(lengths)
         logits = 2 * draw(n_rows, N_LABELS)
-        cls = {k: draw(n_rows, HIDDEN) for k in range(DEPTHS.student + 1)}
-        maps = {k: draw_maps(lengths) for k in range(1, DEPTHS.student + 1)}
+        cls = {k: draw(n_rows, HIDDEN) for k in range(MODELS.student.n_layers + 1)}
+        maps = {k: draw_maps(lengths) for k in range(1, MODELS.student.n_layers + 1)}
         if is_equal:
             their_logits, their_cls, their_maps = logits.clone(), dict(cls), dict(maps)
         else:
             their_logits = 2 * draw(n_rows, N_LABELS)
-            their_cls = {k: draw(n_rows, HIDDEN) for k in range(DEPTHS.teacher + 1)}
-            their_maps = {k: draw_maps(lengths) for k in range(1, DEPTHS.teacher + 1)}
+            their_cls = {k: draw(n_rows, HIDDEN) for k in range(MODELS.teacher.n_layers + 1)}
+            their_maps = {k: draw_maps(lengths) for k in range(1, MODELS.teacher.n_layers + 1)}
         return Case(
             student=StudentOutputs(
                 logits=logits.requires_grad_(),

@@ -8,10 +8,11 @@ import torch
 
 from pipeline.errors import SettingsError
 from pipeline.objectives.attentions import AttentionsObjectiveSettings
-from pipeline.objectives.objective import Depths, Needs, Objective
+from pipeline.objectives.objective import Needs, Objective
 from pipeline.store.spec import ArraySpec
+from tests.compared import make_models
 from tests.objectives.conftest import (
-    DEPTHS,
+    MODELS,
     N_HEADS,
     Case,
     MakeCase,
@@ -31,7 +32,7 @@ def attention_match(distance: str, pairs: tuple[tuple[int, int], ...] = PAIRS) -
     settings = AttentionsObjectiveSettings.model_validate(
         {"layer_map": pairs, "distance": distance}
     )
-    return settings.build(DEPTHS)
+    return settings.build(MODELS)
 
 
 def reference(case: Case, distance: str) -> float:
@@ -161,7 +162,7 @@ def test_maps_rounded_to_float16_are_no_distance(make_case: MakeCase) -> None:
 def test_reads_the_mapped_layers() -> None:
     """Catches layers that are stored for nothing, or missing at the first step."""
     settings = AttentionsObjectiveSettings(layer_map="uniform")
-    assert settings.needs(Depths(student=3, teacher=6)) == Needs(
+    assert settings.needs(make_models(3, 6)) == Needs(
         teacher=frozenset(ArraySpec("attentions", layer) for layer in (2, 4, 6)),
         student_attentions=frozenset({1, 2, 3}),
     )
@@ -170,7 +171,7 @@ def test_reads_the_mapped_layers() -> None:
 def test_refuses_the_embedding_output() -> None:
     """Catches a pair with layer 0, which has hidden states but no attention maps."""
     with pytest.raises(SettingsError) as raised:
-        AttentionsObjectiveSettings(layer_map=((1, 0),)).needs(DEPTHS)
+        AttentionsObjectiveSettings(layer_map=((1, 0),)).needs(MODELS)
     assert str(raised.value) == (
         "layer map pairs student layer 1 with teacher layer 0, but the teacher has attention maps "
         "1..4"

@@ -8,11 +8,12 @@ import torch
 
 from pipeline.errors import SettingsError
 from pipeline.objectives.cls import ClsObjectiveSettings
-from pipeline.objectives.objective import Depths, Needs, Objective
+from pipeline.objectives.objective import Needs, Objective
 from pipeline.store.spec import ArraySpec
+from tests.compared import make_models
 from tests.objectives.conftest import (
-    DEPTHS,
     HIDDEN,
+    MODELS,
     Case,
     MakeCase,
     check_ignores_padding,
@@ -33,7 +34,7 @@ def cls_match(
     settings = ClsObjectiveSettings.model_validate(
         {"layer_map": pairs, "normalise": normalise, "reduction": reduction}
     )
-    return settings.build(DEPTHS)
+    return settings.build(MODELS)
 
 
 def reference(case: Case, normalise: str, reduction: str) -> float:
@@ -112,7 +113,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(
 def test_reads_cls_of_the_mapped_layers() -> None:
     """Catches a student whose states are missing at the first step."""
     settings = ClsObjectiveSettings(layer_map="skip")
-    assert settings.needs(Depths(student=6, teacher=12)) == Needs(
+    assert settings.needs(make_models(6, 12)) == Needs(
         teacher=frozenset({ArraySpec("cls")}), student_cls=frozenset({1, 2, 3, 4, 5})
     )
 
@@ -127,7 +128,7 @@ def test_the_embedding_output_may_be_paired(make_case: MakeCase) -> None:
 def test_refuses_a_layer_that_is_not_there() -> None:
     """Catches a KeyError after the capture."""
     with pytest.raises(SettingsError) as raised:
-        ClsObjectiveSettings(layer_map=((2, 5),)).needs(DEPTHS)
+        ClsObjectiveSettings(layer_map=((2, 5),)).needs(MODELS)
     assert str(raised.value) == (
         "layer map pairs student layer 2 with teacher layer 5, but the teacher has hidden states "
         "0..4 (0 is the embedding output)"

@@ -9,7 +9,7 @@ import torch
 from pipeline.objectives.hard_label import HardLabelSettings
 from pipeline.objectives.objective import Needs
 from tests.objectives.conftest import (
-    DEPTHS,
+    MODELS,
     Case,
     MakeCase,
     check_ignores_padding,
@@ -19,7 +19,7 @@ from tests.objectives.conftest import (
     value_of,
 )
 
-HARD_LABEL = HardLabelSettings().build(DEPTHS)
+HARD_LABEL = HardLabelSettings().build(MODELS)
 
 
 def reference(case: Case) -> float:
@@ -62,7 +62,7 @@ def test_does_not_look_at_the_teacher(make_case: MakeCase) -> None:
     case, other = make_case(), make_case()
     expected = loss_of(HARD_LABEL, case)
     assert torch.equal(loss_of(HARD_LABEL, replace(case, teacher=other.teacher)), expected)
-    assert HardLabelSettings().needs(DEPTHS) == Needs()
+    assert HardLabelSettings().needs(MODELS) == Needs()
 
 
 def test_ignores_padding(make_case: MakeCase) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.objectives.layer_map import LayerMap, resolve
-from pipeline.objectives.objective import Depths
+from tests.compared import make_models
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_named_maps(
     name: LayerMap, n_teacher: int, n_student: int, teacher_layers: list[int]
 ) -> None:
     """Catches a map that is off by one: Patient KD's numbers cannot be repeated with it."""
-    depths = Depths(student=n_student, teacher=n_teacher)
-    assert resolve(name, depths, lowest=1) == list(enumerate(teacher_layers, start=1))
+    models = make_models(n_student, n_teacher)
+    assert resolve(name, models, lowest=1, captured=()) == list(enumerate(teacher_layers, start=1))
 
 
 def test_pairs_are_taken_as_given() -> None:
     """Catches pairs that are sorted, swapped or made distinct."""
     pairs = ((6, 1), (1, 12), (1, 0), (0, 0))
-    assert resolve(pairs, Depths(student=6, teacher=12), lowest=0) == list(pairs)
+    assert resolve(pairs, make_models(6, 12), lowest=0, captured=()) == list(pairs)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_layers_that_do_not_exist_are_refused(
 ) -> None:
     """Catches a negative index that silently means the last layer, and a KeyError in step 1."""
     with pytest.raises(SettingsError) as raised:
-        resolve(((1, 1), pair), Depths(student=6, teacher=12), lowest=lowest)
+        resolve(((1, 1), pair), make_models(6, 12), lowest=lowest, captured=())
     assert raised.value.faults == (message,)
 
 
@@ -93,7 +93,7 @@ def test_a_student_of_one_layer_has_nothing_left_to_pair(name: LayerMap) -> None
         "give pairs [[student, teacher], ...]"
     )
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
-        resolve(name, Depths(student=1, teacher=4), lowest=1)
+        resolve(name, make_models(1, 4), lowest=1, captured=())
 
 
 @pytest.mark.parametrize("name", ["skip", "last", "uniform"])
@@ -101,10 +101,10 @@ def test_a_student_deeper_than_its_teacher_needs_pairs(name: LayerMap) -> None:
     """Catches `last` with teacher layers below 1."""
     message = f"layer map '{name}' has no pair for a student of 6 layers and a teacher of 4;"
     with pytest.raises(SettingsError, match=re.escape(message)):
-        resolve(name, Depths(student=6, teacher=4), lowest=1)
+        resolve(name, make_models(6, 4), lowest=1, captured=())
 
 
 def test_no_pairs_are_refused() -> None:
     """Catches an empty list in params.yaml, which would give a loss over nothing."""
     with pytest.raises(SettingsError, match=r"^layer map '\(\)' has no pair"):
-        resolve((), Depths(student=6, teacher=12), lowest=0)
+        resolve((), make_models(6, 12), lowest=0, captured=())

@@ -10,7 +10,7 @@ from pipeline.objectives.objective import Needs
 from pipeline.objectives.soft_target import SoftTargetSettings
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import (
-    DEPTHS,
+    MODELS,
     N_LABELS,
     Case,
     MakeCase,
@@ -20,7 +20,7 @@ from tests.objectives.conftest import (
     value_of,
 )
 
-LOGIT_MATCH = LogitMatchSettings().build(DEPTHS)
+LOGIT_MATCH = LogitMatchSettings().build(MODELS)
 
 
 def reference(case: Case) -> float:
@@ -63,7 +63,7 @@ def test_is_what_soft_targets_become_at_a_high_temperature(make_case: MakeCase) 
             logits=case.teacher.logits - case.teacher.logits.mean(1, keepdim=True),
         ),
     )
-    soft = gradients(SoftTargetSettings(temperature=1000.0).build(DEPTHS), case)[0]
+    soft = gradients(SoftTargetSettings(temperature=1000.0).build(MODELS), case)[0]
     match = gradients(LOGIT_MATCH, case)[0]
     # d soft = (z_s - z_t) / (rows labels), d match = 2 (z_s - z_t) / (rows labels). What is
     # left is of the order of logit / T = 0.5 %; float32 adds T 6e-8 / rows = 1e-5.
@@ -84,4 +84,4 @@ def test_micro_batches_give_the_gradient_of_the_batch(make_case: MakeCase, n_par
 
 def test_reads_the_logits_alone() -> None:
     """Catches a student for which attention maps or states are read in vain."""
-    assert LogitMatchSettings().needs(DEPTHS) == Needs(teacher=frozenset({ArraySpec("logits")}))
+    assert LogitMatchSettings().needs(MODELS) == Needs(teacher=frozenset({ArraySpec("logits")}))

@@ -11,7 +11,7 @@ from pipeline.objectives.soft_target import SoftTargetSettings
 from pipeline.settings import parse_section
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import (
-    DEPTHS,
+    MODELS,
     Case,
     MakeCase,
     check_ignores_padding,
@@ -22,7 +22,7 @@ from tests.objectives.conftest import (
 
 
 def soft_target(temperature: float) -> torch.nn.Module:
-    return SoftTargetSettings(temperature=temperature).build(DEPTHS)
+    return SoftTargetSettings(temperature=temperature).build(MODELS)
 
 
 def softmax(logits: list[float], temperature: float) -> list[float]:
@@ -88,7 +88,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(make_case: MakeCase, n_par
 
 def test_reads_the_logits_alone() -> None:
     """Catches a student for which attention maps or states are read in vain."""
-    needs = SoftTargetSettings().needs(DEPTHS)
+    needs = SoftTargetSettings().needs(MODELS)
     assert needs == Needs(teacher=frozenset({ArraySpec("logits")}))
 
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from pipeline.errors import CheckpointError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.student.build import build_student
 from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import build_student
 from pipeline.tasks import TASKS
 from tests.conftest import MODEL_TYPES, make_model, make_rows
 
@@ -40,7 +40,9 @@ def test_a_student_of_every_type_is_built_from_a_store(
     teacher = save_teacher(tmp_path / TEACHER_FOLDER, model_type)
     settings = TransformerSettings(n_layers=2, warm_start=warm_start)
     torch.manual_seed(7)
-    student = build_student(settings, read_manifest(even_store), tmp_path, TASKS["classification"])
+    student = build_student(
+        settings, read_manifest(even_store), tmp_path, TASKS["classification"], say=print
+    )
     assert student.config.num_hidden_layers == 2
     if model_type in KINDS:
         kinds = [KINDS[model_type][layer] for layer in ((1, 3) if warm_start == (2, 4) else (0, 1))]
@@ -63,7 +65,9 @@ def test_a_student_of_a_16_bit_teacher_is_float32(tmp_path: Path, even_store: Pa
     make_model("llama", n_layers=N_TEACHER).bfloat16().save_pretrained(folder)
     assert load_file(folder / "model.safetensors")["score.weight"].dtype == torch.bfloat16
     settings = TransformerSettings(n_layers=2)
-    student = build_student(settings, read_manifest(even_store), tmp_path, TASKS["classification"])
+    student = build_student(
+        settings, read_manifest(even_store), tmp_path, TASKS["classification"], say=print
+    )
     assert {weight.dtype for weight in student.parameters()} == {torch.float32}
     assert student.config.dtype == torch.float32
 

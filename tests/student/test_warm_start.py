@@ -12,11 +12,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from pipeline.architecture import read_architecture
 from pipeline.errors import CheckpointError, SettingsError
-from pipeline.store.manifest import Manifest, read_manifest
+from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.student.build import build_student
 from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import build_student
 from pipeline.student.warm_start import copy_teacher_layers
 from pipeline.tasks import TASKS
 from tests.conftest import MODEL_TYPES, make_model, make_rows
@@ -213,15 +213,16 @@ def test_refuses_a_tensor_of_another_shape(tmp_path: Path) -> None:
     config.num_hidden_layers, config.intermediate_size = 2, 48
     student = AutoModelForSequenceClassification.from_config(config)
     message = (
-        f"{teacher / 'model.safetensors'}: the tensor for the student's "
-        "bert.encoder.layer.0.intermediate.dense.weight has shape (32, 16), not (48, 16)"
+        f"{teacher}: the tensor for the student's bert.encoder.layer.0.intermediate.dense.bias "
+        "has shape (32,), not (48,)"
     )
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         copy_teacher_layers(student, teacher, [2, 4])
 
 
-def manifest_of(even_store: Path) -> Manifest:
-    return read_manifest(even_store)
+def build(settings: TransformerSettings, store: Path) -> dict[str, Tensor]:
+    """Return the weights of a new student of a store's teacher."""
+    return build_student(settings, read_manifest(store), store, TASK, say=print).state_dict()
 
 
 @pytest.mark.parametrize(("warm_start", "layers"), [("first", [1, 2]), ("every", [2, 4])])
@@ -230,7 +231,7 @@ def test_a_student_starts_from_the_store(
 ) -> None:
     """Catches settings that do not reach the weights: only the store is read."""
     settings = TransformerSettings(n_layers=2, warm_start=warm_start)
-    student = build_student(settings, manifest_of(even_store), even_store, TASK).state_dict()
+    student = build(settings, even_store)
     teacher = load_file(even_store / TEACHER_FOLDER / "model.safetensors")
     query = "bert.encoder.layer.{}.attention.self.query.weight"
     for ours, theirs in enumerate(layers, start=1):
@@ -245,12 +246,12 @@ def test_a_student_starts_from_the_store(
 def test_without_a_warm_start_nothing_is_the_teachers(even_store: Path) -> None:
     """Catches a warm start under the name of a cold one, and weights not from the seed."""
 
-    def build(seed: int) -> dict[str, Tensor]:
+    def draw(seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         settings = TransformerSettings(n_layers=2, warm_start="none")
-        return build_student(settings, manifest_of(even_store), even_store, TASK).state_dict()
+        return build(settings, even_store)
 
-    student, again, other = build(1), build(1), build(2)
+    student, again, other = draw(1), draw(1), draw(2)
     teacher = load_file(even_store / TEACHER_FOLDER / "model.safetensors")
     drawn = [name for name, values in student.items() if values.ndim == 2]
     assert len(drawn) > 10

@@ -9,13 +9,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pipeline.objectives.objective import Depths
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
+from pipeline.student.build import build_student
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import build_student
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
@@ -23,9 +22,10 @@ from pipeline.train.loop import StepReport, count_steps, train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
+from tests.compared import make_models
 
 CPU = torch.device("cpu")
-DEPTHS = Depths(student=2, teacher=4)
+MODELS = make_models(2, 4, hidden_size=16, n_heads=4)
 BATCH_SIZE = 6  # 10 steps an epoch
 
 EVERY_OBJECTIVE: dict[str, Any] = {
@@ -42,7 +42,7 @@ class Setting:
 
     def __init__(self, store: Path, tokens: Tokens, objectives: dict[str, Any]) -> None:
         self.settings = parse_section(ObjectivesSettings, objectives, "students.a.objectives")
-        self.needs = self.settings.needs(DEPTHS)
+        self.needs = self.settings.needs(MODELS)
         self.store, self.tokens = store, tokens
 
     def join(self, kind: type[JoinedSplit] = JoinedSplit, store: Path | None = None) -> JoinedSplit:
@@ -56,9 +56,9 @@ class Setting:
 
     def build_student(self) -> PreTrainedModel:
         torch.manual_seed(0)
-        settings = TransformerSettings(n_layers=DEPTHS.student, warm_start="none")
+        settings = TransformerSettings(n_layers=MODELS.student.n_layers, warm_start="none")
         manifest = read_manifest(self.store)
-        return build_student(settings, manifest, self.store, TASKS["classification"])
+        return build_student(settings, manifest, self.store, TASKS["classification"], say=print)
 
     def options(self, **training: Any) -> TrainingSettings:
         options = {"batch_size": BATCH_SIZE, "epochs": 1, "learning_rate": 1e-3, **training}
@@ -70,7 +70,7 @@ class Setting:
         settings = self.options(**training)
         learner = Learner(
             student or self.build_student(),
-            WeightedSum(self.settings, DEPTHS),
+            WeightedSum(self.settings, MODELS),
             settings,
             count_steps(len(rows.split), settings),
             CPU,

@@ -22,7 +22,7 @@ TRAINING: dict[str, Any] = {"batch_size": 59, "micro_batch_size": 20, "epochs": 
 def main(store_dir: Path, tokens_dir: Path, folder: Path) -> None:
     """Train in this process and those started with it."""
     build = distillation.build_student
-    distillation.build_student = lambda *args: without_dropout(build(*args))
+    distillation.build_student = lambda *args, say: without_dropout(build(*args, say=say))
     with joined_processes():
         accelerator = make_accelerator(torch.device("cpu"))
         distill_small(store_dir, tokens_dir, folder, accelerator, training=TRAINING)

@@ -8,11 +8,11 @@ from typing import Any
 from accelerate import Accelerator
 
 from pipeline.evaluate.quality import quality
-from pipeline.objectives.objective import Depths
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
+from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.distill import distill
@@ -49,13 +49,15 @@ def distill_small(
     """Train `STUDENT` as `TRAINING` says, but for `training`; the settings are its inputs."""
     tokens = open_tokens(tokens_dir)
     settings = parse_section(StudentSettings, STUDENT, "students.a")
-    arrays = settings.objectives.needs(Depths(student=2, teacher=4)).teacher | {LOGITS}
+    model, manifest = model_of(settings.model, "students.a"), read_manifest(store_dir)
+    arrays = settings.objectives.needs(models_of(model, manifest)).teacher | {LOGITS}
     distill(
         "a",
-        make_view(store_dir, read_manifest(store_dir), tokens, arrays),
+        make_view(store_dir, manifest, tokens, arrays),
         store_dir,
         tokens,
         TASKS["classification"],
+        model,
         settings,
         TrainingSettings.model_validate({**TRAINING, **training}),
         folder,

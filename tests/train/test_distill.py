@@ -17,11 +17,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipeline.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
 from pipeline.fingerprint import digest_folder, digest_tokenizer, digest_weights
 from pipeline.made_from import is_made_from
-from pipeline.objectives.objective import Depths
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import ArraySpec
 from pipeline.store.view import View, make_view
+from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.distill import TrainedStudent, distill
@@ -71,9 +71,10 @@ class Bench:
 
     def view(self, student: dict[str, Any] = STUDENT) -> View:
         settings = parse_section(StudentSettings, student, "students.a")
-        depths = Depths(student=settings.model.n_layers, teacher=4)
-        arrays = settings.objectives.needs(depths).teacher | {ArraySpec("logits")}
-        return make_view(self.store, read_manifest(self.store), self.tokens, arrays)
+        manifest = read_manifest(self.store)
+        models = models_of(model_of(settings.model, "students.a"), manifest)
+        arrays = settings.objectives.needs(models).teacher | {ArraySpec("logits")}
+        return make_view(self.store, manifest, self.tokens, arrays)
 
     def run(
         self,
@@ -92,6 +93,7 @@ class Bench:
             self.store,
             tokens or self.tokens,
             TASKS["classification"],
+            model_of(student["model"], "students.a"),
             parse_section(StudentSettings, student, "students.a"),
             TrainingSettings(**options),
             folder,
@@ -156,7 +158,7 @@ def test_the_card_says_what_the_student_is(tmp_path: Path, bench: Bench) -> None
     weights = read_manifest(bench.store).identity.weights
     for fact in (
         "# a\n",
-        "2 layers",
+        "A 2-layer transformer student",
         "bert teacher of 4 layers",
         "| Labels | negative, positive |",
         "hard_label (0.5), soft_target (0.5), cls (1), attentions (1)",

@@ -7,7 +7,7 @@ import torch
 from pipeline.objectives.objective import Needs
 from pipeline.text.padding import pad_rows
 from pipeline.train.batches import Batch
-from pipeline.train.forward import StudentForward
+from pipeline.train.forward import make_forward
 from tests.conftest import DECODERS, MODEL_TYPES, PAD_ID, make_model, make_rows, own_outputs
 
 LENGTHS = (4, 11, 7, 2)
@@ -28,7 +28,7 @@ def test_it_gives_the_students_own_outputs(model_type: str, changes: dict[str, s
     pad_id = int(model.config.pad_token_id or 0)
     inputs = pad_rows(rows, pad_id, has_token_types=has_token_types)
     batch = Batch(inputs, torch.zeros(4, dtype=torch.int64), {}, np.arange(4))
-    outputs = StudentForward(model, needs)(batch)
+    outputs = make_forward(model, needs)(batch)
     assert sorted(outputs.cls) == [0, 3] and sorted(outputs.attentions) == [2]
     assert outputs.mask.sum(1).tolist() == list(LENGTHS)
     for row, n in enumerate(LENGTHS):

@@ -1,0 +1,113 @@
+"""Adversarial transfer: the student's [CLS] states learn to pass for the teacher's.
+
+For each pair of the layer map a discriminator D, a perceptron of one hidden layer, sees
+a [CLS] state h, the teacher's logits z_t and the true label y (all zeros where a row has
+none), and tells teacher from student:
+
+    L = mean over rows and pairs of (-log D(h_t, z_t, y) - log(1 - D(h_s, z_t, y))) / 2   (nats)
+
+The discriminators minimise L and the student maximises it, in one backward pass: the
+gradient changes its sign on its way from the discriminator to h_s (Ganin & Lempitsky
+2015, 1409.7495, equation 8). Conditions as in Mirza & Osindero 2014, 1411.1784, equation
+2. L is log 2 = 0.693 where nobody can tell the two apart.
+
+The discriminators are trained by the student's optimizer and are not in its checkpoint.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, softplus
+
+from pipeline.objectives.layer_map import FixedLayerMap, LayerPair, resolve
+from pipeline.objectives.models import Models
+from pipeline.objectives.objective import (
+    Needs,
+    Objective,
+    ObjectiveSettings,
+    StudentOutputs,
+    TeacherSignals,
+)
+from pipeline.objectives.projection import Projection
+from pipeline.store.spec import CLS, LOGITS
+
+
+class AdversarialSettings(ObjectiveSettings):
+    """Settings of `adversarial`."""
+
+    layer_map: FixedLayerMap = "skip"
+    hidden_size: int = Field(default=128, ge=1)
+    """Width of the discriminators' hidden layer."""
+    projection: bool = False
+    """Whether the student's states go through a learned map; needed where widths differ."""
+
+    def needs(self, models: Models) -> Needs:
+        """Return that logits and [CLS] states are read, of the student at the mapped layers."""
+        models.require("cls")
+        models.require_equal_width(has_projection=self.projection)
+        return Needs(
+            teacher=frozenset({CLS, LOGITS}),
+            student_cls=frozenset(student for student, _ in self.pairs(models)),
+        )
+
+    def pairs(self, models: Models) -> list[LayerPair]:
+        """Return the mapped layers; every layer has a [CLS] state."""
+        return resolve(self.layer_map, models, lowest=0, captured=())
+
+    def build(self, models: Models) -> Objective:
+        """Return the loss with its discriminators, whose weights are torch's random ones."""
+        return Adversarial(self, models)
+
+
+class Adversarial(Objective):
+    """The discriminators' loss, which the student works against."""
+
+    def __init__(self, settings: AdversarialSettings, models: Models) -> None:
+        super().__init__()
+        self.pairs = settings.pairs(models)
+        self.n_labels = models.teacher.n_labels
+        layers = (ours for ours, _ in self.pairs)
+        self.projection = Projection(models, layers, is_learned=settings.projection)
+        n_inputs = models.teacher.hidden_size + 2 * self.n_labels
+        self.discriminators = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(n_inputs, settings.hidden_size),
+                nn.LeakyReLU(0.2),
+                nn.Linear(settings.hidden_size, 1),
+            )
+            for _ in self.pairs
+        )
+
+    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+        """Return the mean over rows and pairs; its gradient by the student is reversed."""
+        assert teacher.logits is not None
+        known = one_hot(labels.clamp(min=0), self.n_labels) * (labels >= 0)[:, None]
+        condition = torch.cat([teacher.logits, known.float()], -1)
+        losses = []
+        for (ours, theirs), discriminator in zip(self.pairs, self.discriminators, strict=True):
+            states = _reverse(self.projection(student.cls[ours], ours))
+            is_teacher = discriminator(torch.cat([teacher.cls[theirs], condition], -1))
+            is_student = discriminator(torch.cat([states, condition], -1))
+            losses.append((softplus(-is_teacher) + softplus(is_student)).mean() / 2)
+        return torch.stack(losses).mean()
+
+
+def _reverse(states: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+    """Return the same states, whose gradient will have the other sign."""
+    reversed_: Tensor = _Reversed.apply(states)  # type: ignore[no-untyped-call]
+    return reversed_
+
+
+class _Reversed(torch.autograd.Function):
+    """The identity, whose gradient has the other sign."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor) -> Tensor:
+        return states.view_as(states)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Float[Tensor, "batch hidden"]) -> Tensor:
+        return -gradient

@@ -1,0 +1,83 @@
+"""The two models that objectives compare: what there is of either, and refusals of the rest."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.architecture import Architecture
+from pipeline.errors import SettingsError
+from pipeline.store.spec import ArraySpec
+
+Part = Literal["cls", "hidden_states", "attentions", "pooling"]
+"""What a student may give beside logits. `pooling`: how much of each token its head reads."""
+
+TRANSFORMER_PARTS: frozenset[Part] = frozenset({"cls", "hidden_states", "attentions"})
+
+_CALLED: dict[Part, str] = {
+    "cls": "[CLS] states",
+    "hidden_states": "hidden states of tokens",
+    "attentions": "attention maps",
+    "pooling": "attention pooling",
+}
+
+
+@dataclass(frozen=True)
+class StudentShape:
+    """What of a student can be compared with a teacher."""
+
+    n_layers: int
+    """1 for a student without Transformer layers: what its head reads is its layer 1."""
+    hidden_size: int
+    n_heads: int
+    """0 without attention maps."""
+    architecture: str = "transformer"
+    gives: frozenset[Part] = TRANSFORMER_PARTS
+    reads_teacher_tokens: bool = True
+    """False where it has a tokenizer of its own: then no token of one is a token of the other."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """A student and the teacher whose signals it learns from."""
+
+    student: StudentShape
+    teacher: Architecture
+    captured: frozenset[ArraySpec] = field(default_factory=frozenset)
+    """Arrays that the store has, for objectives that take what there is."""
+
+    def require(self, part: Part) -> None:
+        """Refuse a student that does not have this part, or not for the teacher's tokens.
+
+        Raises:
+            SettingsError: saying what the student does give.
+        """
+        if part not in self.student.gives:
+            given = ["logits", *(_CALLED[one] for one in sorted(self.student.gives))]
+            raise SettingsError(
+                [
+                    f"compares {_CALLED[part]}, which a {self.student.architecture} student does "
+                    f"not have; it gives {', '.join(given)}. Take this objective out"
+                ]
+            )
+        if part != "cls" and not self.student.reads_teacher_tokens:
+            raise SettingsError(
+                [
+                    f"compares {_CALLED[part]} token by token, but the student has another "
+                    "tokenizer than the teacher. Use objectives of whole examples (logits, [CLS]), "
+                    "or a student checkpoint with the teacher's tokenizer"
+                ]
+            )
+
+    def require_equal_width(self, *, has_projection: bool) -> None:
+        """Refuse states of unequal width, unless a projection makes them equal.
+
+        Raises:
+            SettingsError: naming both widths.
+        """
+        ours, theirs = self.student.hidden_size, self.teacher.hidden_size
+        if ours != theirs and not has_projection:
+            raise SettingsError(
+                [
+                    f"compares states of {ours} numbers (student) with states of {theirs} "
+                    "(teacher). Set projection: true to learn a map between them"
+                ]
+            )

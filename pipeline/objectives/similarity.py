@@ -1,0 +1,125 @@
+"""Matching of how alike the rows of a batch are to each other, by their [CLS] states.
+
+With the kernel k, the Gram matrices K[i, j] = k(x_i, x_j) of the student's states of a batch
+and L of the teacher's, over the pairs of the layer map:
+
+| kernel | k(x, y), of states of d numbers |
+|---|---|
+| `linear` | x . y / d |
+| `cosine` | x . y / (||x|| ||y||) |
+| `rbf` | exp(-||x - y||^2 / (2 m)), m: the median of the batch's squared distances |
+
+| comparison | loss | source |
+|---|---|---|
+| `cka` | 1 - <K', L'> / (||K'|| ||L'||), K' = K with its row and column means taken off | Kornblith et al. 2019, 1905.00414, equation 4 |
+| `rows` | sum of squares of K / ||K[i]|| - L / ||L[i]||, over b^2 | Tung & Mori 2019, 1907.09682, equation 4 |
+| `mse` | mean over i, j of (K[i, j] - L[i, j])^2 | |
+
+No number here has a unit, and the widths of the models need not agree. The loss compares
+rows with each other: that of a batch is not made of those of its parts.
+"""  # noqa: E501  # a table's row cannot be broken
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
+from pipeline.objectives.models import Models
+from pipeline.objectives.objective import (
+    Needs,
+    Objective,
+    ObjectiveSettings,
+    StudentOutputs,
+    TeacherSignals,
+)
+from pipeline.store.spec import CLS
+
+Kernel = Literal["linear", "cosine", "rbf"]
+Comparison = Literal["cka", "rows", "mse"]
+
+# Below this a squared norm is one of states that are all the same.
+_SMALLEST = 1e-12
+
+
+class SimilaritySettings(ObjectiveSettings):
+    """Settings of `similarity`."""
+
+    layer_map: LayerMap = "uniform"
+    kernel: Kernel = "linear"
+    comparison: Comparison = "cka"
+    compares_rows: ClassVar[bool] = True
+
+    def needs(self, models: Models) -> Needs:
+        """Return that [CLS] states are read, of the student at the mapped layers."""
+        models.require("cls")
+        return Needs(
+            teacher=frozenset({CLS}),
+            student_cls=frozenset(student for student, _ in self.pairs(models)),
+        )
+
+    def pairs(self, models: Models) -> list[LayerPair]:
+        """Return the mapped layers; every layer has a [CLS] state."""
+        layers = range(1, models.teacher.n_layers + 1)
+        return resolve(self.layer_map, models, lowest=0, captured=layers)
+
+    def build(self, models: Models) -> Objective:
+        """Return the loss itself."""
+        return Similarity(self, models)
+
+
+class Similarity(Objective):
+    """Distance between the Gram matrices of paired layers."""
+
+    def __init__(self, settings: SimilaritySettings, models: Models) -> None:
+        super().__init__()
+        self.settings = settings
+        self.pairs = settings.pairs(models)
+        self.weights = PairWeights(self.pairs, is_learned=settings.layer_map == "learned")
+
+    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+        """Return the mean over pairs; zero for a batch of one row."""
+        if len(labels) < 2:
+            return 0 * student.logits.float().sum()
+        losses = [
+            compare(
+                gram(student.cls[ours].float(), self.settings.kernel),
+                gram(teacher.cls[theirs], self.settings.kernel),
+                self.settings.comparison,
+            )
+            for ours, theirs in self.pairs
+        ]
+        return self.weights.mean(torch.stack(losses))
+
+
+def gram(states: Float[Tensor, "batch hidden"], kernel: Kernel) -> Float[Tensor, "batch other"]:
+    """Return the kernel of all pairs of rows."""
+    if kernel == "cosine":
+        states = normalize(states, dim=-1)
+        return states @ states.T
+    if kernel == "linear":
+        return states @ states.T / states.shape[-1]
+    squares = states.square().sum(-1)
+    distances = (squares[:, None] + squares - 2 * states @ states.T).clamp(min=0)
+    others = ~torch.eye(len(states), dtype=torch.bool, device=states.device)
+    median = distances[others].median().detach().clamp(min=_SMALLEST)
+    return torch.exp(-distances / (2 * median))
+
+
+def compare(
+    ours: Float[Tensor, "batch other"], theirs: Float[Tensor, "batch other"], comparison: Comparison
+) -> Float[Tensor, ""]:
+    """Return the distance of two Gram matrices, zero where they are equal."""
+    if comparison == "mse":
+        return (ours - theirs).square().mean()
+    if comparison == "rows":
+        return (normalize(ours, dim=-1) - normalize(theirs, dim=-1)).square().mean()
+    ours, theirs = _centred(ours), _centred(theirs)
+    norms = (ours.square().sum() * theirs.square().sum()).clamp(min=_SMALLEST**2).sqrt()
+    return 1 - (ours * theirs).sum() / norms
+
+
+def _centred(matrix: Float[Tensor, "batch other"]) -> Float[Tensor, "batch other"]:
+    return matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()

@@ -1,0 +1,44 @@
+"""From `students.NAME.model` to its settings, and to what can be compared with a teacher."""
+
+from typing import Any
+
+from pipeline.errors import SettingsError
+from pipeline.objectives.models import Models
+from pipeline.settings import parse_section
+from pipeline.store.manifest import Manifest
+from pipeline.store.spec import parse_array_name
+from pipeline.student import STUDENTS
+from pipeline.student.settings import TRANSFORMER, ModelSettings, TransformerSettings
+
+
+def model_of(value: Any, place: str) -> ModelSettings:
+    """Return the settings of a student's model; `place` is the dotted name of the student.
+
+    Raises:
+        SettingsError: with one line for each fault.
+    """
+    place = f"{place}.model"
+    architecture = value.get("architecture", TRANSFORMER) if isinstance(value, dict) else None
+    if architecture in STUDENTS:
+        from pipeline.student.network_settings import network_settings
+
+        return parse_section(network_settings(str(architecture)), value, place)
+    if isinstance(value, dict) and architecture != TRANSFORMER:
+        known = ", ".join([TRANSFORMER, *STUDENTS])
+        raise SettingsError(
+            [f"{place}.architecture: should be one of {known}, got {architecture!r}"]
+        )
+    return parse_section(TransformerSettings, value, place)
+
+
+def models_of(model: ModelSettings, manifest: Manifest) -> Models:
+    """Return a student and the teacher of a store, as objectives are to compare them.
+
+    Raises:
+        SettingsError, CheckpointError: there can be no such student of this teacher.
+    """
+    return Models(
+        student=model.shape(manifest.teacher, manifest.identity.tokenizer),
+        teacher=manifest.teacher,
+        captured=frozenset(parse_array_name(name) for name in manifest.array_names()),
+    )

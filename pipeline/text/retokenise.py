@@ -1,0 +1,56 @@
+"""The rows of a token table as another tokenizer sees them, for students that have their own."""
+
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.fingerprint import digest_tokenizer
+from pipeline.text.tokens import Tokens, TokenSplit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_TEXTS_PER_CALL = 1000
+
+
+def split_for(
+    tokens: Tokens, split: str, tokenizer: "PreTrainedTokenizerFast", *, is_shown: bool
+) -> TokenSplit:
+    """Return a split for a student with this tokenizer: itself, where it is the table's own.
+
+    Keys, labels and the order of the rows stay; only the tokens are others, cut to as many
+    as the tokenizer's own limit and the table's allow.
+    """
+    own = tokens.splits[split]
+    if digest_tokenizer(tokenizer) == tokens.tokenizer:
+        return own
+    texts = own.table["text"].to_pylist()
+    has_pairs = own.table["text_pair"].null_count < len(own)
+    pairs = own.table["text_pair"].to_pylist() if has_pairs else None
+    input_ids, type_ids = [], []
+    for start in tqdm(
+        range(0, len(texts), _TEXTS_PER_CALL),
+        f"tokenise {split} for the student",
+        unit="k",
+        disable=not is_shown,
+    ):
+        stop = start + _TEXTS_PER_CALL
+        encoded = tokenizer(
+            texts[start:stop],
+            pairs[start:stop] if pairs else None,
+            truncation=True,
+            max_length=min(tokens.max_length, tokenizer.model_max_length),
+            return_token_type_ids=True,
+            return_attention_mask=False,
+        )
+        input_ids += encoded["input_ids"]
+        type_ids += encoded["token_type_ids"]
+    return replace(
+        own,
+        offsets=np.concatenate([[0], np.cumsum([len(ids) for ids in input_ids])]).astype(np.int64),
+        input_ids=np.fromiter(chain.from_iterable(input_ids), np.int32),
+        token_type_ids=np.fromiter(chain.from_iterable(type_ids), np.int32),
+    )
