@@ -3,9 +3,9 @@
     a = softmax_t(v · tanh(W h_t + b))    hidden = ReLU(U Σ_t a_t h_t + c)
 
 with h_t the states of both directions at token t, and a linear classifier on `hidden`. What
-differs from the paper: word pieces instead of words; the classifier reads an attention-weighted
-sum of all states (Yang et al. 2016, N16-1174, equations 5 to 7) where the paper takes the last
-state of each direction; and n_layers may be more than the paper's one.
+differs from the paper: word pieces instead of words; an attention-weighted sum of all states
+(Yang et al. 2016, N16-1174, equations 5 to 7) where the paper takes each direction's last state;
+and n_layers may be more than one.
 
 Padding changes nothing, wherever it is. Real tokens are moved to the front of their row, in
 order; the backward direction reads each row reversed within its real length; padding comes last
@@ -160,11 +160,10 @@ class BilstmForSequenceClassification(PreTrainedModel):
         """Classify each row.
 
         `input_ids` (batch, token); `attention_mask` (batch, token) is 0 at padding; without it
-        all tokens are real. `token_type_ids` is accepted because tokenizers give it, and not
-        read. `labels` is (batch,) of class numbers, of which -100 is ignored (cross-entropy),
-        or of numbers where there is one label (mean squared error), or (batch, label) of zeros
-        and ones where `config.problem_type` is `multi_label_classification` (binary
-        cross-entropy). Losses are means, in nats but for the squared error.
+        all tokens are real. `token_type_ids`, which tokenizers give, is not read. `labels` is
+        (batch,) of classes, -100 being ignored (cross-entropy), or of numbers where there is
+        one label (squared error), or (batch, label) of 0 and 1 where `config.problem_type` is
+        `multi_label_classification` (binary cross-entropy). The loss is a mean.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         places, mirror, is_padding = _places(mask != 0)
@@ -172,7 +171,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
         for number, layer in enumerate(self.layers):
             states = layer(self.dropout(states) if number else states, mirror.unsqueeze(-1))
         scores = self.score(self.attention(states).tanh()).squeeze(-1)
-        # Not -inf, of which a row without real tokens would become NaN.
+        # Not -inf: a softmax of nothing else is NaN.
         scores = scores.masked_fill(is_padding, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1).masked_fill(is_padding, 0.0)
         hidden = self.hidden((weights.unsqueeze(-1) * states).sum(1)).relu()
@@ -188,9 +187,8 @@ class BilstmForSequenceClassification(PreTrainedModel):
 def _places(is_real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return how rows are rearranged, each (batch, token).
 
-    The first is where each token goes so that real ones come first, all in order; of the
-    rearranged row, the second is the place whose token comes here when the real ones are
-    reversed, the third whether a place holds padding.
+    First, where each token goes so that real ones come first, in order; then, of the rearranged
+    row, which place comes here when the real tokens are reversed, and whether padding is here.
     """
     real = is_real.long()
     lengths = real.sum(1, keepdim=True)

@@ -151,12 +151,11 @@ class TextCnnForSequenceClassification(PreTrainedModel):
         """Classify each row.
 
         `input_ids` (batch, token); `attention_mask` (batch, token) is 0 at padding, which is at
-        one end of a row; without it all tokens are real. `token_type_ids` is accepted because
-        tokenizers give it, and not read. `labels` is (batch,) of class numbers, of which -100
-        is ignored (cross-entropy), or of numbers where there is one label (mean squared
-        error), or (batch, label) of zeros and ones where `config.problem_type` is
-        `multi_label_classification` (binary cross-entropy). Losses are means, in nats but for
-        the squared error.
+        one end of a row; without it all tokens are real. `token_type_ids`, which tokenizers
+        give, is not read. `labels` is (batch,) of classes, -100 being ignored (cross-entropy),
+        or of numbers where there is one label (squared error), or (batch, label) of 0 and 1
+        where `config.problem_type` is `multi_label_classification` (binary cross-entropy). The
+        loss is a mean.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         is_padding = mask == 0

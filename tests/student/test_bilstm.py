@@ -96,6 +96,15 @@ def test_a_row_of_padding_has_an_empty_sum() -> None:
     assert torch.equal(outputs.pooler_output[1], model.hidden.bias.relu())
 
 
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_dropout_is_between_layers(n_layers: int) -> None:
+    """Catches layers without dropout between them, and dropout of what one layer reads."""
+    model = make_own("bilstm", n_layers=n_layers, dropout=0.5).train()
+    batch = pad(make_texts((9, 4)), 9, side="right")
+    is_equal = torch.equal(model(**batch).attentions, model(**batch).attentions)
+    assert is_equal == (n_layers == 1)
+
+
 @pytest.mark.parametrize("field", ["lstm_size", "n_layers", "hidden_size"])
 def test_impossible_values_are_refused(field: str) -> None:
     """Catches a model without states or layers."""
