@@ -7,10 +7,10 @@ differs from the paper: word pieces instead of words; an attention-weighted sum 
 (Yang et al. 2016, N16-1174, equations 5 to 7) where the paper takes each direction's last state;
 and n_layers may be more than one.
 
-Padding changes nothing, wherever it is. Real tokens are moved to the front of their row, in
-order; the backward direction reads each row reversed within its real length; padding comes last
-in both and weighs 0. So no sequence is packed, and lengths never leave the device. The weights
-are given back at the tokens' own places. Without any real token the weighted sum is 0.
+Padding changes nothing, wherever it is. Real tokens move to the front of their row, in order; the
+backward direction reads each row reversed within its real length; padding comes last in both and
+weighs 0. Weights are given back at the tokens' own places. No sequence is packed, and no length
+leaves the device. Without any real token the weighted sum is 0.
 
 This file imports torch and transformers only: `save_pretrained` puts a copy of it beside the
 weights, from which `AutoModelForSequenceClassification.from_pretrained(folder,
@@ -88,18 +88,22 @@ class BilstmLayer(nn.Module):
         self.backwards = nn.LSTM(input_size, lstm_size, batch_first=True)
 
     def forward(self, states: Tensor, mirror: Tensor) -> Tensor:
-        """Return (batch, token, 2 lstm_size); `mirror` (batch, token, 1) reverses real tokens."""
+        """Return (batch, token, 2 lstm_size); `mirror` (batch, token) reverses real tokens."""
         forwards, _ = self.forwards(states)
-        backwards, _ = self.backwards(states.take_along_dim(mirror, 1))
-        return torch.cat([forwards, backwards.take_along_dim(mirror, 1)], dim=-1)
+        backwards, _ = self.backwards(_take(states, mirror))
+        return torch.cat([forwards, _take(backwards, mirror)], dim=-1)
+
+
+def _take(states: Tensor, places: Tensor) -> Tensor:
+    return states.gather(1, places.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
 class BilstmForSequenceClassification(PreTrainedModel):
     """A bidirectional LSTM with attention pooling, a ReLU layer and a linear classifier.
 
-    First weights: embeddings uniform in ±0.25 (the variance of word2vec vectors), LSTMs uniform
-    in ±1/√lstm_size (PyTorch's own), the ReLU layer after He et al. 2015 (1502.01852), the other
-    layers after Glorot & Bengio 2010, biases outside the LSTMs 0.
+    First weights: embeddings uniform in ±0.25 (the variance of word2vec vectors), LSTMs in
+    ±1/√lstm_size, the ReLU layer after He et al. 2015 (1502.01852), the other layers after
+    Glorot & Bengio 2010, biases outside the LSTMs 0.
     """
 
     config_class = BilstmConfig
@@ -145,7 +149,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
         return self.embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Put other embeddings, of the same width, in the place of these."""
+        """Replace the embeddings by others of the same width."""
         assert isinstance(value, nn.Embedding)
         self.embeddings = value
 
@@ -169,7 +173,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
         places, mirror, is_padding = _places(mask != 0)
         states = self.embeddings(torch.zeros_like(input_ids).scatter(1, places, input_ids))
         for number, layer in enumerate(self.layers):
-            states = layer(self.dropout(states) if number else states, mirror.unsqueeze(-1))
+            states = layer(self.dropout(states) if number else states, mirror)
         scores = self.score(self.attention(states).tanh()).squeeze(-1)
         # Not -inf: a softmax of nothing else is NaN.
         scores = scores.masked_fill(is_padding, torch.finfo(scores.dtype).min)

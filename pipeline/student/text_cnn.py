@@ -136,7 +136,7 @@ class TextCnnForSequenceClassification(PreTrainedModel):
         return self.embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Put other embeddings, of the same width, in the place of these."""
+        """Replace the embeddings by others of the same width."""
         assert isinstance(value, nn.Embedding)
         self.embeddings = value
 
