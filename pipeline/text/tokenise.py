@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from pipeline.fingerprint import digest_file, digest_json, digest_tokenizer, row
 from pipeline.settings import Section
 from pipeline.text.corpus import Corpus
 from pipeline.text.labels import label_ids
-from pipeline.text.tokens import FORMAT_VERSION, SCHEMA, SUMMARY_NAME, UNLABELLED
+from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SCHEMA, SUMMARY_NAME, UNLABELLED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -32,6 +33,16 @@ class TokenizerSettings(Section):
     """The checkpoint whose tokenizer is used; it must be the teacher's."""
     max_length: int = Field(default=128, ge=4, le=8192)
     """Longest row in tokens, special tokens included; longer texts are cut."""
+
+
+@dataclass(frozen=True)
+class TokenisedTexts:
+    """Some rows of a token table."""
+
+    rows: pa.Table
+    """With the columns of `tokens.SCHEMA`."""
+    is_cut: NDArray[np.bool_]
+    """(row,), where a text was longer than the limit."""
 
 
 def write_tokens(
@@ -52,64 +63,107 @@ def write_tokens(
     numbers = {
         split: label_ids(table["label"], labels, mapping, split) for split, table in corpus.items()
     }
-    splits = {}
-    for split, table in corpus.items():
-        tokens, n_truncated = _tokenise(table, numbers[split], tokenizer, max_length, split)
-        with (
-            pa.OSFile(str(folder / f"{split}.arrow"), "wb") as file,
-            pa.ipc.new_file(file, SCHEMA) as writer,
-        ):
-            writer.write_table(tokens.combine_chunks())
-        splits[split] = _summarise(tokens, labels, n_truncated)
-        splits[split]["sha256"] = digest_file(folder / f"{split}.arrow")
+    splits = {
+        split: _tokenise_split(table, numbers[split], tokenizer, max_length, split)
+        for split, table in corpus.items()
+    }
+    return write_table(splits, labels, tokenizer, max_length, folder)
+
+
+def write_table(
+    splits: Mapping[str, Iterable[TokenisedTexts]],
+    labels: Sequence[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    folder: Path,
+    *,
+    source: str | None = None,
+) -> dict[str, Any]:
+    """Write tokenised splits as a token table into an empty folder; return its summary.
+
+    `source` is the digest of the table that the rows are variants of, if they are.
+    """
     summary: dict[str, Any] = {
-        "format": "decant-tokens",
+        "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "labels": list(labels),
         "max_length": max_length,
         "tokenizer": digest_tokenizer(tokenizer),
-        "splits": splits,
+        "splits": {
+            split: _write_split(folder / f"{split}.arrow", parts, labels)
+            for split, parts in splits.items()
+        },
     }
+    if source is not None:
+        summary["source"] = source
     summary["digest"] = digest_json(summary)
     (folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
 
-def _tokenise(
+def _write_split(
+    path: Path, parts: Iterable[TokenisedTexts], labels: Sequence[str]
+) -> dict[str, Any]:
+    """Write one split's file and return the numbers that describe it."""
+    tables, n_truncated = [SCHEMA.empty_table()], 0
+    for part in parts:
+        tables.append(part.rows)
+        n_truncated += int(part.is_cut.sum())
+    tokens = pa.concat_tables(tables).combine_chunks()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_table(tokens)
+    return _summarise(tokens, labels, n_truncated) | {"sha256": digest_file(path)}
+
+
+def _tokenise_split(
     table: pa.Table,
     labels: pa.Array,
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
     split: str,
-) -> tuple[pa.Table, int]:
-    texts: list[str] = table["text"].to_pylist()
-    pairs: list[str] | None = table["text_pair"].to_pylist() if _has_pairs(table) else None
-    input_ids: list[NDArray[np.int32]] = []
-    type_ids: list[NDArray[np.int32]] = []
-    n_truncated = 0
-    for start in tqdm(range(0, len(texts), _TEXTS_PER_CALL), f"tokenise {split}", unit="k"):
-        stop = start + _TEXTS_PER_CALL
-        encoded = tokenizer(
-            texts[start:stop],
-            pairs[start:stop] if pairs else None,
-            truncation=True,
-            max_length=max_length,
-            return_token_type_ids=True,
-            return_attention_mask=False,
+) -> Iterator[TokenisedTexts]:
+    for start in tqdm(range(0, len(table), _TEXTS_PER_CALL), f"tokenise {split}", unit="k"):
+        some = table.slice(start, _TEXTS_PER_CALL)
+        yield tokenise(
+            some["text"].to_pylist(),
+            some["text_pair"].to_pylist() if _has_pairs(table) else None,
+            labels.slice(start, _TEXTS_PER_CALL),
+            tokenizer,
+            max_length,
         )
-        input_ids += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
-        type_ids += [np.array(ids, dtype=np.int32) for ids in encoded["token_type_ids"]]
-        n_truncated += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+
+
+def tokenise(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    labels: pa.Array,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+) -> TokenisedTexts:
+    """Tokenise one or more texts; `pairs` are the second texts, if the rows have them."""
+    encoded = tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=True,
+        max_length=max_length,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    input_ids = [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+    type_ids = [np.array(ids, dtype=np.int32) for ids in encoded["token_type_ids"]]
     keys = [row_key(*row) for row in zip(input_ids, type_ids, strict=True)]
     columns = [
         pa.array(keys, SCHEMA.field("key").type),
         pa.array(input_ids, SCHEMA.field("input_ids").type),
         pa.array(type_ids, SCHEMA.field("token_type_ids").type),
         labels,
-        table["text"].cast(pa.string()),
-        table["text_pair"].cast(pa.string()),
+        pa.array(texts, pa.string()),
+        pa.nulls(len(texts), pa.string()) if pairs is None else pa.array(pairs, pa.string()),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA), n_truncated
+    is_cut = [bool(encoding.overflowing) for encoding in encoded.encodings or ()]
+    return TokenisedTexts(
+        pa.Table.from_arrays(columns, schema=SCHEMA), np.array(is_cut, dtype=bool)
+    )
 
 
 def _has_pairs(table: pa.Table) -> bool:
