@@ -9,9 +9,10 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
+from pipeline.text.augmented import with_augmented_last
 from pipeline.text.tokens import open_tokens
 from stages.entry import load_params, stage
-from stages.paths import STORE, TEACHER, TOKENS
+from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
 
 
 @click.command()
@@ -26,9 +27,10 @@ def main() -> None:
         run_in_processes("stages.capture", count=runtime.processes)
         return
     with joined_processes() as processes:
+        augmented = open_tokens(AUGMENTED, made_by="augment")
         report = capture(
             TEACHER,
-            open_tokens(TOKENS),
+            with_augmented_last(open_tokens(TOKENS), augmented),
             task,
             settings,
             STORE,

@@ -18,6 +18,7 @@ from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
+from pipeline.text.augment import AugmentationSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.train.settings import (
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Section]] = {
     "data": DataSettings,
     "task": TaskSettings,
     "tokenizer": TokenizerSettings,
+    "augmentation": AugmentationSettings,
     "teacher": TeacherSettings,
     "capture": CaptureSettings,
     "training": TrainingSettings,

@@ -6,7 +6,7 @@ import click
 
 from stages.entry import load_params, stage
 
-_STAGES = ("prepare", "finetune", "capture", "select", "distill", "evaluate", "report")
+_STAGES = ("prepare", "augment", "finetune", "capture", "select", "distill", "evaluate", "report")
 _TOOLS = ("plan", "inspect", "show", "verify", "repair")
 
 

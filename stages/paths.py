@@ -4,6 +4,7 @@ from pathlib import Path
 
 ARTIFACTS = Path("artifacts")
 TOKENS = ARTIFACTS / "tokens"
+AUGMENTED = ARTIFACTS / "augmented"
 TEACHER = ARTIFACTS / "teacher"
 STORE = ARTIFACTS / "teacher_store"
 VIEWS = ARTIFACTS / "views"

@@ -12,9 +12,10 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.plan import make_plan
 from pipeline.teacher.plan_text import describe_plan, describe_speed
 from pipeline.teacher.speed import measure_speed
+from pipeline.text.augmented import with_augmented_last
 from pipeline.text.tokens import open_tokens
 from stages.entry import load_params, stage
-from stages.paths import STORE, TEACHER, TOKENS
+from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
 
 
 @click.command()
@@ -26,7 +27,8 @@ def main(no_time: bool) -> None:
     settings = parse_section(CaptureSettings, params.get("capture"), "capture")
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
-    tokens = open_tokens(TOKENS)
+    augmented = open_tokens(AUGMENTED, made_by="augment")
+    tokens = with_augmented_last(open_tokens(TOKENS), augmented)
     device = pick_device(runtime)
     is_finetuned = TEACHER.is_dir()
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")

@@ -12,6 +12,7 @@ PARAMS: dict[str, Any] = {
     "data": {"source": "files", "path": "data"},
     "task": {"kind": "classification"},
     "tokenizer": {"checkpoint": "base", "max_length": 64},
+    "augmentation": {"n_copies": 0},
     "teacher": {"checkpoint": "base", "epochs": 1, "batch_size": 32},
     "capture": {"segment_rows": 40, "signals": {"attentions": {"layers": [2]}}},
     "training": {"epochs": 2, "batch_size": 16},

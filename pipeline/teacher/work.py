@@ -118,7 +118,7 @@ def missing_work(
             raise StoreIncompleteError(
                 f"{store_dir}: segment {segment.name} needs {names}, but "
                 f"{len(keys) - len(here)} of its {len(keys)} rows are no longer in the token "
-                "table. Restore them, or delete the store to capture again."
+                "table or its augmentation. Restore them, or delete the store to capture again."
             )
         yield Work(segment.name, here, missing, segment)
     new = np.flatnonzero(is_new)

@@ -80,10 +80,14 @@ class Tokens:
     max_length: int
     digest: str
     """Digest of all rows, labels and the tokenizer."""
+    source: str | None = None
+    """Digest of the table that all rows are variants of; None for the texts of the data."""
 
 
-def open_tokens(folder: Path) -> Tokens:
+def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
     """Open a token table for reading; nothing but the summary is read yet.
+
+    `made_by` is the stage that messages send the user to.
 
     Raises:
         DataError: the folder is not a token table of this format.
@@ -96,41 +100,44 @@ def open_tokens(folder: Path) -> Tokens:
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{folder} is not a token table (no readable {SUMMARY_NAME}). "
-            "Run 'dvc repro prepare', or 'dvc pull' where another team made it."
+            f"Run 'dvc repro {made_by}', or 'dvc pull' where another team made it."
         ) from None
     if summary.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"{folder} has token table format {summary.get('format_version')}, this version "
-            f"reads {FORMAT_VERSION}. Run 'dvc repro prepare'."
+            f"reads {FORMAT_VERSION}. Run 'dvc repro {made_by}'."
         )
     return Tokens(
         splits={
-            split: _open_split(folder / f"{split}.arrow", count["n_rows"], count["n_tokens"])
+            split: _open_split(
+                folder / f"{split}.arrow", count["n_rows"], count["n_tokens"], made_by
+            )
             for split, count in counts.items()
         },
         labels=tuple(summary["labels"]),
         tokenizer=summary["tokenizer"],
         max_length=summary["max_length"],
         digest=summary["digest"],
+        source=summary.get("source"),
     )
 
 
-def _open_split(path: Path, n_rows: int, n_tokens: int) -> TokenSplit:
+def _open_split(path: Path, n_rows: int, n_tokens: int, made_by: str) -> TokenSplit:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (FileNotFoundError, pa.ArrowException) as error:
         raise DataError(
-            f"{path} is missing or damaged: {error}. Run 'dvc repro prepare'."
+            f"{path} is missing or damaged: {error}. Run 'dvc repro {made_by}'."
         ) from error
     if not table.schema.equals(SCHEMA):
-        raise DataError(f"{path} has other columns than a token table. Run 'dvc repro prepare'.")
+        raise DataError(f"{path} has other columns than a token table. Run 'dvc repro {made_by}'.")
     ids = table["input_ids"].combine_chunks()
     types = table["token_type_ids"].combine_chunks()
     keys = table["key"].combine_chunks()
     if (len(keys), len(ids.values)) != (n_rows, n_tokens):
         raise DataError(
             f"{path} holds {len(keys):,} rows of {len(ids.values):,} tokens, {SUMMARY_NAME} says "
-            f"{n_rows:,} of {n_tokens:,}. Run 'dvc repro prepare'."
+            f"{n_rows:,} of {n_tokens:,}. Run 'dvc repro {made_by}'."
         )
     return TokenSplit(
         keys=np.frombuffer(keys.buffers()[1], dtype=f"V{KEY_BYTES}", count=len(keys)),

@@ -24,7 +24,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_project(tmp_path_factory.mktemp("finished") / "project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in ("prepare", "finetune", "capture"):
+        for name in ("prepare", "augment", "finetune", "capture"):
             assert invoke(name).exit_code == 0
         for student in PARAMS["students"]:
             for name in ("select", "distill", "evaluate"):

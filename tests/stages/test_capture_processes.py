@@ -33,7 +33,7 @@ def captured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_params(folder, FEW_ROWS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in ("prepare", "finetune", "capture"):
+        for name in ("prepare", "augment", "finetune", "capture"):
             assert invoke(name).exit_code == 0
     return folder
 

@@ -13,6 +13,7 @@ import transformers
 
 import pipeline.evaluate.evaluate
 import pipeline.store.view
+import pipeline.text.augment
 import pipeline.text.tokenise
 import pipeline.train.step
 import stages.report
@@ -43,6 +44,7 @@ def hears_ctrl_c() -> Iterator[None]:
 
 INTERRUPTED_IN = {
     "prepare": (pipeline.text.tokenise, "row_key"),
+    "augment": (pipeline.text.augment, "vary"),
     "finetune": (transformers.Trainer, "training_step"),
     "capture": (StoreWriter, "commit"),
     "select": (pipeline.store.view, "read_row_table"),
@@ -60,6 +62,7 @@ def test_ctrl_c(
     """A half-written result under its final name would be taken for a whole one."""
     results = {
         "prepare": ["artifacts/tokens"],
+        "augment": ["artifacts/augmented"],
         "finetune": ["artifacts/teacher"],
         "capture": ["artifacts/teacher_store"],
         "select": ["artifacts/views/kd-2.json"],
@@ -68,6 +71,7 @@ def test_ctrl_c(
         "report": ["reports/report.html", "reports/report.md"],
     }[name]
     params = change(PARAMS, "teacher.epochs", 2)
+    params = change(params, "augmentation.n_copies", 2)
     params = change(params, "training.epochs", 3)
     params = change(params, "evaluation.n_latency_repeats", 2)
     write_params(project, change(params, "capture.signals.attentions.layers", [2, 3]))

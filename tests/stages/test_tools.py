@@ -22,7 +22,8 @@ def captured_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_project(tmp_path_factory.mktemp("captured") / "project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert invoke("prepare").exit_code == 0
+        for name in ("prepare", "augment"):
+            assert invoke(name).exit_code == 0
         shutil.copytree("base", "artifacts/teacher")
         assert invoke("capture").exit_code == 0
     return folder

@@ -33,8 +33,10 @@ from pipeline.teacher.capture import CaptureReport, capture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import batches_by_length
+from pipeline.text.augment import AugmentationSettings, augment
+from pipeline.text.augmented import with_augmented_last
 from pipeline.text.padding import TokenRow
-from pipeline.text.tokens import Tokens
+from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import (
     BAD,
     GOOD,
@@ -214,6 +216,25 @@ def test_only_new_rows_are_computed(
         MANIFEST_NAME
     }
     assert committed_keys(store) == old | set(new)
+
+
+def test_variants_are_added_behind_what_is_there(
+    tmp_path: Path, run: RunCapture, checkpoint: Path, store: Path, seen: Seen
+) -> None:
+    """Catches variants that are not captured, or that change the segments of other rows."""
+    settings = AugmentationSettings(n_copies=2)
+    augment(run.tokens, load_tokenizer(checkpoint), settings, tmp_path)
+    variants = open_tokens(tmp_path)
+    both = with_augmented_last(run.tokens, variants)
+    before = digest_folder(store)
+    report = run(store, tokens=both)
+    assert report.n_computed == len(variants.splits["train"]) > 2 * SEGMENT_ROWS
+    assert report.n_present == 34
+    assert sorted(seen.keys) == sorted(keys_of(variants))
+    assert {name for name in changed_files(before, store) if name in before} == {MANIFEST_NAME}
+    assert run(tmp_path / "at once", tokens=both).n_present == 0
+    first = read_manifest(tmp_path / "at once").segments[: 34 // SEGMENT_ROWS]
+    assert first == read_manifest(store).segments[: 34 // SEGMENT_ROWS]
 
 
 def test_a_new_layer_computes_only_itself(
@@ -406,7 +427,7 @@ def test_rows_that_are_gone_cannot_get_a_new_layer(
     before = digest_folder(store)
     message = (
         f"{store}: segment 00000 needs attentions/03, but 3 of its 12 rows are no longer in the "
-        "token table. Restore them, or delete the store to capture again."
+        "token table or its augmentation. Restore them, or delete the store to capture again."
     )
     with pytest.raises(StoreIncompleteError, match=f"^{re.escape(message)}$"):
         run(store, LAYERS_2_AND_3, tokens=fewer)

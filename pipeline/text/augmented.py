@@ -1,0 +1,90 @@
+"""A token table together with the variants of its training rows.
+
+The variants are a token table of their own that names its source by digest, so that
+a table is never joined with the variants of another.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import DataError
+from pipeline.fingerprint import digest_json
+from pipeline.text.tokens import Tokens, TokenSplit
+
+AUGMENTED = "augmented"
+"""The split of the variants in what is captured."""
+
+
+def with_augmented(tokens: Tokens, augmented: Tokens) -> Tokens:
+    """Return `tokens` with the variants behind the rows of the training split, to train on.
+
+    The digest is one of both. Without variants the result is `tokens` themselves. The
+    training split is copied into memory.
+
+    Raises:
+        DataError: `augmented` was not made from these `tokens`.
+    """
+    check_augmented(tokens, augmented)
+    variants = augmented.splits["train"]
+    if not len(variants):
+        return tokens
+    train = _join(tokens.splits["train"], variants)
+    return _with_splits(tokens, augmented, {"train": train})
+
+
+def with_augmented_last(tokens: Tokens, augmented: Tokens) -> Tokens:
+    """Return `tokens` with the variants as a split behind all others, to capture.
+
+    So a store has them in its last segments, which a student that does not train on them
+    never reads. The digest is as in `with_augmented`; nothing is copied.
+
+    Raises:
+        DataError: `augmented` was not made from these `tokens`.
+    """
+    check_augmented(tokens, augmented)
+    variants = augmented.splits["train"]
+    if not len(variants):
+        return tokens
+    return _with_splits(tokens, augmented, {AUGMENTED: variants})
+
+
+def _with_splits(tokens: Tokens, augmented: Tokens, changed: dict[str, TokenSplit]) -> Tokens:
+    digest = digest_json({"tokens": tokens.digest, "augmented": augmented.digest})
+    return replace(tokens, splits={**tokens.splits, **changed}, digest=digest)
+
+
+def check_augmented(tokens: Tokens, augmented: Tokens) -> None:
+    """Check that a table holds variants of the rows of another.
+
+    Raises:
+        DataError: it does not; says in what they differ.
+    """
+    pairs = {
+        "source": (augmented.source, tokens.digest),
+        "tokenizer": (augmented.tokenizer, tokens.tokenizer),
+        "labels": (augmented.labels, tokens.labels),
+        "max_length": (augmented.max_length, tokens.max_length),
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise DataError(
+                f"the augmented rows are not of this token table: they have {name} "
+                f"{_brief(found)}, the table has {_brief(expected)}. Run 'dvc repro augment'."
+            )
+
+
+def _brief(value: object) -> str:
+    return value[:12] if isinstance(value, str) else str(value)
+
+
+def _join(first: TokenSplit, second: TokenSplit) -> TokenSplit:
+    return TokenSplit(
+        keys=np.concatenate([first.keys, second.keys]),
+        offsets=np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+        input_ids=np.concatenate([first.input_ids, second.input_ids]),
+        token_type_ids=np.concatenate([first.token_type_ids, second.token_type_ids]),
+        labels=np.concatenate([first.labels, second.labels]),
+        table=pa.concat_tables([first.table, second.table]),
+    )
