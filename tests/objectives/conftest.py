@@ -1,7 +1,7 @@
 """Random outputs of a student and a teacher, and what every objective must hold of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,8 +11,10 @@ from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSign
 from tests.compared import make_models
 
 LENGTHS = (5, 2, 7, 2, 4, 3)
-N_LABELS, N_HEADS, HIDDEN = 3, 2, 6
+N_LABELS, N_HEADS, HIDDEN, NARROW_HIDDEN = 3, 2, 6, 4
 MODELS = make_models(2, 4, hidden_size=HIDDEN, n_heads=N_HEADS)
+NARROW_MODELS = replace(MODELS, student=replace(MODELS.student, hidden_size=NARROW_HIDDEN))
+OTHER_STORES = ("stores/second", "stores/third")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Case:
     labels: Tensor
     teacher_maps: Mapping[int, Tensor]
     """The teacher's attention maps as padded as the student's, for loops over tokens."""
+    teacher_states: Mapping[int, Tensor]
+    """The teacher's hidden states, likewise."""
 
     @property
     def lengths(self) -> list[int]:
@@ -33,50 +37,80 @@ class Case:
     def leaves(self) -> list[Tensor]:
         """Return the student's tensors, by which gradients are taken."""
         student = self.student
-        return [student.logits, *student.cls.values(), *student.attentions.values()]
+        assert student.pooling is not None
+        states, maps = student.hidden_states.values(), student.attentions.values()
+        return [student.logits, *student.cls.values(), *states, *maps, student.pooling]
 
     def part(self, first: int, stop: int) -> "Case":
         """Return some of the rows as a batch of their own, no longer than it must be."""
         lengths = self.lengths[first:stop]
         rows, to = slice(first, stop), slice(max(lengths))
-        teacher_maps = {k: maps[rows, :, to, to] for k, maps in self.teacher_maps.items()}
-        assert self.teacher.logits is not None
+        student, teacher = self.student, self.teacher
+        assert teacher.logits is not None and student.pooling is not None
+        their_maps = {k: maps[rows, :, to, to] for k, maps in self.teacher_maps.items()}
+        their_states = {k: states[rows, to] for k, states in self.teacher_states.items()}
         return Case(
             student=StudentOutputs(
-                logits=self.student.logits[rows],
-                mask=self.student.mask[rows, to],
-                cls={k: states[rows] for k, states in self.student.cls.items()},
-                attentions={
-                    k: maps[rows, :, to, to] for k, maps in self.student.attentions.items()
-                },
+                logits=student.logits[rows],
+                mask=student.mask[rows, to],
+                cls={k: states[rows] for k, states in student.cls.items()},
+                hidden_states={k: states[rows, to] for k, states in student.hidden_states.items()},
+                attentions={k: maps[rows, :, to, to] for k, maps in student.attentions.items()},
+                pooling=student.pooling[rows, to],
             ),
             teacher=TeacherSignals(
-                logits=self.teacher.logits[rows],
-                cls={k: states[rows] for k, states in self.teacher.cls.items()},
-                attentions={k: flatten(maps, lengths) for k, maps in teacher_maps.items()},
+                logits=teacher.logits[rows],
+                other_logits={k: logits[rows] for k, logits in teacher.other_logits.items()},
+                cls={k: states[rows] for k, states in teacher.cls.items()},
+                cls_deviations=teacher.cls_deviations,
+                hidden_states={k: flatten_states(v, lengths) for k, v in their_states.items()},
+                attentions={k: flatten(maps, lengths) for k, maps in their_maps.items()},
+                mean_attentions={
+                    k: flatten(their_maps[k].mean(1, keepdim=True), lengths)
+                    for k in teacher.mean_attentions
+                },
             ),
             labels=self.labels[rows],
-            teacher_maps=teacher_maps,
+            teacher_maps=their_maps,
+            teacher_states=their_states,
         )
 
     def padded(self, n_columns: int) -> "Case":
         """Return the batch with more padding, and no number at any padded position."""
-        longest = self.student.mask.shape[1] + n_columns
-        mask = torch.zeros(len(self.labels), longest, dtype=torch.bool)
-        attentions = {}
-        for layer, maps in self.student.attentions.items():
-            wider = torch.full((*maps.shape[:2], longest, longest), torch.nan)
+        n_rows, before = self.student.mask.shape
+        longest = before + n_columns
+        mask = torch.arange(longest) < torch.tensor(self.lengths)[:, None]
+
+        def leaf(part: Tensor) -> Tensor:
+            return part.detach().clone().requires_grad_()
+
+        def widen(part: Tensor, *shape: int, axes: int) -> Tensor:
+            """Copy the real tokens of `part`, whose last or next axes are tokens, to NaN."""
+            wider = torch.full(shape, torch.nan)
             for row, n in enumerate(self.lengths):
-                mask[row, :n] = True
-                wider[row, :, :n, :n] = maps[row, :, :n, :n].detach()
-            attentions[layer] = wider.requires_grad_()
-        student = StudentOutputs(
-            logits=self.student.logits.detach().clone().requires_grad_(),
-            mask=mask,
-            cls={k: part.detach().clone().requires_grad_() for k, part in self.student.cls.items()},
-            attentions=attentions,
+                real = (row, slice(n)) if axes == 1 else (row, slice(None), slice(n), slice(n))
+                wider[real] = part[real].detach()
+            return wider.requires_grad_()
+
+        student = self.student
+        assert student.pooling is not None
+        return replace(
+            self,
+            student=StudentOutputs(
+                logits=leaf(student.logits),
+                mask=mask,
+                cls={k: leaf(states) for k, states in student.cls.items()},
+                hidden_states={
+                    k: widen(states, n_rows, longest, states.shape[2], axes=1)
+                    for k, states in student.hidden_states.items()
+                },
+                attentions={
+                    k: widen(maps, n_rows, maps.shape[1], longest, longest, axes=2)
+                    for k, maps in student.attentions.items()
+                },
+                pooling=widen(student.pooling, n_rows, longest, axes=1),
+            ),
         )
-        return Case(student, self.teacher, self.labels, self.teacher_maps)
 
 
 MakeCase = Callable[..., Case]
@@ -93,38 +127,62 @@ def make_case() -> MakeCase:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
-    def draw_maps(lengths: Sequence[int]) -> Tensor:
+    def draw_maps(lengths: Sequence[int], n_heads: int) -> Tensor:
         longest = max(lengths)
-        maps = 5 * draw(len(lengths), N_HEADS, longest, longest)  # padding means nothing
+        maps = 5 * draw(len(lengths), n_heads, longest, longest)  # padding means nothing
         for row, n in enumerate(lengths):
-            maps[row, :, :n, :n] = (2 * draw(N_HEADS, n, n)).softmax(-1)
+            maps[row, :, :n, :n] = (2 * draw(n_heads, n, n)).softmax(-1)
         return maps
 
-    def make(lengths: Sequence[int] = LENGTHS, *, is_equal: bool = False) -> Case:
-        n_rows = len(lengths)
+    def draw_pooling(lengths: Sequence[int]) -> Tensor:
+        weights = torch.zeros(len(lengths), max(lengths))
+        for row, n in enumerate(lengths):
+            weights[row, :n] = (2 * draw(n)).softmax(-1)
+        return weights
+
+    def make(
+        lengths: Sequence[int] = LENGTHS,
+        *,
+        is_equal: bool = False,
+        student_hidden: int = HIDDEN,
+        student_heads: int = N_HEADS,
+    ) -> Case:
+        n_rows, longest = len(lengths), max(lengths)
+        ours, theirs = range(MODELS.student.n_layers + 1), range(MODELS.teacher.n_layers + 1)
         logits = 2 * draw(n_rows, N_LABELS)
-        cls = {k: draw(n_rows, HIDDEN) for k in range(MODELS.student.n_layers + 1)}
-        maps = {k: draw_maps(lengths) for k in range(1, MODELS.student.n_layers + 1)}
+        cls = {k: draw(n_rows, student_hidden) for k in ours}
+        maps = {k: draw_maps(lengths, student_heads) for k in ours[1:]}
+        states = {k: draw(n_rows, longest, student_hidden) for k in ours}
+        pooling = draw_pooling(lengths)
         if is_equal:
-            their_logits, their_cls, their_maps = logits.clone(), dict(cls), dict(maps)
+            their_logits, their_cls, their_maps, their_states = logits.clone(), cls, maps, states
+            others = dict.fromkeys(OTHER_STORES, their_logits)
         else:
             their_logits = 2 * draw(n_rows, N_LABELS)
-            their_cls = {k: draw(n_rows, HIDDEN) for k in range(MODELS.teacher.n_layers + 1)}
-            their_maps = {k: draw_maps(lengths) for k in range(1, MODELS.teacher.n_layers + 1)}
+            their_cls = {k: draw(n_rows, HIDDEN) for k in theirs}
+            their_maps = {k: draw_maps(lengths, N_HEADS) for k in theirs[1:]}
+            their_states = {k: draw(n_rows, longest, HIDDEN) for k in theirs}
+            others = {store: 2 * draw(n_rows, N_LABELS) for store in OTHER_STORES}
         return Case(
             student=StudentOutputs(
                 logits=logits.requires_grad_(),
-                mask=torch.arange(max(lengths)) < torch.tensor(lengths)[:, None],
+                mask=torch.arange(longest) < torch.tensor(lengths)[:, None],
                 cls={k: part.clone().requires_grad_() for k, part in cls.items()},
+                hidden_states={k: part.clone().requires_grad_() for k, part in states.items()},
                 attentions={k: part.clone().requires_grad_() for k, part in maps.items()},
+                pooling=pooling.requires_grad_(),
             ),
             teacher=TeacherSignals(
                 logits=their_logits.detach(),
+                other_logits=others,
                 cls=their_cls,
+                cls_deviations={k: draw(HIDDEN).exp() for k in theirs},
+                hidden_states={k: flatten_states(v, lengths) for k, v in their_states.items()},
                 attentions={k: flatten(part, lengths) for k, part in their_maps.items()},
             ),
             labels=torch.tensor([0, 2, 1, 1, 0, 2])[torch.arange(n_rows) % 6],
             teacher_maps=their_maps,
+            teacher_states=their_states,
         )
 
     return make
@@ -144,6 +202,12 @@ def flatten(maps: Tensor, lengths: Sequence[int]) -> Tensor:
     )
 
 
+def flatten_states(states: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return padded states as the store has them: (token, hidden), real tokens only."""
+    values = states.tolist()
+    return torch.tensor([values[row][token] for row, n in enumerate(lengths) for token in range(n)])
+
+
 def loss_of(objective: Objective, case: Case) -> Tensor:
     """Return the objective's loss on a case."""
     loss = objective(case.student, case.teacher, case.labels)
@@ -157,8 +221,11 @@ def value_of(objective: Objective, case: Case) -> float:
 
 
 def gradients(objective: Objective, case: Case) -> list[Tensor]:
-    """Return the gradients by the student's tensors, zero where one is not used."""
-    leaves = case.leaves()
+    """Return the gradients by the student's tensors and the objective's own weights.
+
+    They are zero where one is not used.
+    """
+    leaves = [*case.leaves(), *objective.parameters()]
     return list(
         torch.autograd.grad(
             loss_of(objective, case), leaves, allow_unused=True, materialize_grads=True
@@ -168,19 +235,16 @@ def gradients(objective: Objective, case: Case) -> list[Tensor]:
 
 def check_ignores_padding(objective: Objective, case: Case) -> None:
     """Check that loss and gradient are bitwise those with more and other padding."""
-    padded = case.padded(n_columns=3)
-    assert torch.equal(loss_of(objective, padded), loss_of(objective, case))
-    before, after = gradients(objective, case), gradients(objective, padded)
+    narrow, wide = case.padded(n_columns=0), case.padded(n_columns=3)
+    assert torch.equal(loss_of(objective, wide), loss_of(objective, case))
+    before, after = gradients(objective, case), gradients(objective, wide)
     assert any(gradient.any() for gradient in before)
-    for old, new in zip(before, after, strict=True):
-        if old.ndim < 4:
-            assert torch.equal(old, new)
-            continue
-        for row, n in enumerate(case.lengths):
-            assert torch.equal(old[row, :, :n, :n], new[row, :, :n, :n])
-            for gradient in (old[row].clone(), new[row].clone()):
-                gradient[:, :n, :n] = 0
-                assert not gradient.any()
+    own = list(objective.parameters())
+    leaves = zip([*narrow.leaves(), *own], [*wide.leaves(), *own], strict=True)
+    for old, new, (narrow_leaf, wide_leaf) in zip(before, after, leaves, strict=True):
+        old_padding, new_padding = narrow_leaf.isnan(), wide_leaf.isnan()
+        assert torch.equal(old[~old_padding], new[~new_padding])
+        assert not old[old_padding].any() and not new[new_padding].any()
 
 
 def check_micro_batches(objective: Objective, case: Case, n_parts: int) -> None:
@@ -190,9 +254,8 @@ def check_micro_batches(objective: Objective, case: Case, n_parts: int) -> None:
     whole = gradients(objective, case)
     assert any(gradient.any() for gradient in whole)
     loss = sum(loss_of(objective, case.part(k * size, (k + 1) * size)) for k in range(n_parts))
-    parts = torch.autograd.grad(
-        loss / n_parts, case.leaves(), allow_unused=True, materialize_grads=True
-    )
+    leaves = [*case.leaves(), *objective.parameters()]
+    parts = torch.autograd.grad(loss / n_parts, leaves, allow_unused=True, materialize_grads=True)
     for expected, found in zip(whole, parts, strict=True):
         # The same few products in another order, each rounded to float32 (6e-8).
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
