@@ -15,6 +15,9 @@ and L of the teacher's, over the pairs of the layer map:
 | `rows` | sum of squares of K / ||K[i]|| - L / ||L[i]||, over b^2 | Tung & Mori 2019, 1907.09682, equation 4 |
 | `mse` | mean over i, j of (K[i, j] - L[i, j])^2 | |
 
+`cka` is 1 and teaches nothing where the states of one model are all the same, as those of [CLS]
+in the embedding output are.
+
 No number here has a unit, and the widths of the models need not agree. The loss compares
 rows with each other: that of a batch is not made of those of its parts.
 """  # noqa: E501  # a table's row cannot be broken
@@ -42,6 +45,9 @@ Comparison = Literal["cka", "rows", "mse"]
 
 # Below this a squared norm is one of states that are all the same.
 _SMALLEST = 1e-12
+# Share of a Gram matrix that sums of a thousand float32 products may be off by. States that are
+# all the same leave no more than this, whose direction means nothing and has a huge gradient.
+_ROUNDING = 1e-5
 
 
 class SimilaritySettings(ObjectiveSettings):
@@ -101,8 +107,9 @@ def gram(states: Float[Tensor, "batch hidden"], kernel: Kernel) -> Float[Tensor,
         return states @ states.T
     if kernel == "linear":
         return states @ states.T / states.shape[-1]
-    squares = states.square().sum(-1)
-    distances = (squares[:, None] + squares - 2 * states @ states.T).clamp(min=0)
+    # Not by products: their rounding would be all there is of equal states' distances.
+    exactly = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(states, states, compute_mode=exactly).square()
     others = ~torch.eye(len(states), dtype=torch.bool, device=states.device)
     median = distances[others].median().detach().clamp(min=_SMALLEST)
     return torch.exp(-distances / (2 * median))
@@ -122,4 +129,6 @@ def compare(
 
 
 def _centred(matrix: Float[Tensor, "batch other"]) -> Float[Tensor, "batch other"]:
-    return matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()
+    """Return the matrix without its means; zero, without a gradient, if that is rounding alone."""
+    rest = matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()
+    return rest.masked_fill(rest.norm() <= _ROUNDING * matrix.norm(), 0)
