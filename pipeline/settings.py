@@ -91,8 +91,14 @@ def _is_of_other_branch(fault: ErrorDetails) -> bool:
 def _keys(loc: tuple[int | str, ...], value: Any) -> list[int | str]:
     """Return the keys and positions in `loc`, without the names of a union's branches."""
     keys: list[int | str] = []
-    for part in loc:
-        if isinstance(part, str) and not isinstance(value, dict):
+    for position, part in enumerate(loc, start=1):
+        is_branch = (
+            # Only the last key may be one that is missing.
+            position < len(loc) and str(part) not in map(str, value)
+            if isinstance(value, dict)
+            else isinstance(part, str)
+        )
+        if is_branch:
             continue
         keys.append(part)
         if isinstance(value, dict):

@@ -28,6 +28,19 @@ class Branch(Section):
     kind: Literal["oak", "beech"] = "oak"
 
 
+class Stem(Section):
+    """Required keys, where a number would do as well."""
+
+    start: float
+    end: float = Field(ge=0)
+
+
+class Root(Section):
+    """A number or a section, as a weight that may change."""
+
+    depth: float | Stem
+
+
 class Tree(Section):
     """The outermost level."""
 
@@ -94,6 +107,30 @@ def test_a_missing_value_says_so() -> None:
 
     with pytest.raises(SettingsError, match=r"^teacher\.checkpoint: missing; give it a value$"):
         parse_section(Strict, None, "teacher")
+
+
+@pytest.mark.parametrize(
+    ("depth", "faults"),
+    [
+        ({"start": 1, "end": -1}, ("depth.end: should be greater than or equal to 0, got -1",)),
+        ({"start": 1}, ("depth.end: missing; give it a value",)),
+        (
+            {"strat": 1, "end": 1},
+            (
+                "depth.start: missing; give it a value",
+                "depth.strat: unknown key; did you mean 'start'?",
+            ),
+        ),
+        ("deep", ("depth: should be a valid number, got 'deep'",)),
+    ],
+)
+def test_a_section_in_place_of_a_number_has_places_too(
+    depth: object, faults: tuple[str, ...]
+) -> None:
+    """Catches the name of a class in the place of the key that is wrong or missing."""
+    with pytest.raises(SettingsError) as caught:
+        parse_section(Root, {"depth": depth}, "root")
+    assert caught.value.faults == tuple(f"root.{fault}" for fault in faults)
 
 
 @pytest.mark.parametrize(
