@@ -108,6 +108,8 @@ class BilstmForSequenceClassification(PreTrainedModel):
 
     config_class = BilstmConfig
     config: BilstmConfig
+    pools_by_attention = True
+    """Whether `attentions` of the outputs is how much of each token the head reads."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__(config)

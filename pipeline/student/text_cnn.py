@@ -101,6 +101,8 @@ class TextCnnForSequenceClassification(PreTrainedModel):
 
     config_class = TextCnnConfig
     config: TextCnnConfig
+    pools_by_attention = False
+    """Whether `attentions` of the outputs is how much of each token the head reads."""
 
     def __init__(self, config: TextCnnConfig) -> None:
         super().__init__(config)

@@ -81,5 +81,8 @@ def _kind(model: ModelSettings, manifest: Manifest) -> str:
 
 def _weight(weight: float | LinearWeight) -> str:
     if isinstance(weight, LinearWeight):
-        return f"{weight.start:g} to {weight.end:g}"
+        change = f"{weight.start:g} to {weight.end:g}"
+        if (weight.start_at, weight.end_at) == (0, 1):
+            return change
+        return f"{change} between {weight.start_at:.0%} and {weight.end_at:.0%} of the training"
     return f"{weight:g}"
