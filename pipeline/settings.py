@@ -36,12 +36,31 @@ def read_params(path: Path = PARAMS_PATH) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, is not YAML, or is not a mapping.
     """
+    return parse_params(read_params_text(path), path)
+
+
+def read_params_text(path: Path = PARAMS_PATH) -> str:
+    """Return a params file as it is written.
+
+    Raises:
+        SettingsError: the file is missing, or is not UTF-8.
+    """
     try:
-        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError([f"{path}: no such file. Run from the project's folder."]) from None
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: not UTF-8: {error}"]) from None
+
+
+def parse_params(text: str, path: Path = PARAMS_PATH) -> dict[str, Any]:
+    """Return the mapping that the text of a params file is; `path` is named in faults.
+
+    Raises:
+        SettingsError: the text is not YAML, or is not a mapping.
+    """
+    try:
+        params = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise SettingsError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(params, dict):

@@ -1,0 +1,204 @@
+"""Recipes: named methods as students for params.yaml.
+
+A recipe is a YAML file of the folder `recipes/`, to be read and copied from as well as
+applied: a comment (its first line is what the list of recipes says), one student below
+`students`, and below `capture.signals` what this student reads beyond the logits.
+
+The folder is the one beside this package: of the checkout where the project runs from one,
+of site-packages where a wheel was installed, which carries `recipes/` as a package of data.
+So there is one copy, at the top of the checkout where people look for it, and neither the
+current folder nor another distribution's package `recipes` can take its place.
+
+A student is put into params.yaml as text, behind the last one, so that no other line changes
+and the recipe's comments come along. Signals are added by a round trip of the section `capture`
+through ruamel.yaml, which keeps comments and order; it is made only where one is missing.
+"""
+
+import difflib
+import io
+import re
+from bisect import insort
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from pipeline.errors import SettingsError
+from pipeline.settings import parse_params
+from pipeline.teacher.capture_settings import SignalSettings
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+_TOP_LEVEL = re.compile(r"[^\s#]")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One file of `recipes/`."""
+
+    name: str
+    text: str
+    """The whole file."""
+
+    @property
+    def description(self) -> str:
+        """What it is, in one line: its first comment."""
+        return self.text.splitlines()[0].removeprefix("#").strip()
+
+    @property
+    def student(self) -> str:
+        """The student's name, unless another is asked for."""
+        (name,) = self._parse()["students"]
+        return str(name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`students.NAME` as the recipe has it."""
+        settings: dict[str, Any] = self._parse()["students"][self.student]
+        return settings
+
+    @property
+    def signals(self) -> CommentedMap:
+        """What `capture.signals` must ask for, beyond the logits; written as in the recipe."""
+        capture = YAML().load(self.text).get("capture")
+        return CommentedMap() if capture is None else capture["signals"]
+
+    def student_lines(self, name: str, indent: int) -> list[str]:
+        """Return the student as written, under another name, `indent` columns to the right."""
+        lines = self.text.splitlines()
+        start = lines.index("students:") + 1
+        stop = start
+        while stop < len(lines) and not _TOP_LEVEL.match(lines[stop]):
+            stop += 1
+        own = lines[start].index(self.student)
+        moved = [" " * indent + line[own:] for line in lines[start:stop]]
+        return [moved[0].replace(self.student, name, 1), *moved[1:]]
+
+    def _parse(self) -> dict[str, Any]:
+        return parse_params(self.text, RECIPES / f"{self.name}.yaml")
+
+
+def list_recipes() -> list[Recipe]:
+    """Return all recipes, by name."""
+    return [
+        Recipe(path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted(RECIPES.glob("*.yaml"))
+    ]
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe.
+
+    Raises:
+        SettingsError: there is none of this name; with the nearest one, or all names.
+    """
+    recipes = {recipe.name: recipe for recipe in list_recipes()}
+    if name not in recipes:
+        near = difflib.get_close_matches(name, recipes, n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(recipes)}"
+        raise SettingsError([f"recipe '{name}' does not exist; {remedy}"])
+    return recipes[name]
+
+
+def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:
+    """Return the text of params.yaml with the recipe's student added, and what was changed.
+
+    `text` is that of a params file without faults. The student is called `name`. Signals and
+    layers are added to `capture.signals`; none is taken away, and the encodings of those that
+    are there stay. Whether the result has faults is left to the caller to check.
+
+    Raises:
+        SettingsError: there is a student of this name, or the file is written so that none
+            can be added to it.
+    """
+    students = parse_params(text)["students"]
+    if name in students:
+        raise SettingsError(
+            [f"params.yaml: students.{name} is there already; give another name with --as NAME"]
+        )
+    text, changes = _with_signals(text, recipe.signals)
+    lines = text.splitlines()
+    at, indent = _end_of_students(text)
+    lines[at:at] = recipe.student_lines(name, indent)
+    changed = "\n".join(lines) + "\n"
+    if not _has_students(changed, {**students, name: recipe.settings}):
+        raise SettingsError(
+            [
+                "params.yaml: its students are not written one below the other, so that none can "
+                f"be added; add the lines of 'decant recipe {recipe.name}' by hand"
+            ]
+        )
+    return changed, [f"students.{name}: added", *changes]
+
+
+def _lines_of(params: CommentedMap, section: str, n_lines: int) -> tuple[int, int]:
+    """Return the lines from a section's name to the next section, or to the end."""
+    names = list(params)
+    following = names[names.index(section) + 1 :]
+    stop = params.lc.key(following[0])[0] if following else n_lines
+    return params.lc.key(section)[0], stop
+
+
+def _end_of_students(text: str) -> tuple[int, int]:
+    """Return the number of the line behind the last student, and the students' column."""
+    params, lines = YAML().load(text), text.splitlines()
+    _, stop = _lines_of(params, "students", len(lines))
+    while not lines[stop - 1].strip() or lines[stop - 1].startswith("#"):
+        stop -= 1
+    return stop, params["students"].lc.col
+
+
+def _has_students(text: str, expected: dict[str, Any]) -> bool:
+    try:
+        return bool(parse_params(text)["students"] == expected)
+    except SettingsError:  # it is not even YAML
+        return False
+
+
+def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:
+    """Return the text with what is missing of `asked` in `capture.signals`, and the changes."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 2**16  # no line is broken
+    params, lines = yaml.load(text), text.splitlines()
+    is_new = "capture" not in params
+    signals = _section(_section(params, "capture"), "signals")
+    changes = []
+    for name, settings in asked.items():
+        place = f"capture.signals.{name}"
+        if name not in signals and SignalSettings.model_fields[name].default is not None:
+            continue  # captured without being asked for
+        if signals.get(name) is None:
+            signals[name] = settings
+            changes.append(f"{place}: added, {_flow(settings)}")
+            continue
+        held = signals[name].get("layers", ())
+        missing = [layer for layer in settings.get("layers", ()) if layer not in held]
+        for layer in missing:
+            insort(held, layer)
+        if missing:
+            changes.append(f"{place}.layers: added {', '.join(map(str, missing))}")
+    if not changes:
+        return text, []
+    if not is_new:
+        yaml.map_indent = params["capture"].lc.col or None
+    section = io.StringIO()
+    yaml.dump({"capture": params["capture"]}, section)
+    start, stop = (len(lines),) * 2 if is_new else _lines_of(params, "capture", len(lines))
+    lines[start:stop] = section.getvalue().splitlines()
+    return "\n".join(lines) + "\n", changes
+
+
+def _section(parent: CommentedMap, name: str) -> CommentedMap:
+    """Return a section, made where it is missing or empty."""
+    if parent.get(name) is None:
+        parent[name] = CommentedMap()
+    section = parent[name]
+    assert isinstance(section, CommentedMap)
+    return section
+
+
+def _flow(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
