@@ -100,6 +100,13 @@ def _student_faults(
             check_batches(student.objectives, training_of(params, student, place), n_processes=1)
         except SettingsError as error:
             faults += error.faults
+    augmentation = sections.get("augmentation")
+    is_off = isinstance(augmentation, AugmentationSettings) and not augmentation.n_copies
+    if student is not None and student.augmented and is_off:
+        faults.append(
+            f"{place}.augmented: there are no augmented rows, because augmentation.n_copies is 0; "
+            "raise it, or set this to false"
+        )
     if student is None or model is None or teacher is None:
         return faults
     return faults + _comparison_faults(place, student, model, sections, teacher)

@@ -16,13 +16,13 @@ from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.text import padding
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
 from pipeline.train.distill import distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
-from stages.paths import CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
+from stages.paths import AUGMENTED, CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
 
 _CODE = (
     attention,
@@ -72,7 +72,7 @@ def main(name: str) -> None:
                 name,
                 view,
                 STORE,
-                open_tokens(TOKENS),
+                open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented),
                 TASKS[view.manifest.identity.task],
                 model,
                 settings,

@@ -7,10 +7,10 @@ from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view, write_view
 from pipeline.student.model import model_of, models_of
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_training_tokens
 from pipeline.train.settings import StudentSettings
 from stages.entry import load_params, stage
-from stages.paths import STORE, TOKENS, view_path
+from stages.paths import AUGMENTED, STORE, TOKENS, view_path
 
 
 @click.command()
@@ -25,7 +25,8 @@ def main(name: str) -> None:
     needs = settings.objectives.needs(models_of(model_of(settings.model, place), manifest))
     # Logits are always read: every student is compared with its teacher.
     arrays = needs.teacher | {LOGITS}
-    view = make_view(STORE, manifest, open_tokens(TOKENS), arrays, needs.other_stores)
+    tokens = open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented)
+    view = make_view(STORE, manifest, tokens, arrays, needs.other_stores)
     write_view(view_path(name), view)
     names = ", ".join(sorted(array.name for array in arrays))
     click.echo(f"select: {name} reads {names} of {len(view.manifest.segments)} segments")

@@ -1,16 +1,19 @@
 """Which files of this project a module imports, read from the source, transitively."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "stages")
+_NAMED_CLASS = re.compile(r"^([\w.]+):[A-Z]\w+$")
 
 
 def import_closure(module: str) -> set[str]:
     """Return the project's files that importing `module` runs, itself included.
 
-    Imports inside functions count; those for type checking alone do not.
+    Imports inside functions count, and so do classes named as `module:Class`; those for type
+    checking alone do not.
     """
     seen: set[str] = set()
     waiting = [module]
@@ -47,6 +50,8 @@ def _imports(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names += _NAMED_CLASS.findall(node.value)
     return names
 
 

@@ -5,16 +5,29 @@ a table is never joined with the variants of another.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_json
-from pipeline.text.tokens import Tokens, TokenSplit
+from pipeline.text.tokens import Tokens, TokenSplit, open_tokens
 
 AUGMENTED = "augmented"
 """The split of the variants in what is captured."""
+
+
+def open_training_tokens(tokens_dir: Path, augmented_dir: Path, *, is_augmented: bool) -> Tokens:
+    """Open a token table as a student is trained on it: with its variants or without.
+
+    Raises:
+        DataError: a folder is not a token table, or the variants are of another table.
+    """
+    tokens = open_tokens(tokens_dir)
+    if not is_augmented:
+        return tokens
+    return with_augmented(tokens, open_tokens(augmented_dir, made_by="augment"))
 
 
 def with_augmented(tokens: Tokens, augmented: Tokens) -> Tokens:

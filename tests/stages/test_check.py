@@ -68,6 +68,7 @@ def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:
         "listed": {"model": MODEL | {"warm_start": [1, 2]}, "objectives": LABELS_ALONE},
         "own": {"model": MODEL, "objectives": LABELS_ALONE, "training": {"epochs": 0, "sed": 1}},
         "idle": {"model": MODEL, "objectives": {"hard_label": None}},
+        "more": {"model": MODEL, "objectives": LABELS_ALONE, "augmented": True},
         "empty": None,
     }
     assert sorted(faults_of(params)) == sorted(
@@ -98,6 +99,8 @@ def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:
             "students.own.training.epochs: should be greater than or equal to 1, got 0",
             "students.own.training.sed: unknown key; did you mean 'seed'?",
             "students.idle.objectives: choose at least one objective: " + ", ".join(OBJECTIVES),
+            "students.more.augmented: there are no augmented rows, because augmentation.n_copies "
+            "is 0; raise it, or set this to false",
             "students.empty.model: missing; give it a value",
             "students.empty.objectives: missing; give it a value",
         ]
@@ -130,8 +133,8 @@ def test_a_wrong_name_where_names_or_lists_fit_is_one_fault(params: dict[str, An
         "students.kd.objectives.cls.layer_map",
         "students.kd.model.warm_start",
     ]
-    assert "'first', 'every' or 'none'" in faults[0] and "'frist'" in faults[0]
-    assert "'skip', 'last' or 'uniform'" in faults[1] and "'skp'" in faults[1]
+    assert "'skip', 'last', 'uniform' or 'learned'" in faults[0] and "'skp'" in faults[0]
+    assert "'first', 'every', 'heads' or 'none'" in faults[1] and "'frist'" in faults[1]
 
 
 @pytest.mark.parametrize("students", [None, {}, ["kd"], 3])
