@@ -1,11 +1,13 @@
 """Recipes as text: they fit the shipped params.yaml, and take nothing out of it."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from pipeline.errors import SettingsError
+from pipeline.recipes import RECIPES as RECIPES_FOLDER
 from pipeline.recipes import Recipe, apply_recipe, find_recipe, list_recipes
 from pipeline.settings import parse_params
 from stages.check import check_params
@@ -53,6 +55,14 @@ def test_every_method_has_its_recipe() -> None:
     for recipe in RECIPES:
         assert 20 < len(recipe.description) < 100, recipe.name
         assert "published" in recipe.text or "No paper" in recipe.text
+
+
+def test_a_wheel_carries_them_beside_the_package() -> None:
+    """Catches a folder that is in the checkout alone, so that an installed command has none."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert RECIPES_FOLDER == ROOT / "recipes"
+    assert RECIPES_FOLDER.name in setuptools["packages"]["find"]["include"]
+    assert setuptools["package-data"][RECIPES_FOLDER.name] == ["*.yaml"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
