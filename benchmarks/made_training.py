@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
@@ -16,6 +16,8 @@ from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
+from pipeline.student.network_settings import network_class, network_settings
+from pipeline.student.settings import TRANSFORMER
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.loop import count_steps
 from pipeline.train.settings import TrainingSettings
@@ -37,23 +39,25 @@ def short_lengths(n_rows: int) -> NDArray[np.int64]:
     return np.clip(drawn, 4, 128).astype(np.int64)
 
 
-def objectives_of(teacher: Architecture) -> ChosenObjectives:
-    """Return soft targets, [CLS] of two layers and attention maps of three."""
+def objectives_of(teacher: Architecture, student: str = TRANSFORMER) -> ChosenObjectives:
+    """Return soft targets and, for a Transformer, [CLS] of two layers and maps of three."""
     step = teacher.n_layers // N_STUDENT_LAYERS
     pairs = [[layer, step * layer] for layer in range(1, N_STUDENT_LAYERS + 1)]
     chosen: dict[str, Any] = {
         "hard_label": {"weight": 0.5},
         "soft_target": {"weight": 0.5, "temperature": 4.0},
-        "cls": {"layer_map": "skip"},
-        "attentions": {"layer_map": pairs},
     }
+    if student == TRANSFORMER:
+        chosen |= {"cls": {"layer_map": "skip"}, "attentions": {"layer_map": pairs}}
     return parse_section(ObjectivesSettings, chosen, "objectives")
 
 
-def models_of(teacher: Architecture) -> Models:
-    """Return both models: the student is as wide as the teacher."""
-    student = StudentShape(N_STUDENT_LAYERS, teacher.hidden_size, teacher.n_heads)
-    return Models(student, teacher)
+def models_of(teacher: Architecture, student: str = TRANSFORMER) -> Models:
+    """Return both models: a Transformer is as wide as the teacher."""
+    if student != TRANSFORMER:
+        return Models(network_settings(student)().shape(teacher, ""), teacher)
+    shape = StudentShape(N_STUDENT_LAYERS, teacher.hidden_size, teacher.n_heads)
+    return Models(shape, teacher)
 
 
 def make_split_and_store(
@@ -69,11 +73,16 @@ def make_split_and_store(
     return split
 
 
-def make_learner(
-    teacher: Architecture, n_rows: int, settings: TrainingSettings, accelerator: Accelerator
-) -> Learner:
-    """Return a random student of three layers as wide as the teacher, to be trained."""
+def make_student(
+    teacher: Architecture, student: str = TRANSFORMER, *, is_frozen: bool = False
+) -> PreTrainedModel:
+    """Return a random student: of three layers as wide as the teacher, or over its embeddings."""
     torch.manual_seed(0)
+    if student != TRANSFORMER:
+        config = network_settings(student)().config(teacher.hidden_size, num_labels=2)
+        network = network_class(student)(config)
+        network.get_input_embeddings().requires_grad_(not is_frozen)
+        return network
     config = AutoConfig.for_model(
         "bert",
         num_hidden_layers=N_STUDENT_LAYERS,
@@ -82,7 +91,22 @@ def make_learner(
         intermediate_size=4 * teacher.hidden_size,
         num_labels=teacher.n_labels,
     )
-    student = AutoModelForSequenceClassification.from_config(config)
-    objective = WeightedSum(objectives_of(teacher), models_of(teacher))
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def make_learner(
+    teacher: Architecture,
+    n_rows: int,
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+    student: str = TRANSFORMER,
+    *,
+    is_frozen: bool = False,
+) -> Learner:
+    """Return a random student to be trained."""
+    model = make_student(teacher, student, is_frozen=is_frozen)
+    objective = WeightedSum(objectives_of(teacher, student), models_of(teacher, student))
     n_steps = count_steps(n_rows, settings)
-    return Learner(student, objective, settings, n_steps, accelerator.device)
+    return Learner(model, objective, settings, n_steps, accelerator.device)

@@ -1,9 +1,10 @@
 """Training from a store against training with the teacher in the loop, ours and TextBrewer's.
 
-A random BERT-base teacher of 12 layers and a student of 3, the same rows, batches and kinds
-of losses: soft targets, one intermediate match of [CLS] (TextBrewer: of the hidden states), and
-attention maps of three pairs of layers. All three take turns in this process. The capture
-that an offline student needs once is not in its time: it is paid once for all students.
+A random BERT-base teacher of 12 layers and a student, the same rows, batches and kinds of
+losses: labels and soft targets; for a student of 3 layers also two intermediate matches of [CLS]
+(TextBrewer: of the hidden states) and attention maps of three pairs of layers. All three take
+turns in this process. The capture that an offline student needs once is not in its time: it is
+paid once for all students.
 """
 
 import statistics
@@ -20,6 +21,7 @@ from benchmarks.made_training import (
     BASE,
     make_learner,
     make_split_and_store,
+    make_student,
     models_of,
     objectives_of,
     short_lengths,
@@ -27,6 +29,8 @@ from benchmarks.made_training import (
 from benchmarks.online import OnlineSplit
 from benchmarks.text_brewer import text_brewer_epoch
 from pipeline.store.reader import open_store
+from pipeline.student import STUDENTS
+from pipeline.student.settings import TRANSFORMER
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
@@ -37,13 +41,26 @@ from pipeline.train.settings import TrainingSettings
 @click.option("--rows", "n_rows", default=256, show_default=True)
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
-def main(n_rows: int, batch_size: int, repeats: int) -> None:
+@click.option(
+    "--student",
+    "kind",
+    default=TRANSFORMER,
+    show_default=True,
+    type=click.Choice([TRANSFORMER, *STUDENTS]),
+)
+@click.option(
+    "--frozen",
+    "is_frozen",
+    is_flag=True,
+    help="Do not train word-piece embeddings.",
+)
+def main(n_rows: int, batch_size: int, repeats: int, kind: str, is_frozen: bool) -> None:
     """Print seconds of an epoch in each way and how much faster the store is."""
     lengths = short_lengths(n_rows)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     accelerator = make_accelerator(device)
     settings = TrainingSettings(batch_size=batch_size, epochs=1)
-    needs = objectives_of(BASE).needs(models_of(BASE))
+    needs = objectives_of(BASE, kind).needs(models_of(BASE, kind))
     with tempfile.TemporaryDirectory() as scratch:
         split = make_split_and_store(Path(scratch) / "store", BASE, lengths, 512)
         store = open_store(Path(scratch) / "store")
@@ -57,13 +74,14 @@ def main(n_rows: int, batch_size: int, repeats: int) -> None:
         order = rows["from the store"].order(settings, 0)
         batches = [rows["from the store"].read(members) for members in order.batches]
 
-        def make_student() -> PreTrainedModel:
-            student = make_learner(BASE, n_rows, settings, accelerator).student
-            student.set_attn_implementation("eager")
+        def peer_student() -> PreTrainedModel:
+            student = make_student(BASE, kind, is_frozen=is_frozen).to(device)
+            if kind == TRANSFORMER:
+                student.set_attn_implementation("eager")
             return student
 
         def ours(name: str) -> None:
-            learner = make_learner(BASE, n_rows, settings, accelerator)
+            learner = make_learner(BASE, n_rows, settings, accelerator, kind, is_frozen=is_frozen)
             for _ in train(learner, needs, rows[name], settings, accelerator):
                 pass
 
@@ -72,9 +90,9 @@ def main(n_rows: int, batch_size: int, repeats: int) -> None:
             "with the teacher": lambda: ours("with the teacher"),
             "TextBrewer": text_brewer_epoch(
                 _teacher("eager").to(device),
-                make_student,
+                peer_student,
                 [{**batch.inputs, "labels": batch.labels} for batch in batches],
-                [(layer, 4 * layer) for layer in (1, 2, 3)],
+                [(layer, 4 * layer) for layer in (1, 2, 3)] if kind == TRANSFORMER else [],
                 Path(scratch),
                 device,
             ),
@@ -86,9 +104,10 @@ def main(n_rows: int, batch_size: int, repeats: int) -> None:
                 work()
                 if repeat:  # the first of each is for warming up
                     seconds[name].append(time.perf_counter() - start)
+    frozen = ", embeddings frozen" if is_frozen else ""
     click.echo(
-        f"BERT-base, 12 layers, random weights; student of 3 layers; {device}, {n_rows} rows of "
-        f"{lengths.mean():.0f} tokens, batches of {batch_size}, {torch.get_num_threads()} threads, "
+        f"BERT-base, 12 layers, random weights; student: {kind}{frozen}; {device}, {n_rows} rows "
+        f"of {lengths.mean():.0f} tokens, batches of {batch_size}, {torch.get_num_threads()} threads, "
         f"{repeats} epochs each\n"
     )
     click.echo("| way | an epoch, s | the store is faster by (median of turns) |\n|---|---|---|")

@@ -31,14 +31,14 @@ def text_brewer_epoch(
     teacher: PreTrainedModel,
     make_student: Callable[[], PreTrainedModel],
     batches: Sequence[Inputs],
-    layer_pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, int]],
     folder: Path,
     device: torch.device,
 ) -> Callable[[], None]:
     """Return a function that trains a new student for one epoch, with the teacher in the loop.
 
     Losses: cross-entropy with the labels, soft targets at T = 4, mean squared differences of
-    attention maps of `layer_pairs` (student, teacher) and of the hidden states of all but the
+    attention maps of `pairs` of layers (student, teacher) and of the hidden states of all but the
     last pair. Both models need eager attention to return their maps.
     """
 
@@ -46,9 +46,8 @@ def text_brewer_epoch(
         return {
             "logits": (outputs.logits,),
             "losses": (outputs.loss,),
-            "hidden": outputs.hidden_states,
-            "attention": outputs.attentions,
             "inputs_mask": batch["attention_mask"],
+            **({"hidden": outputs.hidden_states, "attention": outputs.attentions} if pairs else {}),
         }
 
     def match(feature: str, student_layer: int, teacher_layer: int) -> dict[str, Any]:
@@ -56,8 +55,8 @@ def text_brewer_epoch(
         layers = {"layer_S": student_layer, "layer_T": teacher_layer}
         return {**layers, "feature": feature, "loss": loss, "weight": 1}
 
-    matches = [match("attention", ours - 1, theirs - 1) for ours, theirs in layer_pairs]
-    matches += [match("hidden", ours, theirs) for ours, theirs in layer_pairs[:-1]]
+    matches = [match("attention", ours - 1, theirs - 1) for ours, theirs in pairs]
+    matches += [match("hidden", ours, theirs) for ours, theirs in pairs[:-1]]
     distillation = DistillationConfig(
         temperature=4, kd_loss_weight=0.5, hard_label_weight=0.5, intermediate_matches=matches
     )
@@ -74,8 +73,7 @@ def text_brewer_epoch(
                 PlainBatches(batches),
                 num_steps=len(batches),
                 max_grad_norm=1.0,
-                output_hidden_states=True,
-                output_attentions=True,
+                **({"output_hidden_states": True, "output_attentions": True} if pairs else {}),
             )
 
     return epoch
