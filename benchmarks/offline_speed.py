@@ -106,9 +106,9 @@ def main(n_rows: int, batch_size: int, repeats: int, kind: str, is_frozen: bool)
                     seconds[name].append(time.perf_counter() - start)
     frozen = ", embeddings frozen" if is_frozen else ""
     click.echo(
-        f"BERT-base, 12 layers, random weights; student: {kind}{frozen}; {device}, {n_rows} rows "
-        f"of {lengths.mean():.0f} tokens, batches of {batch_size}, {torch.get_num_threads()} threads, "
-        f"{repeats} epochs each\n"
+        f"BERT-base, 12 layers, random weights; student: {kind}{frozen}; {device}, "
+        f"{n_rows} rows of {lengths.mean():.0f} tokens, batches of {batch_size}, "
+        f"{torch.get_num_threads()} threads, {repeats} epochs each\n"
     )
     click.echo("| way | an epoch, s | the store is faster by (median of turns) |\n|---|---|---|")
     for name, taken in seconds.items():

@@ -15,7 +15,7 @@ from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
-from pipeline.text import padding
+from pipeline.text import augmented, padding, retokenise
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
 from pipeline.train.distill import distill
@@ -26,6 +26,7 @@ from stages.paths import AUGMENTED, CURVES, STORE, STUDENTS, TOKENS, UNFINISHED,
 
 _CODE = (
     attention,
+    augmented,
     cls,
     encoding,
     mapped_array,
@@ -33,6 +34,7 @@ _CODE = (
     objectives,
     padding,
     reader,
+    retokenise,
     stored_signal,
     student,
     train,

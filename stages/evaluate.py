@@ -16,7 +16,7 @@ from pipeline.settings import parse_section
 from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
-from pipeline.text import padding
+from pipeline.text import padding, retokenise
 from pipeline.text.tokens import open_tokens
 from pipeline.train import predict
 from stages.entry import load_params, stage
@@ -31,6 +31,7 @@ _CODE = (
     predict,
     quality,
     reader,
+    retokenise,
     stored_signal,
 )
 
