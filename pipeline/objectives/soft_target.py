@@ -19,6 +19,7 @@ With other teachers p is the weighted average of all teachers' probabilities at 
 (Hinton et al., section 5.3, the arithmetic mean of an ensemble).
 """
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -103,7 +104,7 @@ class SoftTarget(Objective):
             return _kl(theirs, ours)
         if self.settings.direction == "reverse":
             return _kl(ours, theirs)
-        middle = torch.logaddexp(ours, theirs) - torch.log(torch.tensor(2.0))
+        middle = torch.logaddexp(ours, theirs) - math.log(2)
         return (_kl(theirs, middle) + _kl(ours, middle)) / 2
 
     def _teachers(self, teacher: TeacherSignals) -> Float[Tensor, "batch label"]:
@@ -113,10 +114,10 @@ class SoftTarget(Objective):
         shares = self.settings.other_teachers
         if not shares:
             return own
-        terms = [own + torch.log(torch.tensor(1 - sum(shares.values())))]
+        terms = [own + math.log(1 - sum(shares.values()))]
         for store, share in shares.items():
             other = log_softmax(teacher.other_logits[store] / self.temperature, dim=-1)
-            terms.append(other + torch.log(torch.tensor(share)))
+            terms.append(other + math.log(share))
         return torch.stack(terms).logsumexp(0)
 
 
