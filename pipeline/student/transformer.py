@@ -7,12 +7,12 @@ import torch
 from transformers import PreTrainedModel
 
 from pipeline.checkpoint import find_weights
-from pipeline.errors import CheckpointError, first_line
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.config import narrow, student_config
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.warm_start import copy_head, copy_teacher_layers
+from pipeline.tasks.head import load_with_head
 from pipeline.tasks.task import Task
 
 
@@ -83,21 +83,7 @@ def _load(
     checkpoint: Path, task: Task, labels: tuple[str, ...], say: Callable[[str], None]
 ) -> PreTrainedModel:
     """Return a checkpoint as a student with a head for these labels."""
-    try:
-        student, loading = task.auto_model.from_pretrained(
-            checkpoint,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={name: index for index, name in enumerate(labels)},
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            dtype="float32",
-        )
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    assert isinstance(student, PreTrainedModel)
+    student, loading = load_with_head(checkpoint, task, labels)
     fresh = sorted({*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])})
     random = f"; {', '.join(fresh)} start at random" if fresh else ""
     say(f"warm start: all tensors are those of {checkpoint}{random}")

@@ -8,8 +8,9 @@ from transformers import AutoConfig, PreTrainedModel
 
 from pipeline.architecture import read_architecture
 from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError, first_line
+from pipeline.errors import CheckpointError
 from pipeline.fingerprint import digest_tokenizer
+from pipeline.tasks.head import load_with_head
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import Tokens
 
@@ -31,21 +32,7 @@ def load_teacher(
     """
     read_architecture(checkpoint)
     stored = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    try:
-        model, loading = task.auto_model.from_pretrained(
-            checkpoint,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={name: index for index, name in enumerate(labels)},
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            dtype="float32",
-        )
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise CheckpointError(f"{checkpoint} cannot be loaded: {reason}") from error
+    model, loading = load_with_head(checkpoint, task, labels)
     missing, mismatched = loading["missing_keys"], loading["mismatched_keys"]
     if mismatched:
         raise CheckpointError(
@@ -59,7 +46,6 @@ def load_teacher(
         )
     if not missing:
         _check_label_names(checkpoint, dict(stored.id2label), labels)
-    assert isinstance(model, PreTrainedModel)
     model.eval()
     return model
 
