@@ -55,6 +55,13 @@ def resolve(
         pairs = _named(layer_map, depths["student"], depths["teacher"], captured)
     else:
         pairs = list(layer_map)
+    if not pairs and layer_map == "learned":
+        raise SettingsError(
+            [
+                "layer map 'learned' takes every teacher layer that was captured, and none was; "
+                "list layers under capture.signals"
+            ]
+        )
     if not pairs:
         raise SettingsError(
             [
