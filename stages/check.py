@@ -97,7 +97,10 @@ def _student_faults(
         faults += error.faults
     if student is not None and "training" in sections:
         try:
-            check_batches(student.objectives, training_of(params, student, place), n_processes=1)
+            training = training_of(params, student, place)
+            runtime = sections.get("runtime")
+            n_processes = runtime.processes if isinstance(runtime, RuntimeSettings) else 1
+            check_batches(student.objectives, training, n_processes=n_processes)
         except SettingsError as error:
             faults += error.faults
     augmentation = sections.get("augmentation")

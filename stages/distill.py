@@ -3,7 +3,7 @@
 import click
 from transformers.utils import logging
 
-from pipeline import attention, cls, objectives, student, train
+from pipeline import architecture, attention, cls, objectives, student, tasks, train
 from pipeline.evaluate import quality as metrics
 from pipeline.evaluate.quality import quality
 from pipeline.fingerprint import digest_code, digest_file, digest_json
@@ -25,6 +25,7 @@ from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
 
 _CODE = (
+    architecture,
     attention,
     augmented,
     cls,
@@ -37,6 +38,7 @@ _CODE = (
     retokenise,
     stored_signal,
     student,
+    tasks,
     train,
 )
 

@@ -7,7 +7,7 @@ rows of the batch and the pairs of the layer map:
     kl:  1 / (H n)   sum over heads and queries of KL(A_t[query] || A_s[query])   (nats)
 
 `mse` is Jiao et al. 2020 (TinyBERT), 1909.10351, equation 7, on probabilities instead
-of scores; `kl` is Wang et al. 2020 (MiniLM), 2002.10957, equation 3. The student's
+of scores; `kl` is Wang et al. 2020 (MiniLM), 2002.10957, section 3.1. The student's
 maps are those before dropout. With `heads: mean` both models' maps are averaged over
 their heads first (H = 1), for models with other numbers of heads.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipeline.errors import SettingsError
 from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
@@ -30,8 +31,9 @@ from pipeline.objectives.objective import (
 from pipeline.objectives.projection import Projection
 from pipeline.store.spec import CLS, CLS_MOMENTS
 
-# A number of [CLS] that never changes (the embedding output's) has no deviation to divide by.
-SMALLEST_DEVIATION = 1e-6
+# Numbers of [CLS] that hardly change count as if they had this share of the layer's mean
+# deviation: rounding of the store would be large in units of theirs.
+SMALLEST_SHARE = 1e-3
 
 
 class ClsObjectiveSettings(ObjectiveSettings):
@@ -49,6 +51,13 @@ class ClsObjectiveSettings(ObjectiveSettings):
         """Return that [CLS] states are read, of the student at the mapped layers."""
         models.require("cls")
         models.require_equal_width(has_projection=self.projection)
+        if self.normalise == "standardise" and any(theirs == 0 for _, theirs in self.pairs(models)):
+            raise SettingsError(
+                [
+                    "counts in the teacher's deviations, but its [CLS] of layer 0, the embedding "
+                    "output, is the same in every row. Leave layer 0 out, or set normalise to l2"
+                ]
+            )
         arrays = {CLS, CLS_MOMENTS} if self.normalise == "standardise" else {CLS}
         return Needs(
             teacher=frozenset(arrays),
@@ -94,6 +103,7 @@ class ClsMatch(Objective):
         if self.settings.normalise == "l2":
             return tuple(normalize(state, dim=-1) for state in states)
         if self.settings.normalise == "standardise":
-            deviation = teacher.cls_deviations[layer].clamp(min=SMALLEST_DEVIATION)
+            deviation = teacher.cls_deviations[layer]
+            deviation = deviation.clamp(min=SMALLEST_SHARE * float(deviation.mean()) or 1.0)
             return tuple(state / deviation for state in states)
         return states

@@ -8,7 +8,7 @@ mean over rows of the mean over a row's tokens of:
 
 W is a learned matrix for each student layer with `projection`, else the identity. `mse` is
 Jiao et al. 2020 (TinyBERT), 1909.10351, equation 8; `cosine` is Sanh et al. 2019
-(DistilBERT), 1910.01108, section 3, whose code takes the mean over all tokens of the batch.
+(DistilBERT), 1910.01108, section 2, whose code takes the mean over all tokens of the batch.
 A mean over rows first makes every row count the same, however long it is and however the
 batch is cut.
 """

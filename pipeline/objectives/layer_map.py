@@ -13,7 +13,8 @@ last layer is left to the logits by `skip` and `last`):
 
 `learned` pairs every student layer with every teacher layer k that was captured, and
 the loss of a student layer is the sum over k of softmax(a_j)[k] x loss(j, k) with
-learned numbers a, all equal at first. The weights follow what is easiest to match.
+learned numbers a, all equal at first. The weights follow what is easiest to match; the
+optimizer's weight decay pulls them back to equal ones.
 """
 
 from collections.abc import Sequence

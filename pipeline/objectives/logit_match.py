@@ -2,7 +2,7 @@
 
     L = mean over rows and labels of (z_s - z_t)^2        (squared logits)
 
-Ba & Caruana 2014, 1312.6184, equation 1 (there without the mean over labels).
+Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """
 
 from torch import Tensor

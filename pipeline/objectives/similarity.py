@@ -18,6 +18,8 @@ and L of the teacher's, over the pairs of the layer map:
 `cka` is 1 and teaches nothing where the states of one model are all the same, as those of [CLS]
 in the embedding output are.
 
+Gram matrices are computed in float64: what tells rows apart may be a small part of them.
+
 No number here has a unit, and the widths of the models need not agree. The loss compares
 rows with each other: that of a batch is not made of those of its parts.
 """  # noqa: E501  # a table's row cannot be broken
@@ -45,9 +47,9 @@ Comparison = Literal["cka", "rows", "mse"]
 
 # Below this a squared norm is one of states that are all the same.
 _SMALLEST = 1e-12
-# Share of a Gram matrix that sums of a thousand float32 products may be off by. States that are
+# Share of a Gram matrix that sums of a thousand float64 products may be off by. States that are
 # all the same leave no more than this, whose direction means nothing and has a huge gradient.
-_ROUNDING = 1e-5
+_ROUNDING = 1e-12
 
 
 class SimilaritySettings(ObjectiveSettings):
@@ -91,13 +93,13 @@ class Similarity(Objective):
             return 0 * student.logits.float().sum()
         losses = [
             compare(
-                gram(student.cls[ours].float(), self.settings.kernel),
-                gram(teacher.cls[theirs], self.settings.kernel),
+                gram(student.cls[ours].double(), self.settings.kernel),
+                gram(teacher.cls[theirs].double(), self.settings.kernel),
                 self.settings.comparison,
             )
             for ours, theirs in self.pairs
         ]
-        return self.weights.mean(torch.stack(losses))
+        return self.weights.mean(torch.stack(losses).float())
 
 
 def gram(states: Float[Tensor, "batch hidden"], kernel: Kernel) -> Float[Tensor, "batch other"]:
@@ -123,12 +125,13 @@ def compare(
         return (ours - theirs).square().mean()
     if comparison == "rows":
         return (normalize(ours, dim=-1) - normalize(theirs, dim=-1)).square().mean()
-    ours, theirs = _centred(ours), _centred(theirs)
-    norms = (ours.square().sum() * theirs.square().sum()).clamp(min=_SMALLEST**2).sqrt()
-    return 1 - (ours * theirs).sum() / norms
+    return 1 - (_direction(ours) * _direction(theirs)).sum()
 
 
-def _centred(matrix: Float[Tensor, "batch other"]) -> Float[Tensor, "batch other"]:
-    """Return the matrix without its means; zero, without a gradient, if that is rounding alone."""
+def _direction(matrix: Float[Tensor, "batch other"]) -> Float[Tensor, "batch other"]:
+    """Return the matrix without its means and at norm 1; zero if what is left is rounding alone."""
     rest = matrix - matrix.mean(0) - matrix.mean(1, keepdim=True) + matrix.mean()
-    return rest.masked_fill(rest.norm() <= _ROUNDING * matrix.norm(), 0)
+    norm = rest.norm()
+    is_rounding = norm <= _ROUNDING * matrix.norm()
+    # No division by zero in what is masked: its gradient would be no number.
+    return torch.where(is_rounding, 0.0, rest / torch.where(is_rounding, 1.0, norm))

@@ -20,11 +20,11 @@ With other teachers p is the weighted average of all teachers' probabilities at 
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
@@ -64,6 +64,12 @@ class SoftTargetSettings(ObjectiveSettings):
                 "student's own teacher"
             )
         return shares
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> Self:
+        if self.distance != "kl" and "direction" in self.model_fields_set:
+            raise ValueError(f"distance {self.distance} has no direction; take direction out")
+        return self
 
     def needs(self, models: Models) -> Needs:
         """Return that the teachers' logits are read."""

@@ -19,10 +19,10 @@ def model_of(value: Any, place: str) -> ModelSettings:
     """
     place = f"{place}.model"
     architecture = value.get("architecture", TRANSFORMER) if isinstance(value, dict) else None
-    if architecture in STUDENTS:
+    if isinstance(architecture, str) and architecture in STUDENTS:
         from pipeline.student.network_settings import network_settings
 
-        return parse_section(network_settings(str(architecture)), value, place)
+        return parse_section(network_settings(architecture), value, place)
     if isinstance(value, dict) and architecture != TRANSFORMER:
         known = ", ".join([TRANSFORMER, *STUDENTS])
         raise SettingsError(

@@ -34,7 +34,8 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass instead of keeping what they computed."""
     group_by_length: bool = True
-    """Batches of similar length: less padding, and the same order for every student."""
+    """Batches of similar length: less padding, and the same order for all students that share a
+    tokenizer."""
     shuffle: Literal["global", "block"] = "global"
     """`block`, for a store on a slow disk or larger than the memory: it is read block by
     block, and rows are shuffled among those that the buffer holds."""
@@ -71,6 +72,10 @@ def training_of(
     return parse_section(TrainingSettings, {**section, **student.training}, f"{place}.training")
 
 
+SMALLEST_COMPARED = 3
+"""Rows of a batch by which a loss that compares them says something: any two are alike."""
+
+
 def check_batches(
     objectives: ChosenObjectives, training: TrainingSettings, *, n_processes: int
 ) -> None:
@@ -80,6 +85,14 @@ def check_batches(
         SettingsError: naming the objective and the parts.
     """
     names = objectives.whole_batches()
+    if names and training.batch_size < SMALLEST_COMPARED:
+        raise SettingsError(
+            [
+                f"objectives.{names[0]} compares the rows of a batch with each other, and of "
+                f"{training.batch_size} there is little to compare. Set training.batch_size to "
+                f"{SMALLEST_COMPARED} or more"
+            ]
+        )
     micro_batch = training.micro_batch_size or training.batch_size
     if names and (micro_batch < training.batch_size or n_processes > 1):
         raise SettingsError(

@@ -251,3 +251,20 @@ def test_a_batch_is_not_cut() -> None:
             f"cannot be computed in parts of {size} by {n_processes} processes. Set "
             "training.micro_batch_size to null and runtime.processes to 1"
         )
+
+
+@each_kernel
+@pytest.mark.parametrize(("scale", "spread"), [(1e4, 1.0), (1e-4, 1.0), (1.0, 1e-3)])
+def test_cka_of_equal_models_is_zero_at_any_scale(
+    make_case: MakeCase, kernel: str, scale: float, spread: float
+) -> None:
+    """Catches products that overflow or drown in float32: all rows of a low layer are alike."""
+    case = make_case(is_equal=True)
+    states = {
+        layer: scale * (1 + spread * part.detach()) for layer, part in case.teacher.cls.items()
+    }
+    equal = replace(
+        case, student=replace(case.student, cls=states), teacher=replace(case.teacher, cls=states)
+    )
+    # Sums of products in float64, of which the means were taken off: 1e-16 / spread^2.
+    assert abs(value_of(similarity(kernel, "cka", ((1, 1), (2, 2))), equal)) < 1e-8

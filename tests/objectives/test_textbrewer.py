@@ -1,6 +1,6 @@
 """Our losses against TextBrewer's, where one of its functions has the same formula.
 
-Each test names the factor between the two, which `pipeline/objectives/PEERS.md` lists.
+Each test names the factor between the two, which `benchmarks/PEERS.md` lists.
 """
 
 from collections.abc import Callable
