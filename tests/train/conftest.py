@@ -23,6 +23,7 @@ from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
 from tests.compared import make_models
+from tests.train.bench import Bench
 
 CPU = torch.device("cpu")
 MODELS = make_models(2, 4, hidden_size=16, n_heads=4)
@@ -87,6 +88,15 @@ def make_setting(even_store: Path, even_tokens: Tokens) -> MakeSetting:
         return Setting(even_store, even_tokens, objectives)
 
     return make
+
+
+@pytest.fixture
+def bench(
+    even_store: Path, even_tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    """Distils from `even_store`, in a folder where DVCLive finds no repository from here on up."""
+    monkeypatch.chdir(tmp_path)
+    return Bench(even_store, even_tokens)
 
 
 def without_dropout(student: PreTrainedModel) -> PreTrainedModel:

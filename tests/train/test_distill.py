@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,100 +16,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipeline.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
 from pipeline.fingerprint import digest_folder, digest_tokenizer, digest_weights
 from pipeline.made_from import is_made_from
-from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import ArraySpec
-from pipeline.store.view import View, make_view
-from pipeline.student.model import model_of, models_of
-from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
-from pipeline.train.distill import TrainedStudent, distill
-from pipeline.train.parallel import make_accelerator
 from pipeline.train.predict import predict
-from pipeline.train.settings import StudentSettings, TrainingSettings
-
-INPUTS = {"view": "0" * 64}
-STUDENT: dict[str, Any] = {
-    "model": {"n_layers": 2, "warm_start": "every"},
-    "objectives": {
-        "hard_label": {"weight": 0.5},
-        "soft_target": {"weight": 0.5},
-        "cls": {"layer_map": "skip"},
-        "attentions": {"layer_map": "uniform"},
-    },
-}
-
-Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
-
-
-def accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
-    return {"accuracy": float((logits.argmax(1) == labels).mean())}
-
-
-@dataclass
-class Judgement:
-    """A judge that gives the scores it is told, and keeps the logits it was shown."""
-
-    scores: Sequence[float]
-    """After the last one, Ctrl-C comes."""
-    logits: list[NDArray[np.floating]] = field(default_factory=list)
-
-    def __call__(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
-        self.logits.append(logits)
-        if len(self.logits) > len(self.scores):
-            raise KeyboardInterrupt
-        return {"accuracy": self.scores[len(self.logits) - 1]}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Distils a small student from the stored signals."""
-
-    store: Path
-    tokens: Tokens
-
-    def view(self, student: dict[str, Any] = STUDENT) -> View:
-        settings = parse_section(StudentSettings, student, "students.a")
-        manifest = read_manifest(self.store)
-        models = models_of(model_of(settings.model, "students.a"), manifest)
-        arrays = settings.objectives.needs(models).teacher | {ArraySpec("logits")}
-        return make_view(self.store, manifest, self.tokens, arrays)
-
-    def run(
-        self,
-        folder: Path,
-        *,
-        student: dict[str, Any] = STUDENT,
-        judge: Judge = accuracy,
-        tokens: Tokens | None = None,
-        view: View | None = None,
-        **training: Any,
-    ) -> TrainedStudent:
-        options = {"batch_size": 15, "epochs": 2, "learning_rate": 1e-3, **training}
-        return distill(
-            "a",
-            view or self.view(student),
-            self.store,
-            tokens or self.tokens,
-            TASKS["classification"],
-            model_of(student["model"], "students.a"),
-            parse_section(StudentSettings, student, "students.a"),
-            TrainingSettings(**options),
-            folder,
-            judge=judge,
-            inputs=INPUTS,
-            unfinished_dir=folder.parents[1] / "unfinished" / folder.name,
-            seconds_between_saves=60.0,
-            accelerator=make_accelerator(torch.device("cpu")),
-        )
-
-
-@pytest.fixture
-def bench(
-    even_store: Path, even_tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Bench:
-    monkeypatch.chdir(tmp_path)  # DVCLive looks for a repository from here on up
-    return Bench(even_store, even_tokens)
+from tests.train.bench import INPUTS, STUDENT, Bench, Judgement, accuracy
 
 
 def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(

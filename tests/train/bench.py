@@ -1,0 +1,100 @@
+"""One student, distilled from a store with all that belongs to it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.settings import parse_section
+from pipeline.store.manifest import read_manifest
+from pipeline.store.spec import LOGITS
+from pipeline.store.view import View, make_view
+from pipeline.student.model import model_of, models_of
+from pipeline.tasks import TASKS
+from pipeline.text.tokens import Tokens
+from pipeline.train.distill import TrainedStudent, distill
+from pipeline.train.parallel import make_accelerator
+from pipeline.train.settings import StudentSettings, TrainingSettings
+
+INPUTS = {"view": "0" * 64}
+STUDENT: dict[str, Any] = {
+    "model": {"n_layers": 2, "warm_start": "every"},
+    "objectives": {
+        "hard_label": {"weight": 0.5},
+        "soft_target": {"weight": 0.5},
+        "cls": {"layer_map": "skip"},
+        "attentions": {"layer_map": "uniform"},
+    },
+}
+
+Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
+
+
+def accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return the share of rows whose largest logit is their label's."""
+    return {"accuracy": float((logits.argmax(1) == labels).mean())}
+
+
+@dataclass
+class Judgement:
+    """A judge that gives the scores it is told, and keeps the logits it was shown."""
+
+    scores: Sequence[float]
+    """After the last one, Ctrl-C comes."""
+    logits: list[NDArray[np.floating]] = field(default_factory=list)
+
+    def __call__(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
+        self.logits.append(logits)
+        if len(self.logits) > len(self.scores):
+            raise KeyboardInterrupt
+        return {"accuracy": self.scores[len(self.logits) - 1]}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Distils a small student from the stored signals."""
+
+    store: Path
+    tokens: Tokens
+
+    def view(self, student: dict[str, Any] = STUDENT) -> View:
+        """Return what a student reads, as the select stage finds it."""
+        settings = parse_section(StudentSettings, student, "students.a")
+        manifest = read_manifest(self.store)
+        models = models_of(model_of(settings.model, "students.a"), manifest)
+        needs = settings.objectives.needs(models)
+        arrays = needs.teacher | {LOGITS}
+        return make_view(self.store, manifest, self.tokens, arrays, needs.other_stores)
+
+    def run(
+        self,
+        folder: Path,
+        *,
+        student: dict[str, Any] = STUDENT,
+        judge: Judge = accuracy,
+        tokens: Tokens | None = None,
+        view: View | None = None,
+        **training: Any,
+    ) -> TrainedStudent:
+        """Train a student, four updates an epoch, and write it to `folder`."""
+        options = {"batch_size": 15, "epochs": 2, "learning_rate": 1e-3, **training}
+        return distill(
+            "a",
+            view or self.view(student),
+            self.store,
+            tokens or self.tokens,
+            TASKS["classification"],
+            model_of(student["model"], "students.a"),
+            parse_section(StudentSettings, student, "students.a"),
+            TrainingSettings(**options),
+            folder,
+            judge=judge,
+            inputs=INPUTS,
+            unfinished_dir=folder.parents[1] / "unfinished" / folder.name,
+            seconds_between_saves=60.0,
+            accelerator=make_accelerator(torch.device("cpu")),
+        )
