@@ -58,6 +58,9 @@ def _teacher_embeddings(folder: Path) -> tuple[str, Tensor]:
         encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder))
     embedding = encoder.get_input_embeddings().weight
     (name,) = [name for name, weight in encoder.named_parameters() if weight is embedding]
-    for stored, values in read_teacher_tensors(folder, lambda stored: stored.endswith(name)):
+    found = read_teacher_tensors(
+        folder, lambda stored: stored.endswith(name), instead="embeddings to random"
+    )
+    for stored, values in found:
         return stored, values.float()
     raise CheckpointError(f"{folder} has no tensor {name} to start a student's embeddings from")

@@ -71,9 +71,11 @@ def copy_head(student: PreTrainedModel, teacher_folder: Path, n_teacher: int) ->
 
 
 def read_teacher_tensors(
-    folder: Path, is_wanted: Callable[[str], bool]
+    folder: Path, is_wanted: Callable[[str], bool], *, instead: str
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the teacher's tensors that are wanted, by name, one at a time.
+
+    `instead` is the setting of a student that does without them, for the message.
 
     Raises:
         CheckpointError: the store does not carry the teacher's weights.
@@ -82,7 +84,7 @@ def read_teacher_tensors(
     if not files:
         raise CheckpointError(
             f"{folder} holds no weights to start a student from. Set capture.warm_start "
-            "to true and capture again, or students.NAME.model.warm_start to none."
+            f"to true and capture again, or students.NAME.model.{instead}."
         )
     for path in files:
         with safe_open(path, framework="pt") as weights:
@@ -97,8 +99,9 @@ def _copy(student: PreTrainedModel, folder: Path, names: Mapping[str, str]) -> d
         targets.setdefault(theirs, []).append(ours)
     state = student.state_dict()
     waiting = set(names)
+    wanted = read_teacher_tensors(folder, targets.__contains__, instead="warm_start to none")
     with torch.no_grad():
-        for theirs, source in read_teacher_tensors(folder, targets.__contains__):
+        for theirs, source in wanted:
             for ours in targets[theirs]:
                 if source.shape != state[ours].shape:
                     raise CheckpointError(

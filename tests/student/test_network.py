@@ -25,6 +25,8 @@ WORDS = 32
 OTHER_WIDTHS = {"albert": 8, "electra": 8}
 """Of embeddings that the teacher itself projects to its 16 numbers."""
 
+NAMES = ("word_embeddings.weight", "tok_embeddings.weight", "wte.weight", "embed_tokens.weight")
+
 each_network = pytest.mark.parametrize("architecture", OWN_MODELS)
 
 
@@ -62,10 +64,11 @@ def embeddings_of(student: PreTrainedModel) -> Tensor:
 
 
 def teacher_embeddings(folder: Path) -> Tensor:
-    """Return the one tensor of the teacher that has a row for each word piece."""
+    """Return the tensor of the teacher that has a row for each word piece."""
     weights = load_file(folder / "model.safetensors")
-    (found,) = [values for values in weights.values() if values.shape[:1] == (WORDS,)]
-    return found
+    (name,) = [name for name in weights if name.endswith(NAMES)]
+    assert weights[name].shape[0] == WORDS
+    return weights[name]
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
