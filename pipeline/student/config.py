@@ -93,3 +93,5 @@ def narrow(
     setattr(config, width, hidden_size)
     setattr(config, heads, n_heads)
     setattr(config, inner, intermediate_size or round(ratio * hidden_size))
+    if config.model_type == "deberta-v2":  # names the width of its pooler on its own
+        config.pooler_hidden_size = hidden_size
