@@ -26,6 +26,7 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
+from pipeline.student.positions import most_tokens
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
@@ -67,7 +68,11 @@ def evaluate(
         student_dir, use_safetensors=True, trust_remote_code=False
     ).to(device)
     tokenizer = load_tokenizer(student_dir)
-    student_splits = {split: split_for(tokens, split, tokenizer, is_shown=True) for split in names}
+    most = most_tokens(student.config)
+    student_splits = {
+        split: split_for(tokens, split, tokenizer, most_tokens=most, is_shown=True)
+        for split in names
+    }
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     pad_id = int(student.config.pad_token_id or 0)
     with replacing_folder(folder) as partial:

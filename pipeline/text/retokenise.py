@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.errors import DataError
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.text.tokens import Tokens, TokenSplit
 
@@ -17,16 +18,32 @@ _TEXTS_PER_CALL = 1000
 
 
 def split_for(
-    tokens: Tokens, split: str, tokenizer: "PreTrainedTokenizerFast", *, is_shown: bool
+    tokens: Tokens,
+    split: str,
+    tokenizer: "PreTrainedTokenizerFast",
+    *,
+    most_tokens: int | None,
+    is_shown: bool,
 ) -> TokenSplit:
     """Return a split for a student with this tokenizer: itself, where it is the table's own.
 
     Keys, labels and the order of the rows stay; only the tokens are others, cut to as many
-    as the tokenizer's own limit and the table's allow.
+    as the table, the tokenizer and the model (`most_tokens`, if it has a limit) allow.
+
+    Raises:
+        DataError: rows in the table's own tokens are longer than the model can read, or a
+            text has no token of the student's.
     """
     own = tokens.splits[split]
     if digest_tokenizer(tokenizer) == tokens.tokenizer:
+        longest = int(own.lengths.max(initial=0))
+        if most_tokens is not None and longest > most_tokens:
+            raise DataError(
+                f"{split} has rows of up to {longest} tokens, the student reads at most "
+                f"{most_tokens}. Start it from another checkpoint, or lower tokenizer.max_length."
+            )
         return own
+    limits = tokens.max_length, tokenizer.model_max_length, most_tokens
     texts = own.table["text"].to_pylist()
     has_pairs = own.table["text_pair"].null_count < len(own)
     pairs = own.table["text_pair"].to_pylist() if has_pairs else None
@@ -42,12 +59,18 @@ def split_for(
             texts[start:stop],
             pairs[start:stop] if pairs else None,
             truncation=True,
-            max_length=min(tokens.max_length, tokenizer.model_max_length),
+            max_length=min(limit for limit in limits if limit is not None),
             return_token_type_ids=True,
             return_attention_mask=False,
         )
         input_ids += encoded["input_ids"]
         type_ids += encoded["token_type_ids"]
+    n_empty = sum(not ids for ids in input_ids)
+    if n_empty:
+        raise DataError(
+            f"the student's tokenizer leaves no token of {n_empty:,} of {len(texts):,} texts of "
+            f"{split}. Start it from another checkpoint."
+        )
     return replace(
         own,
         offsets=np.concatenate([[0], np.cumsum([len(ids) for ids in input_ids])]).astype(np.int64),

@@ -24,6 +24,7 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
 from pipeline.student.model import models_of
+from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
@@ -89,7 +90,8 @@ def distill(
     Raises:
         StoreMismatchError: the view belongs to another token table.
         StoreIncompleteError: rows, signals or layers are missing.
-        DataError: there is no labelled validation row to choose the best weights by.
+        DataError: there is no labelled validation row to choose the best weights by, or rows
+            are longer than the student can read.
         SettingsError: an objective cannot compare the student with the teacher, or needs
             batches that are not cut.
         TrainingError: the loss is no longer a number.
@@ -101,8 +103,7 @@ def distill(
     tokenizer = load_tokenizer(own_tokenizer or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     is_main = accelerator.is_main_process
-    validation = split_for(tokens, "validation", tokenizer, is_shown=is_main)
-    if not (validation.labels != UNLABELLED).any():
+    if not (tokens.splits["validation"].labels != UNLABELLED).any():
         raise DataError("the validation split has no labelled row to choose the best student by")
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
@@ -111,6 +112,11 @@ def distill(
     started: list[str] = []
     student = build_student(model, view.manifest, store_dir, task, say=started.append)
     objective = WeightedSum(settings.objectives, models)
+    most = most_tokens(student.config)
+    train_rows, validation = (
+        split_for(tokens, split, tokenizer, most_tokens=most, is_shown=is_main)
+        for split in ("train", "validation")
+    )
     pad_id = int(student.config.pad_token_id or 0)
     rows = JoinedSplit(
         tokens.splits["train"],
@@ -119,7 +125,7 @@ def distill(
         pad_id=pad_id,
         has_token_types=has_token_types,
         other_stores=others,
-        student_split=split_for(tokens, "train", tokenizer, is_shown=is_main),
+        student_split=train_rows,
     )
     n_steps = count_steps(len(rows.split), training)
     learner = Learner(student, objective, training, n_steps, accelerator.device)
