@@ -13,8 +13,9 @@ from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
 from pipeline.settings import Section, parse_section, unknown_key
 from pipeline.store.spec import with_moments
+from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
-from pipeline.student.settings import ModelSettings
+from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
@@ -125,13 +126,13 @@ def _comparison_faults(
     """Return a line for each thing that a student cannot be compared by with this teacher."""
     capture = sections.get("capture")
     captured = capture.signals.arrays() if isinstance(capture, CaptureSettings) else {}
+    faults = _missing_weights(place, model, capture)
     try:
         shape = _shape(model, sections, teacher)
     except SettingsError as error:
-        return [f"{place}.model.{fault}" for fault in error.faults]
+        return [*faults, *(f"{place}.model.{fault}" for fault in error.faults)]
     if shape is None:
-        return []
-    faults = []
+        return faults
     models = Models(shape, teacher, frozenset(captured))
     for objective, settings in student.objectives.chosen():
         at = f"{place}.objectives.{objective}"
@@ -152,11 +153,25 @@ def _comparison_faults(
     return faults
 
 
+def _missing_weights(place: str, model: ModelSettings, capture: Section | None) -> list[str]:
+    """Return a line where a student starts from weights that the store will not have."""
+    if not isinstance(capture, CaptureSettings) or capture.warm_start:
+        return []
+    start = "embeddings" if model.architecture in STUDENTS else "warm_start"
+    if getattr(model, start) in ("none", "random") or getattr(model, "checkpoint", None):
+        return []
+    other = "random" if start == "embeddings" else "none"
+    return [
+        f"{place}.model.{start}: starts from the teacher's weights, which the store does not have "
+        f"with capture.warm_start: false; set that to true, or {start} to {other}"
+    ]
+
+
 def _shape(
     model: ModelSettings, sections: dict[str, Section], teacher: Architecture
 ) -> StudentShape | None:
     """Return what of a student can be compared, where that can be read without a download."""
-    checkpoint = getattr(model, "checkpoint", None)
+    checkpoint = model.checkpoint if isinstance(model, TransformerSettings) else None
     tokenizer = sections.get("tokenizer")
     digest = ""
     if checkpoint is not None:

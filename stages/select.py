@@ -6,7 +6,7 @@ from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view, write_view
-from pipeline.student.model import model_of, models_of
+from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.settings import StudentSettings
 from stages.entry import load_params, stage
@@ -22,11 +22,12 @@ def main(name: str) -> None:
     place = f"students.{name}"
     settings = parse_section(StudentSettings, params["students"].get(name), place)
     manifest = read_manifest(STORE)
-    needs = settings.objectives.needs(models_of(model_of(settings.model, place), manifest))
+    model = model_of(settings.model, place)
+    needs = settings.objectives.needs(models_of(model, manifest))
     # Logits are always read: every student is compared with its teacher.
     arrays = needs.teacher | {LOGITS}
     tokens = open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented)
-    view = make_view(STORE, manifest, tokens, arrays, needs.other_stores)
+    view = make_view(STORE, manifest, tokens, arrays, needs.other_stores, digest_start(model))
     write_view(view_path(name), view)
     names = ", ".join(sorted(array.name for array in arrays))
     click.echo(f"select: {name} reads {names} of {len(view.manifest.segments)} segments")

@@ -31,6 +31,8 @@ class View(BaseModel):
     manifest: Manifest
     others: dict[str, Manifest] = {}
     """Of other teachers' stores, by their folder: the part with the same rows' logits."""
+    checkpoint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Digest of the checkpoint that the student starts from, where it names one."""
 
 
 def make_view(
@@ -39,10 +41,12 @@ def make_view(
     tokens: Tokens,
     arrays: Iterable[ArraySpec],
     other_stores: Iterable[str] = (),
+    checkpoint: str | None = None,
 ) -> View:
     """Cut `manifest` down to `arrays` and to the segments that hold rows of `tokens`.
 
-    Of `other_stores`, folders of other teachers' stores, the logits are taken along.
+    Of `other_stores`, folders of other teachers' stores, the logits are taken along;
+    `checkpoint` is the digest of the one that the student starts from.
 
     Raises:
         StoreMismatchError: the tokens belong to another tokenizer, label set or length limit.
@@ -55,6 +59,7 @@ def make_view(
             folder: _cut(Path(folder), read_manifest(Path(folder)), tokens, [LOGITS])
             for folder in sorted(other_stores)
         },
+        checkpoint=checkpoint,
     )
 
 

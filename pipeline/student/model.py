@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from pipeline.checkpoint import load_tokenizer, read_config
 from pipeline.errors import SettingsError
+from pipeline.fingerprint import digest_config, digest_json, digest_tokenizer, digest_weights
 from pipeline.objectives.models import Models
 from pipeline.settings import parse_section
 from pipeline.store.manifest import Manifest
@@ -29,6 +31,19 @@ def model_of(value: Any, place: str) -> ModelSettings:
             [f"{place}.architecture: should be one of {known}, got {architecture!r}"]
         )
     return parse_section(TransformerSettings, value, place)
+
+
+def digest_start(model: ModelSettings) -> str | None:
+    """Return the digest of the checkpoint that a student names: weights, config, tokenizer.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or a part of it is missing.
+    """
+    folder = model.tokenizer_folder()
+    if folder is None:
+        return None
+    parts = digest_weights(folder), digest_config(read_config(folder))
+    return digest_json([*parts, digest_tokenizer(load_tokenizer(folder))])
 
 
 def models_of(model: ModelSettings, manifest: Manifest) -> Models:

@@ -16,14 +16,14 @@ from transformers import PreTrainedModel
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingsError, StoreMismatchError
 from pipeline.made_from import write_record
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
-from pipeline.student.model import models_of
+from pipeline.student.model import digest_start, models_of
 from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
@@ -88,7 +88,7 @@ def distill(
     goes on; the student is bit for bit that of one call (on a CPU).
 
     Raises:
-        StoreMismatchError: the view belongs to another token table.
+        StoreMismatchError: the view belongs to another token table, or to another checkpoint.
         StoreIncompleteError: rows, signals or layers are missing.
         DataError: there is no labelled validation row to choose the best weights by, or rows
             are longer than the student can read.
@@ -99,6 +99,7 @@ def distill(
     check_view(view, tokens, store_dir)
     store = TeacherStore(store_dir, view.manifest)
     others = {folder: TeacherStore(Path(folder), other) for folder, other in view.others.items()}
+    _check_start(view, model, settings)
     own_tokenizer = model.tokenizer_folder()
     tokenizer = load_tokenizer(own_tokenizer or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
@@ -183,6 +184,23 @@ def distill(
         unfinished.discard()
     accelerator.wait_for_everyone()
     return outcome
+
+
+def _check_start(view: View, model: ModelSettings, settings: StudentSettings) -> None:
+    """Refuse another checkpoint than the view's, and texts that its tokenizer would misread."""
+    if digest_start(model) != view.checkpoint:
+        raise StoreMismatchError(
+            f"the checkpoint {model.started_from} has changed since the student's view was made. "
+            "Run 'dvc repro --force' with the student's select stage, then 'dvc repro'."
+        )
+    shape = model.shape(view.manifest.teacher, view.manifest.identity.tokenizer)
+    if settings.augmented and not shape.reads_teacher_tokens:
+        raise SettingsError(
+            [
+                "augmented: its texts hold the mask token of the teacher's tokenizer, which the "
+                "student's own would read as text; set it to false"
+            ]
+        )
 
 
 def _predict(

@@ -13,7 +13,7 @@ from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import View, make_view
-from pipeline.student.model import model_of, models_of
+from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.distill import TrainedStudent, distill
@@ -65,10 +65,12 @@ class Bench:
         """Return what a student reads, as the select stage finds it."""
         settings = parse_section(StudentSettings, student, "students.a")
         manifest = read_manifest(self.store)
-        models = models_of(model_of(settings.model, "students.a"), manifest)
-        needs = settings.objectives.needs(models)
+        model = model_of(settings.model, "students.a")
+        needs = settings.objectives.needs(models_of(model, manifest))
         arrays = needs.teacher | {LOGITS}
-        return make_view(self.store, manifest, self.tokens, arrays, needs.other_stores)
+        return make_view(
+            self.store, manifest, self.tokens, arrays, needs.other_stores, digest_start(model)
+        )
 
     def run(
         self,
