@@ -7,6 +7,7 @@ of them, so that a new training option cannot mark the teacher stages as changed
 import difflib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -85,6 +86,15 @@ def parse_section(model: type[SectionT], value: Any, place: str) -> SectionT:
     except ValidationError as error:
         faults = [fault for fault in error.errors() if not _is_of_other_branch(fault)]
         raise SettingsError([_describe(fault, model, place, value) for fault in faults]) from None
+
+
+@contextmanager
+def faults_at(place: str) -> Iterator[None]:
+    """Let the faults that are found within begin with the dotted name of where they are."""
+    try:
+        yield
+    except SettingsError as error:
+        raise SettingsError([f"{place}.{fault}" for fault in error.faults]) from error
 
 
 def unknown_key(place: str, key: str, known: list[str]) -> str:

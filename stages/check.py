@@ -11,7 +11,7 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
-from pipeline.settings import Section, parse_section, unknown_key
+from pipeline.settings import Section, faults_at, parse_section, unknown_key
 from pipeline.store.spec import with_moments
 from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
@@ -96,12 +96,13 @@ def _student_faults(
             model = model_of(value["model"], place)
     except SettingsError as error:
         faults += error.faults
+    runtime = sections.get("runtime")
+    n_processes = runtime.processes if isinstance(runtime, RuntimeSettings) else 1
     if student is not None and "training" in sections:
         try:
             training = training_of(params, student, place)
-            runtime = sections.get("runtime")
-            n_processes = runtime.processes if isinstance(runtime, RuntimeSettings) else 1
-            check_batches(student.objectives, training, n_processes=n_processes)
+            with faults_at(place):
+                check_batches(student.objectives, training, n_processes=n_processes)
         except SettingsError as error:
             faults += error.faults
     augmentation = sections.get("augmentation")
@@ -174,13 +175,13 @@ def _shape(
     checkpoint = model.checkpoint if isinstance(model, TransformerSettings) else None
     tokenizer = sections.get("tokenizer")
     digest = ""
-    if checkpoint is not None:
-        if not isinstance(tokenizer, TokenizerSettings) or not (
-            _is_local(checkpoint) and _is_local(tokenizer.checkpoint)
-        ):
-            return None
-        digest = digest_tokenizer(load_tokenizer(find_checkpoint(tokenizer.checkpoint)))
     try:
+        if checkpoint is not None:
+            if not isinstance(tokenizer, TokenizerSettings) or not (
+                _is_local(checkpoint) and _is_local(tokenizer.checkpoint)
+            ):
+                return None
+            digest = digest_tokenizer(load_tokenizer(find_checkpoint(tokenizer.checkpoint)))
         return model.shape(teacher, digest)
     except CheckpointError:
         return None  # the stage that reads the checkpoint says what is wrong with it

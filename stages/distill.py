@@ -10,7 +10,7 @@ from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import is_made_from
 from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
+from pipeline.settings import faults_at, parse_section
 from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.student.model import model_of
@@ -72,22 +72,24 @@ def main(name: str) -> None:
             outcome = "was made from exactly these inputs; kept as it is"
         else:
             view = read_view(view_path(name))
-            trained = distill(
-                name,
-                view,
-                STORE,
-                open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented),
-                TASKS[view.manifest.identity.task],
-                model,
-                settings,
-                training,
-                folder,
-                judge=quality,
-                inputs=inputs,
-                unfinished_dir=UNFINISHED / name,
-                seconds_between_saves=runtime.seconds_between_saves,
-                accelerator=make_accelerator(pick_device(runtime, processes.local_rank)),
-            )
+            accelerator = make_accelerator(pick_device(runtime, processes.local_rank))
+            with faults_at(place):
+                trained = distill(
+                    name,
+                    view,
+                    STORE,
+                    open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented),
+                    TASKS[view.manifest.identity.task],
+                    model,
+                    settings,
+                    training,
+                    folder,
+                    judge=quality,
+                    inputs=inputs,
+                    unfinished_dir=UNFINISHED / name,
+                    seconds_between_saves=runtime.seconds_between_saves,
+                    accelerator=accelerator,
+                )
             scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
             outcome = f"validation {scores} at step {trained.best_step}"
         if processes.is_main:

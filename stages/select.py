@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline.settings import parse_section
+from pipeline.settings import faults_at, parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view, write_view
@@ -23,7 +23,8 @@ def main(name: str) -> None:
     settings = parse_section(StudentSettings, params["students"].get(name), place)
     manifest = read_manifest(STORE)
     model = model_of(settings.model, place)
-    needs = settings.objectives.needs(models_of(model, manifest))
+    with faults_at(place):
+        needs = settings.objectives.needs(models_of(model, manifest))
     # Logits are always read: every student is compared with its teacher.
     arrays = needs.teacher | {LOGITS}
     tokens = open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented)

@@ -6,7 +6,7 @@ from pipeline.checkpoint import load_tokenizer, read_config
 from pipeline.errors import SettingsError
 from pipeline.fingerprint import digest_config, digest_json, digest_tokenizer, digest_weights
 from pipeline.objectives.models import Models
-from pipeline.settings import parse_section
+from pipeline.settings import faults_at, parse_section
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.student import STUDENTS
@@ -52,8 +52,10 @@ def models_of(model: ModelSettings, manifest: Manifest) -> Models:
     Raises:
         SettingsError, CheckpointError: there can be no such student of this teacher.
     """
+    with faults_at("model"):
+        shape = model.shape(manifest.teacher, manifest.identity.tokenizer)
     return Models(
-        student=model.shape(manifest.teacher, manifest.identity.tokenizer),
+        student=shape,
         teacher=manifest.teacher,
         captured=frozenset(parse_array_name(name) for name in manifest.array_names()),
     )

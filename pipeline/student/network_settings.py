@@ -52,7 +52,8 @@ class NetworkSettings(ModelSettings):
         try:
             return self.network().config_class(**own, **given)  # type: ignore[misc]
         except ValueError as error:
-            raise SettingsError([first_line(error)]) from error
+            name, _, rest = first_line(error).partition(" ")
+            raise SettingsError([f"{name}: {rest}"]) from error
 
     def shape(self, teacher: Architecture, tokenizer: str) -> StudentShape:
         """Return one layer, the one that the head reads."""
