@@ -177,8 +177,7 @@ def test_a_layer_that_was_not_captured(
         "there"
     )
     assert selected(params, student, even_store, even_tokens) == (
-        f"{even_store} holds attentions/02, attentions/04, cls, cls/moments, logits, and "
-        "lacks "
+        f"{even_store} holds attentions/02, attentions/04, cls, cls/moments, logits, and lacks "
         "attentions/03. Add them under capture.signals and run 'dvc repro capture'."
     )
 
