@@ -37,7 +37,7 @@ beside it; texts are cut to {max_length} tokens.{loading}
 """
 
 _REGISTERED = """ The code of the model lies
-beside its weights: pass `trust_remote_code=True`, or import
+beside its weights: pass `trust_remote_code=True` to both, or import
 `pipeline.student.registration` where Decant is installed."""
 
 
