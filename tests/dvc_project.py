@@ -5,11 +5,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from tests.forking import commands
 from tests.imports import ROOT
 from tests.project import PARAMS, change, make_project, write_params
 
@@ -26,7 +26,7 @@ class DvcProject:
         """Run a command in the project and return all that it printed."""
         environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(commands()), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT / "tests" / "counting"),
             "COUNTS": str(self._counts),
         }
