@@ -1,6 +1,7 @@
 """Tiny real components: a word-piece tokenizer, a BERT teacher, labelled sentences."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +39,14 @@ TAKES_MINUTES = ("test_end_to_end", "test_killed_capture", "test_growing_store")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes minutes, lest one process be left with it when all others are done."""
     items.sort(key=lambda item: item.path.stem not in TAKES_MINUTES)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_waits_for_the_disk() -> Iterator[None]:
+    """fsync matters when the power fails, which no test tries; thousands of calls take minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which, too, wants an open file
+        yield
 
 
 GOOD = ("bright", "warm", "clever", "lovely", "fresh")

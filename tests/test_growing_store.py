@@ -1,4 +1,7 @@
-"""A store that grows under real DVC: what is computed, what changes on disk, what is pushed."""
+"""A store that grows under real DVC: what is computed, what changes on disk, what is pushed.
+
+The tests share one project and run in order.
+"""
 
 import os
 import re
@@ -19,12 +22,13 @@ pytestmark = pytest.mark.timeout(1200)
 N_NEW_ROWS = 7  # 5% of 140
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> DvcProject:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> DvcProject:
     """A captured store, hard-linked into DVC's cache and pushed; its teacher is kept."""
-    project = make_dvc_project(tmp_path / "project")
+    folder = tmp_path_factory.mktemp("growing")
+    project = make_dvc_project(folder / "project")
     project.run("dvc", "config", "cache.type", "hardlink")
-    project.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    project.run("dvc", "remote", "add", "--default", "shared", str(folder / "remote"))
     assert set(project.repro("capture")) == {"prepare", "augment", "finetune", "capture"}
     project.run("dvc", "push")
     project.run("dvc", "freeze", "finetune")

@@ -30,6 +30,8 @@ LIBRARIES = (
     "dvc.repo",
     "dvclive",
     "matplotlib.figure",
+    "pandas",
+    "pyarrow.compute",
     "ruamel.yaml",
     "sklearn.metrics",
     "torch",

@@ -2,20 +2,25 @@
 
 The libraries are imported once, so that a capture takes as long as its work. Run as
 `python -m tests.teacher.killable_capture CHECKPOINT TOKENS`; a line is a JSON object with
-`store`, `layers`, `log` (a file that gets the key of every row the teacher sees) and
-`kill_at` (the number of the rename before which the process kills itself, or null).
+`store`, `layers`, `segment_rows`, `log` (a file that gets the key of every row the teacher
+sees; beside it comes what a whole capture took, in renames and CPU seconds) and `kill_at` (the
+number of the rename before which the process kills itself, or null).
 Answers are the process id, and then the signal that ended it (0: none).
 """
 
+import gc
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401  # as pyarrow would in each of them
 import torch
+import transformers.models.bert.modeling_bert  # noqa: F401  # as the teacher's loading would
 
 from pipeline.fingerprint import row_key
 from pipeline.processes import Processes
@@ -60,7 +65,7 @@ def run(checkpoint: Path, tokens_dir: Path, job: dict[str, Any]) -> int:
         checkpoint,
         open_tokens(tokens_dir),
         TASKS["classification"],
-        CaptureSettings.model_validate({"segment_rows": 12, "signals": signals}),
+        CaptureSettings.model_validate({"segment_rows": job["segment_rows"], "signals": signals}),
         Path(job["store"]),
         device=torch.device("cpu"),
         batch_tokens=64,
@@ -71,13 +76,15 @@ def run(checkpoint: Path, tokens_dir: Path, job: dict[str, Any]) -> int:
 
 def main(checkpoint: Path, tokens_dir: Path) -> None:
     """Serve the lines of standard input."""
+    os.fsync = os.fstat  # type: ignore[assignment]  # a kill loses nothing that was written
+    gc.freeze()
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()
         if pid == 0:
             torch.set_num_threads(1)
             n_operations = run(checkpoint, tokens_dir, job)
-            Path(job["log"] + ".operations").write_text(str(n_operations))
+            Path(job["log"] + ".cost").write_text(f"{n_operations} {time.process_time()}")
             os._exit(0)
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
