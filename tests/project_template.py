@@ -7,7 +7,7 @@ import re
 
 from tests.imports import PACKAGES, ROOT
 
-FOLDER = ROOT / "pipeline" / "project"
+FOLDER = ROOT / "pipeline" / "new_project"
 STAGE_ONE = ("prepare", "augment", "finetune", "capture")
 _HEAD = """\
 # The whole pipeline, run by the installed package.

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.new_project.data import Columns
 from pipeline.params_text import lines_of, round_trip
-from pipeline.project.data import Columns
 
 TEMPLATE = Path(__file__).parent / "params.yaml"
 

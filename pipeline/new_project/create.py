@@ -12,11 +12,11 @@ from pipeline.architecture import read_architecture
 from pipeline.atomic import PARTIAL_SUFFIX, disk_full_is_an_error
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import DataError, ProjectError
-from pipeline.project.data import Columns, ProjectData, copy_data, read_data
-from pipeline.project.files import small_files
-from pipeline.project.params import TEMPLATE, Sizes, project_params
-from pipeline.project.requirement import requirement
-from pipeline.project.sample import TokenSample, sample_tokens
+from pipeline.new_project.data import Columns, ProjectData, copy_data, read_data
+from pipeline.new_project.files import small_files
+from pipeline.new_project.params import TEMPLATE, Sizes, project_params
+from pipeline.new_project.requirement import requirement
+from pipeline.new_project.sample import TokenSample, sample_tokens
 from pipeline.settings import parse_params
 
 _BYTES_PER_PROBABILITY = 2
