@@ -84,8 +84,6 @@ def test_the_project_is_whole(place: Path, checkpoint: Path) -> None:
     assert "pkd-attention-3" in params["students"]
     assert sorted(path.name for path in place.iterdir()) == ["my-task", "reviews.csv"]
     assert "no faults" in run(project, "decant", "check")
-    stages = run(project, "dvc", "stage", "list", "--name-only").split()
-    assert {"capture", "distill@kd-3", "report"} < set(stages)
 
 
 def test_an_upgrade_never_runs_the_teacher(place: Path) -> None:
@@ -102,7 +100,6 @@ def test_an_upgrade_never_runs_the_teacher(place: Path) -> None:
                 made.parent.mkdir(parents=True, exist_ok=True)
                 made.write_text("{}", encoding="utf-8")
     run(project, "dvc", "commit", "--force", "--quiet")
-    assert "up to date" in run(project, "dvc", "status")
     (project / "requirements.txt").write_text("decant==9.0\n", encoding="utf-8")
     changed = set(re.findall(r"^([\w@-]+):$", run(project, "dvc", "status"), re.MULTILINE))
     each = {f"{stage}@{name}" for stage in ("select", "distill", "evaluate") for name in names}
