@@ -1,7 +1,4 @@
-"""`make bench`: every benchmark in turn, each in a process of its own.
-
-The last one needs the results of `make repro`; the others need nothing.
-"""
+"""`make bench`: every benchmark in turn, each in a process of its own."""
 
 import subprocess
 import sys
@@ -19,7 +16,6 @@ COMMANDS = (
     ("train_speed", "--shape", "base", "--rows", "256", "--repeats", "3"),
     ("offline_speed",),
     ("train_memory",),
-    ("seeds",),
 )
 
 

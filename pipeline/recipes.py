@@ -9,9 +9,8 @@ of site-packages where a wheel was installed, which carries `recipes/` as a pack
 So there is one copy, at the top of the checkout where people look for it, and neither the
 current folder nor another distribution's package `recipes` can take its place.
 
-A student is put into params.yaml as text, behind the last one, so that no other line changes
-and the recipe's comments come along. Signals are added by a round trip of the section `capture`
-through ruamel.yaml, which keeps comments and order; it is made only where one is missing.
+A student is put into params.yaml as it is written, comments included. Signals are added by a
+round trip of the section `capture`, which is made only where one is missing.
 """
 
 import difflib
@@ -26,6 +25,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from pipeline.errors import SettingsError
+from pipeline.params_text import lines_of, round_trip, with_students
 from pipeline.settings import parse_params
 from pipeline.teacher.capture_settings import SignalSettings
 
@@ -65,15 +65,15 @@ class Recipe:
         capture = YAML().load(self.text).get("capture")
         return CommentedMap() if capture is None else capture["signals"]
 
-    def student_lines(self, name: str, indent: int) -> list[str]:
-        """Return the student as written, under another name, `indent` columns to the right."""
+    def student_lines(self, name: str) -> list[str]:
+        """Return the student as written, under another name, from the first column on."""
         lines = self.text.splitlines()
         start = lines.index("students:") + 1
         stop = start
         while stop < len(lines) and not _TOP_LEVEL.match(lines[stop]):
             stop += 1
         own = lines[start].index(self.student)
-        moved = [" " * indent + line[own:] for line in lines[start:stop]]
+        moved = [line[own:] for line in lines[start:stop]]
         return [moved[0].replace(self.student, name, 1), *moved[1:]]
 
     def _parse(self) -> dict[str, Any]:
@@ -119,49 +119,18 @@ def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:
             [f"params.yaml: students.{name} is there already; give another name with --as NAME"]
         )
     text, changes = _with_signals(text, recipe.signals)
-    lines = text.splitlines()
-    at, indent = _end_of_students(text)
-    lines[at:at] = recipe.student_lines(name, indent)
-    changed = "\n".join(lines) + "\n"
-    if not _has_students(changed, {**students, name: recipe.settings}):
-        raise SettingsError(
-            [
-                "params.yaml: its students are not written one below the other, so that none can "
-                f"be added; add the lines of 'decant recipe {recipe.name}' by hand"
-            ]
-        )
+    changed = with_students(
+        text,
+        recipe.student_lines(name),
+        {name: recipe.settings},
+        f"add the lines of 'decant recipe {recipe.name}' by hand",
+    )
     return changed, [f"students.{name}: added", *changes]
-
-
-def _lines_of(params: CommentedMap, section: str, n_lines: int) -> tuple[int, int]:
-    """Return the lines from a section's name to the next section, or to the end."""
-    names = list(params)
-    following = names[names.index(section) + 1 :]
-    stop = params.lc.key(following[0])[0] if following else n_lines
-    return params.lc.key(section)[0], stop
-
-
-def _end_of_students(text: str) -> tuple[int, int]:
-    """Return the number of the line behind the last student, and the students' column."""
-    params, lines = YAML().load(text), text.splitlines()
-    _, stop = _lines_of(params, "students", len(lines))
-    while not lines[stop - 1].strip() or lines[stop - 1].startswith("#"):
-        stop -= 1
-    return stop, params["students"].lc.col
-
-
-def _has_students(text: str, expected: dict[str, Any]) -> bool:
-    try:
-        return bool(parse_params(text)["students"] == expected)
-    except SettingsError:  # it is not even YAML
-        return False
 
 
 def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:
     """Return the text with what is missing of `asked` in `capture.signals`, and the changes."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 2**16  # no line is broken
+    yaml = round_trip()
     params, lines = yaml.load(text), text.splitlines()
     is_new = "capture" not in params
     signals = _section(_section(params, "capture"), "signals")
@@ -186,7 +155,7 @@ def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:
         yaml.map_indent = params["capture"].lc.col or None
     section = io.StringIO()
     yaml.dump({"capture": params["capture"]}, section)
-    start, stop = (len(lines),) * 2 if is_new else _lines_of(params, "capture", len(lines))
+    start, stop = (len(lines),) * 2 if is_new else lines_of(params, "capture", len(lines))
     lines[start:stop] = section.getvalue().splitlines()
     return "\n".join(lines) + "\n", changes
 

@@ -26,10 +26,12 @@ def load_params() -> dict[str, Any]:
 
     Raises:
         SettingsError: with one line for each fault in any section.
+        ProjectError: the project's requirements.txt pins another version than is installed.
     """
     params = read_params()
-    # Looked up when it runs: the check knows every section's model but decides nothing
-    # about any result, so it must not be among what DVC reruns a stage for.
+    # Looked up when they run: the checks know every section's model and the installed version
+    # but decide nothing about any result, so they must not be among what DVC reruns a stage for.
+    import_module("pipeline.new_project.requirement").check_requirement()
     import_module("stages.check").check_params(params)
     return params
 

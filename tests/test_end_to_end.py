@@ -138,25 +138,40 @@ def test_students_train_without_the_teacher(project: DvcProject) -> None:
     assert not (project.folder / "artifacts" / "teacher").exists()
 
 
-def test_an_experiment_runs_only_its_student(project: DvcProject) -> None:
-    """An experiment with one number of one student must not cost the others, nor hide from the
-    tables and plots that compare them."""
+def test_a_sweep_runs_only_its_student(project: DvcProject) -> None:
+    """Experiments with one number of one student must not cost the others, nor hide from the
+    tables and plots that compare them; the commands are the README's."""
     project.run("git", "add", "dvc.lock", "params.yaml")
-    project.run(*GIT_COMMIT, "before the experiment")
-    temperature = "students.kd-2.objectives.soft_target.temperature"
-    output = project.run("dvc", "exp", "run", "-S", f"{temperature}=8", "--name", "warm")
+    project.run(*GIT_COMMIT, "before the sweep")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = re.search(
+        r"^dvc (exp run --queue -S) '(\S+)=1,2,4,8,16' && dvc (exp run --run-all)$", readme, re.M
+    )
+    assert command is not None
+    temperature = command[2].replace("kd-3", "kd-2")
+    workspace = (project.folder / "params.yaml").read_bytes()
+    project.run("dvc", *command[1].split(), f"{temperature}=2,8")  # two of five are quick
+    output = project.run("dvc", *command[3].split())
     ran = re.findall(r"Running stage '([^']+)'", output)
-    assert ran == ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
+    assert ran == 2 * ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
+    assert (project.folder / "params.yaml").read_bytes() == workspace
+    assert UP_TO_DATE in project.run("dvc", "status")
     table = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines()))
-    (row,) = (row for row in table if row["Experiment"] == "warm")
-    assert row[temperature] == "8"
-    for name in ("hard-2", "kd-2"):
-        score = row[f"reports/metrics/{name}.json:splits.validation.student.accuracy"]
-        assert 0 <= float(score) <= 1
+    rows = [row for row in table if row["Experiment"]]
+    assert sorted(float(row[temperature]) for row in rows) == [2, 8]
+    for row in rows:
+        for name in ("hard-2", "kd-2"):
+            score = row[f"reports/metrics/{name}.json:splits.validation.student.accuracy"]
+            assert 0 <= float(score) <= 1
+    names = project.run("dvc", "exp", "list", "--name-only").split()
+    assert len(names) == 2
+    curves = ("--targets", "reports/curves/kd-2", "--json")
+    plots = json.loads(project.run("dvc", "plots", "diff", *names, *curves))["data"]
+    for curve in ("train/loss", "train/soft_target", "train/learning_rate", "validation/accuracy"):
+        (plot,) = [
+            versions
+            for path, versions in plots.items()
+            if f"reports/curves/kd-2/{curve}.tsv" in path
+        ]
+        assert {revision for version in plot for revision in version["revisions"]} == set(names)
     assert "splits.validation.student.accuracy" in project.run("dvc", "metrics", "show")
-    assert temperature in project.run("dvc", "params", "diff", "HEAD")
-    plots = json.loads(project.run("dvc", "plots", "show", "--json"))
-    curves = ("train/loss", "train/soft_target", "train/learning_rate", "validation/accuracy")
-    for curve in curves:
-        assert any(f"reports/curves/kd-2/{curve}.tsv" in name for name in plots["data"]), curve
-    assert json.loads(project.run("dvc", "plots", "diff", "HEAD", "--json"))["data"]

@@ -11,6 +11,7 @@ from pipeline.recipes import RECIPES as RECIPES_FOLDER
 from pipeline.recipes import Recipe, apply_recipe, find_recipe, list_recipes
 from pipeline.settings import parse_params
 from stages.check import check_params
+from tests.added_lines import added_lines
 from tests.imports import ROOT
 from tests.stages.conftest import invoke
 
@@ -29,18 +30,6 @@ NAMES = {
     "text-cnn",
     "tinybert",
 }
-
-
-def added_lines(before: str, after: str) -> list[str]:
-    """Return the lines that are new, after checking that all others are there in order."""
-    old, new = before.splitlines(), []
-    for line in after.splitlines():
-        if old and line == old[0]:
-            old.pop(0)
-        else:
-            new.append(line)
-    assert old == []
-    return new
 
 
 def apply(text: str, name: str, student: str | None = None) -> tuple[str, list[str]]:

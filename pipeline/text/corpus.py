@@ -138,14 +138,19 @@ def _read_files(settings: DataSettings) -> Corpus:
     place = Path(settings.path)
     if not place.exists():
         raise DataError(f"{place}: no such file or folder. Set data.path to your data.")
-    files = _find_splits(place) if place.is_dir() else {"train": place}
+    files = find_splits(place) if place.is_dir() else {"train": place}
     return {
         split: _select(read_table(path), settings.columns, str(path), split)
         for split, path in files.items()
     }
 
 
-def _find_splits(folder: Path) -> dict[str, Path]:
+def find_splits(folder: Path) -> dict[str, Path]:
+    """Return the file of each split that a folder has, by the split's name.
+
+    Raises:
+        DataError: there is no training file, or there are two files for one split.
+    """
     files: dict[str, Path] = {}
     for split, stems in _FILE_STEMS.items():
         names = [f"{stem}{suffix}" for stem in stems for suffix in _READERS]

@@ -1,0 +1,75 @@
+"""The small files of a new project, beside params.yaml and dvc.yaml."""
+
+from pathlib import Path
+
+PIPELINE_TEMPLATE = Path(__file__).parent / "pipeline.yaml"
+
+DVC_CONFIG = """\
+[core]
+    analytics = false
+    autostage = false
+"""
+
+DVC_GITIGNORE = """\
+/config.local
+/tmp
+/cache
+"""
+
+DVCIGNORE = """\
+.venv/
+__pycache__/
+*.partial
+*.replaced
+"""
+
+GITIGNORE = """\
+.venv/
+__pycache__/
+# DVC keeps these; git keeps dvc.lock, which says which ones.
+/artifacts/
+/reports/
+"""
+
+_README = """\
+# {name}
+
+Distilled text classifiers: one teacher, run once, and the students that learn from what it left
+behind. Made by `decant new`.
+
+```sh
+pip install -r requirements.txt # decant, in the version that this project was made with
+dvc repro # everything that is due: first all of it, later what has changed
+```
+
+The result is `reports/report.html`: all students beside their teacher. `params.yaml` decides
+everything, and `decant check` finds its faults; `decant --help` lists the other commands.
+
+| | |
+|---|---|
+| `data/` | the texts; DVC keeps them and git keeps `data.dvc` |
+| `params.yaml` | data, teacher, what is captured of it, students, training |
+| `dvc.yaml` | the stages; it need not be changed |
+| `artifacts/teacher_store/` | what the teacher computed; `decant plan` says its size before |
+| `artifacts/students/NAME/` | a student: an ordinary Transformers checkpoint |
+| `reports/` | the report, metrics and curves |
+
+To share the project, name a place for the data and results once (`dvc remote add --default
+storage FOLDER_OR_BUCKET`); then `dvc push` and `git push` what is to be shared.
+
+To upgrade, write the new version into `requirements.txt`, install it as above, and run `dvc repro`.
+Students that come out differently are trained again; the teacher is not run.
+"""
+
+
+def small_files(name: str, requirement: str) -> dict[str, str]:
+    """Return the files' texts by their paths; `requirement` is the line for this package."""
+    return {
+        ".dvc/config": DVC_CONFIG,
+        ".dvc/.gitignore": DVC_GITIGNORE,
+        ".dvcignore": DVCIGNORE,
+        ".gitignore": GITIGNORE,
+        "README.md": _README.format(name=name),
+        "dvc.yaml": PIPELINE_TEMPLATE.read_text(encoding="utf-8"),
+        "requirements.txt": requirement + "\n",
+    }

@@ -1,0 +1,33 @@
+"""A student again with other seeds; no stage of the pipeline."""
+
+import click
+
+from pipeline.atomic import write_file
+from pipeline.seeds import add_seeds
+from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
+from stages.check import check_params
+from stages.entry import load_params, stage
+
+
+@click.command()
+@click.argument("name")
+@click.argument("seeds", type=click.IntRange(min=0, max=2**32 - 1), nargs=-1, required=True)
+@stage("seeds")
+def main(name: str, seeds: tuple[int, ...]) -> None:
+    """Add to params.yaml, for each of SEEDS, a student that differs from NAME in its seed alone."""
+    load_params()
+    text, added = add_seeds(read_params_text(), name, seeds)
+    if not added:
+        click.echo("params.yaml: these students are there already")
+        return
+    check_params(parse_params(text))
+    write_file(PARAMS_PATH, text.encode())
+    for student in added:
+        click.echo(f"params.yaml: students.{student}: added")
+    click.echo(
+        "'dvc repro' trains them, and runs nothing else but their evaluation and the report."
+    )
+
+
+if __name__ == "__main__":
+    main()
