@@ -158,9 +158,9 @@ def _missing_weights(place: str, model: ModelSettings, capture: Section | None) 
     """Return a line where a student starts from weights that the store will not have."""
     if not isinstance(capture, CaptureSettings) or capture.warm_start:
         return []
-    start = "embeddings" if model.architecture in STUDENTS else "warm_start"
-    if getattr(model, start) in ("none", "random") or getattr(model, "checkpoint", None):
+    if not model.reads_teacher_weights:
         return []
+    start = "embeddings" if model.architecture in STUDENTS else "warm_start"
     other = "random" if start == "embeddings" else "none"
     return [
         f"{place}.model.{start}: starts from the teacher's weights, which the store does not have "

@@ -7,6 +7,7 @@ import click
 
 from pipeline.errors import StoreDamagedError
 from pipeline.store.manifest import read_manifest
+from pipeline.store.presence import absent_files
 from pipeline.store.verify import verify_store
 from stages.entry import stage
 from stages.paths import STORE
@@ -19,10 +20,17 @@ def main(store: Path) -> None:
     """Check every byte of a teacher store, and name what is damaged."""
     damages = verify_store(store, n_threads=os.cpu_count() or 1)
     manifest = read_manifest(store)
-    sizes = [record.size_bytes for _, record in manifest.files()]
+    absent = absent_files(store, manifest)
+    sizes = [record.size_bytes for name, record in manifest.files() if name not in absent.files]
     what = f"{len(sizes):,} files of {sum(sizes):,} bytes in {len(manifest.segments):,} segments"
-    if not damages:
+    if not damages and not absent.is_partial:
         click.echo(f"verify: {store} is whole: {what}")
+        return
+    if not damages:
+        click.echo(
+            f"verify: {store} is partial, and what is here is whole: {what}. Not fetched: "
+            f"{', '.join(absent.lines(manifest))}; '{absent.command(store)}' brings it."
+        )
         return
     for damage in damages:
         click.echo(str(damage))

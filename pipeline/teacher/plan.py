@@ -26,10 +26,10 @@ from pipeline.store.manifest import (
     Identity,
     Manifest,
     Segment,
-    check_files,
     check_identity,
     read_manifest,
 )
+from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
 from pipeline.store.writer import create_array, first_manifest
@@ -155,7 +155,7 @@ def _read_present(
         known = {"weights": present.identity.weights, "config": present.identity.config}
         identity = identity.model_copy(update=known)
     check_identity(present.identity, identity, store_dir)
-    check_files(store_dir, present)
+    check_whole(store_dir, present)
     if present.teacher != teacher:
         raise StoreMismatchError(
             f"{store_dir} was captured from a teacher with {present.teacher}; the checkpoint has "
