@@ -196,7 +196,7 @@ def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:
     settings = sections.get("teacher")
     if not isinstance(settings, TeacherSettings):
         return None
-    name = settings.checkpoint
+    name = settings.described_by
     try:
         return read_architecture(find_checkpoint(name)) if _is_local(name) else None
     except CheckpointError:

@@ -211,6 +211,7 @@ def describe_store(summary: dict[str, Any]) -> str:
             for name, n in absent["arrays"].items()
         ]
         parts += ["the teacher's weights"] if absent["weights"] else []
+        verdict = verdict if gaps else []
         verdict.append(f"PARTIAL: not fetched: {', '.join(parts)}")
         verdict.append(f"'{absent['command']}' brings it.")
     return "\n".join([*lines, "", *format_table(table), "", total, *verdict])
