@@ -138,7 +138,7 @@ def test_a_clone_trains_without_the_teacher(shared: Shared, tmp_path: Path) -> N
     assert ran == ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
     project.change("students.kd-2.objectives.soft_target", {"temperature": 3.0})
     assert project.repro("distill@kd-2") == ["select@kd-2", "distill@kd-2"]
-    assert "step" in {event for event in ("step",) if project.counts(event)}
+    assert set(project.counts("step")) == {"kd-2"}
     assert project.rows_forwarded_by(TEACHER_LAYERS) == 0 < project.rows_forwarded_by(2)
     assert not (project.folder / "artifacts" / "teacher").exists()
     assert digest_folder(project.folder / STORE) == digest_folder(
@@ -223,7 +223,6 @@ def test_a_part_is_fetched_and_trained_on(shared: Shared, tmp_path: Path) -> Non
     assert cached(project) == wanted
     assert open_store(store).logits(range(5)).shape == (5, 2)
 
-    project.change("students.new-2", {**KD, "objectives": {"soft_target": {}, "cls": {}}})
     layers = {"objectives": {"attentions": {"layer_map": [[1, 2]]}}, "model": KD["model"]}
     project.change("students", {"maps-2": layers})
     project.run("python", "-m", "stages.fetch", "--for", "maps-2")
@@ -241,8 +240,9 @@ def test_a_part_is_fetched_and_trained_on(shared: Shared, tmp_path: Path) -> Non
     assert project.rows_forwarded_by(TEACHER_LAYERS) == 0 < project.rows_forwarded_by(2)
     project.change("students.maps-2.objectives.attentions.layer_map", [[1, 1]])
     output = project.fail("dvc", "repro", "--downstream", "select@maps-2")
+    n_segments = len(open_store(v2).manifest.segments)
     assert (
         "distill: artifacts/teacher_store is partial: 'attentions/01' was captured, but is not "
-        "here for 4 of 4 segments. Run 'decant fetch artifacts/teacher_store --signal "
-        "attentions/01' to bring it."
-    ) in " ".join(output.split()).replace("for 5 of 5", "for 4 of 4")
+        f"here for {n_segments} of {n_segments} segments. Run 'decant fetch "
+        "artifacts/teacher_store --signal attentions/01' to bring it."
+    ) in " ".join(output.split())
