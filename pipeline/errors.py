@@ -47,6 +47,10 @@ class StoreLockedError(PipelineError, BlockingIOError):
     """Another process is writing to the teacher store."""
 
 
+class RemoteError(PipelineError, ConnectionError):
+    """DVC cannot bring files from a remote, or send them there."""
+
+
 class SignalError(PipelineError, ArithmeticError):
     """A signal holds values its encoding cannot represent."""
 

@@ -39,6 +39,11 @@ def main() -> None:
             processes=processes,
         )
         if processes.is_main:
+            if (taken := report.taken) is not None:
+                click.echo(
+                    f"capture: {taken.n_rows:,} rows in {taken.n_segments:,} segments and "
+                    f"{taken.n_arrays:,} further arrays came from the store that was given"
+                )
             click.echo(
                 f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already "
                 f"present, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "

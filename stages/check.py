@@ -158,9 +158,9 @@ def _missing_weights(place: str, model: ModelSettings, capture: Section | None) 
     """Return a line where a student starts from weights that the store will not have."""
     if not isinstance(capture, CaptureSettings) or capture.warm_start:
         return []
-    start = "embeddings" if model.architecture in STUDENTS else "warm_start"
-    if getattr(model, start) in ("none", "random") or getattr(model, "checkpoint", None):
+    if not model.reads_teacher_weights:
         return []
+    start = "embeddings" if model.architecture in STUDENTS else "warm_start"
     other = "random" if start == "embeddings" else "none"
     return [
         f"{place}.model.{start}: starts from the teacher's weights, which the store does not have "
@@ -196,7 +196,7 @@ def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:
     settings = sections.get("teacher")
     if not isinstance(settings, TeacherSettings):
         return None
-    name = settings.checkpoint
+    name = settings.described_by
     try:
         return read_architecture(find_checkpoint(name)) if _is_local(name) else None
     except CheckpointError:

@@ -7,7 +7,19 @@ import click
 from stages.entry import load_params, stage
 
 _STAGES = ("prepare", "augment", "finetune", "capture", "select", "distill", "evaluate", "report")
-_TOOLS = ("new", "recipe", "seeds", "plan", "inspect", "show", "verify", "repair")
+_TOOLS = (
+    "new",
+    "recipe",
+    "seeds",
+    "plan",
+    "inspect",
+    "show",
+    "verify",
+    "repair",
+    "coverage",
+    "fetch",
+    "push",
+)
 
 
 class _Stages(click.Group):

@@ -1,6 +1,7 @@
 """A teacher for the task: `artifacts/teacher`."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -10,12 +11,16 @@ from pipeline.fingerprint import digest_code, digest_config, digest_json, digest
 from pipeline.made_from import is_made_from
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
+from pipeline.store.manifest import read_manifest
+from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import TaskSettings
+from pipeline.tasks.task import Task, TaskSettings
 from pipeline.teacher import finetune as finetuning
+from pipeline.teacher import stored_teacher
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
-from pipeline.text.tokens import open_tokens
+from pipeline.teacher.stored_teacher import has_weights, take_teacher
+from pipeline.text.tokens import Tokens, open_tokens
 from stages.entry import load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 
@@ -29,12 +34,16 @@ def main() -> None:
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     tokens = open_tokens(TOKENS)
-    checkpoint = find_weights(settings.checkpoint)
+    checkpoint = None if settings.checkpoint is None else find_weights(settings.checkpoint)
+    if settings.store is not None:
+        _take(Path(settings.store), checkpoint, tokens, task)
+        return
+    assert checkpoint is not None
     inputs = {
         "tokens": tokens.digest,
         "weights": digest_weights(checkpoint),
         "config": digest_config(read_config(checkpoint)),
-        "settings": digest_json(settings.model_dump(exclude={"checkpoint"})),
+        "settings": digest_json(settings.model_dump(exclude={"checkpoint", "store"})),
         "task": task.kind,
         "code": digest_code([finetuning]),
     }
@@ -46,6 +55,23 @@ def main() -> None:
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
     click.echo(f"finetune: validation accuracy {metrics['validation']['accuracy']:.4f}")
+
+
+def _take(store_dir: Path, checkpoint: Path | None, tokens: Tokens, task: Task) -> None:
+    """Take the teacher of a store, without training or running it."""
+    manifest = read_manifest(store_dir)
+    inputs = {
+        "store": digest_json([str(store_dir), manifest.identity.model_dump(mode="json")]),
+        "weights": "" if checkpoint is None else digest_weights(checkpoint),
+        "has weights": str(has_weights(store_dir / TEACHER_FOLDER)),
+        "tokens": digest_json([tokens.labels, tokens.tokenizer, tokens.max_length]),
+        "code": digest_code([stored_teacher]),
+    }
+    if not is_made_from(TEACHER, inputs):
+        take_teacher(store_dir, checkpoint, tokens, task, TEACHER, inputs=inputs)
+    write_json(TEACHER_METRICS, {"taken_from": str(store_dir)})
+    weights = "with its weights" if has_weights(TEACHER) else "without weights"
+    click.echo(f"finetune: the teacher is that of {store_dir}, {weights}; nothing was trained")
 
 
 if __name__ == "__main__":

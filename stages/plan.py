@@ -32,7 +32,7 @@ def main(no_time: bool) -> None:
     device = pick_device(runtime)
     is_finetuned = TEACHER.is_dir()
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")
-    teacher_dir = TEACHER if is_finetuned else find_weights(teacher.checkpoint)
+    teacher_dir = TEACHER if is_finetuned else find_weights(teacher.described_by)
     plan = make_plan(
         teacher_dir, tokens, task, settings, STORE, device=device, is_finetuned=is_finetuned
     )

@@ -1,11 +1,14 @@
 """Texts to the token table: `artifacts/tokens`."""
 
+from pathlib import Path
+
 import click
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import find_checkpoint, load_tokenizer
 from pipeline.settings import parse_section
 from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
 from stages.entry import load_params, stage
@@ -20,10 +23,14 @@ def main() -> None:
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
     tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
-    corpus = read_corpus(data)
-    labels = label_names(corpus, data.labels)
     with replacing_folder(TOKENS) as folder:
-        summary = write_tokens(corpus, labels, data.labels, tokenizer, settings.max_length, folder)
+        if data.source == "tokens":
+            summary = copy_tokens(Path(data.path), tokenizer, settings.max_length, folder)
+        else:
+            corpus = read_corpus(data)
+            names = label_names(corpus, data.labels)
+            length = settings.max_length
+            summary = write_tokens(corpus, names, data.labels, tokenizer, length, folder)
     for split, counts in summary["splits"].items():
         click.echo(
             f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "

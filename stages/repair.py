@@ -12,11 +12,14 @@ from stages.paths import STORE
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), default=STORE)
+@click.option(
+    "--absent", is_flag=True, help="Drop what was not fetched, too: nobody has it any more."
+)
 @stage("repair")
-def main(store: Path) -> None:
+def main(store: Path, absent: bool) -> None:
     """Drop what is damaged from a teacher store, so that a capture computes it again."""
-    repair = repair_store(store, n_threads=os.cpu_count() or 1)
-    if not repair.damages:
+    repair = repair_store(store, n_threads=os.cpu_count() or 1, drops_absent=absent)
+    if not repair.is_changed and not repair.damages:
         click.echo(f"repair: {store} is whole; nothing was changed")
         return
     for damage in repair.damages:

@@ -22,20 +22,28 @@ class DvcProject:
         self.params = copy.deepcopy(PARAMS)
         self._counts = folder.parent / "counts"
 
+    def fail(self, *command: str) -> str:
+        """Run a command that must fail, and return all that it printed."""
+        done = self._run(*command)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def run(self, *command: str) -> str:
         """Run a command in the project and return all that it printed."""
+        done = self._run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def _run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         environment = {
             **os.environ,
             "PATH": os.pathsep.join([str(commands()), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT / "tests" / "counting"),
             "COUNTS": str(self._counts),
         }
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output
-        return output
 
     def repro(self, *args: str) -> list[str]:
         """Run `dvc repro` and return the stages that ran, in order."""
@@ -48,6 +56,11 @@ class DvcProject:
         lines = [line.split() for line in self._counts.read_text(encoding="utf-8").splitlines()]
         return sum(int(line[2]) for line in lines if line[:2] == [stage, "forward"])
 
+    def rows_forwarded_by(self, n_layers: int) -> int:
+        """Return the rows that all stages of the last `repro` sent through such models."""
+        lines = [line.split() for line in self._counts.read_text(encoding="utf-8").splitlines()]
+        return sum(int(line[2]) for line in lines if line[1::2] == ["forward", str(n_layers)])
+
     def counts(self, event: str) -> list[str]:
         """Return the stage arguments of each event of the last `repro`."""
         lines = self._counts.read_text(encoding="utf-8").splitlines()
@@ -57,6 +70,12 @@ class DvcProject:
         """Change a value of params.yaml."""
         self.params = change(self.params, path, value)
         write_params(self.folder, self.params)
+
+    def commit(self, message: str) -> None:
+        """Commit everything to git."""
+        self.run("git", "add", "--all")
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        self.run("git", *author, "commit", "--quiet", "-m", message)
 
     def out_digests(self) -> dict[str, str]:
         """Return DVC's digest of every output."""
@@ -82,7 +101,5 @@ def make_dvc_project(folder: Path, **changes: object) -> DvcProject:
     for path, value in changes.items():
         project.change(path.replace("__", "."), value)
     project.run("git", "init", "--quiet")
-    project.run("git", "add", "--all")
-    commit = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet")
-    project.run(*commit, "-m", "start")
+    project.commit("start")
     return project

@@ -22,7 +22,7 @@ from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.quality import fidelity, quality
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.made_from import write_record
-from pipeline.store.manifest import Manifest
+from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
@@ -89,7 +89,7 @@ def evaluate(
                 "teacher": quality(theirs, split.labels),
                 "fidelity": fidelity(ours, theirs),
             }
-        models = {"student": student, **_teacher(store_dir, view.manifest, task)}
+        models = {"student": student, **_teacher(store, task)}
         last = names[-1]
         timed_rows = {"student": student_splits[last], "teacher": splits[last]}
         costs = _costs(models, timed_rows, settings, device)
@@ -107,10 +107,12 @@ def evaluate(
     return metrics
 
 
-def _teacher(store_dir: Path, manifest: Manifest, task: Task) -> dict[str, PreTrainedModel]:
-    if not any(name.endswith(".safetensors") for name in manifest.teacher_files):
+def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:
+    """Return the teacher to be timed, where the store has its weights and they are here."""
+    carried = any(is_weights(name) for name in store.manifest.teacher_files)
+    if not carried or store.absent.weights:
         return {}
-    checkpoint = store_dir / TEACHER_FOLDER
+    checkpoint = store.store_dir / TEACHER_FOLDER
     return {"teacher": task.auto_model.from_pretrained(checkpoint, use_safetensors=True)}
 
 

@@ -53,10 +53,12 @@ class TeacherDataset(Dataset[dict[str, Any]]):
         then the tensors of `read_ragged` under the names of `field_name`.
 
         Raises:
-            StoreIncompleteError: examples are missing, or a signal was not captured.
+            StoreIncompleteError: examples are missing, or a signal was not captured or fetched.
             ValueError: there is no array of that name in any store.
         """
-        absent = sorted({parse_array_name(name).name for name in signals} - set(array_names(store)))
+        names = {parse_array_name(name).name for name in signals}
+        store.check_here(names)
+        absent = sorted(names - set(array_names(store)))
         if absent:
             raise StoreIncompleteError(
                 f"{store.store_dir} holds {', '.join(array_names(store))}, and lacks "

@@ -318,45 +318,6 @@ def _shorten(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def check_files(store_dir: Path, manifest: Manifest) -> None:
-    """Check that every file is there with its size; contents are not read.
-
-    Raises:
-        StoreIncompleteError: files are missing.
-        StoreDamagedError: a file has another size, or is not a file of the store's own.
-    """
-    for path in store_dir.iterdir():  # a writer would follow a link to an unused folder, too
-        if path.is_symlink():
-            raise StoreDamagedError(_no_links(path))
-    missing = []
-    checked: set[str] = set()
-    for name, record in manifest.files():
-        path = store_dir / name
-        folder = name.rpartition("/")[0]
-        while folder and folder not in checked:
-            checked.add(folder)
-            if (store_dir / folder).is_symlink():
-                raise StoreDamagedError(_no_links(store_dir / folder))
-            folder = folder.rpartition("/")[0]
-        try:
-            size_bytes = regular_file_size(path)
-        except FileNotFoundError:
-            missing.append(name)
-            continue
-        if size_bytes != record.size_bytes:
-            raise StoreDamagedError(
-                f"{path} has {size_bytes:,} bytes, the manifest says {record.size_bytes:,}. "
-                f"Restore it with 'dvc checkout', or run 'decant repair {store_dir}' and capture "
-                "again."
-            )
-    if missing:
-        raise StoreIncompleteError(
-            f"{store_dir} lacks {len(missing)} files, the first is {missing[0]}. Restore them "
-            f"with 'dvc checkout' or 'dvc pull', or run 'decant repair {store_dir}' and capture "
-            "again."
-        )
-
-
 def regular_file_size(path: Path) -> int:
     """Return a file's size, without following a link out of the store.
 
@@ -369,13 +330,14 @@ def regular_file_size(path: Path) -> int:
     except NotADirectoryError as error:
         raise FileNotFoundError(path) from error
     if stat.S_ISLNK(status.st_mode):
-        raise StoreDamagedError(_no_links(path))
+        raise StoreDamagedError(no_links(path))
     if not stat.S_ISREG(status.st_mode):
         raise StoreDamagedError(f"{path} is not a regular file")
     return status.st_size
 
 
-def _no_links(path: Path) -> str:
+def no_links(path: Path) -> str:
+    """Return what is said of a symbolic link in a store."""
     return (
         f"{path} is a symbolic link; a store's files are regular files, so that none can lie "
         "outside it. Where DVC made the link, run: dvc config cache.type reflink,hardlink,copy && "

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,11 @@ from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import (
     ArrayRecord,
     Manifest,
-    check_files,
     differing_fields,
     read_manifest,
 )
 from pipeline.store.mapped_array import MappedArray, has_room, map_file
+from pipeline.store.presence import check_present, signal_option
 from pipeline.store.recycling import RecycledMemory
 from pipeline.store.row_table import RowTable, read_row_table
 from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, ArraySpec, SignalName, chunk_file
@@ -68,16 +68,24 @@ class Coverage:
 class TeacherStore:
     """An open store. Rows are numbered across segments in the store's order."""
 
-    def __init__(self, store_dir: Path, manifest: Manifest) -> None:
+    def __init__(
+        self, store_dir: Path, manifest: Manifest, *, may_lack_arrays: bool = False
+    ) -> None:
         """Open what `manifest` (a store's own, or a view's) names.
+
+        A store that `may_lack_arrays` says that one is not here when it is read. The
+        teacher's weights are never asked for.
 
         Raises:
             StoreIncompleteError: files are missing.
             StoreDamagedError: files differ from the manifest in size or structure.
         """
-        check_files(store_dir, manifest)
+        self.absent = check_present(store_dir, manifest)
         self.store_dir = store_dir
         self.manifest = manifest
+        self._may_lack_arrays = may_lack_arrays
+        if not may_lack_arrays:
+            self.check_here(self.absent.arrays)
         sizes = [segment.n_rows for segment in manifest.segments]
         self._first_rows: NDArray[np.int64] = np.cumsum([0, *sizes])
         self._arrays: dict[ArraySpec, MappedArray] = {}
@@ -86,7 +94,8 @@ class TeacherStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the manifest, not the rows and the maps."""
-        return TeacherStore, (self.store_dir, self.manifest)
+        opener = partial(TeacherStore, may_lack_arrays=self._may_lack_arrays)
+        return opener, (self.store_dir, self.manifest)
 
     def __len__(self) -> int:
         return int(self._first_rows[-1])
@@ -147,6 +156,23 @@ class TeacherStore:
             raise StoreMismatchError(
                 f"{self.store_dir} was captured with {faults}. Use the store's tokenizer (in its "
                 "folder 'teacher'), labels and length limit, or a store captured with yours."
+            )
+
+    def array_names(self) -> set[str]:
+        """Return the arrays that all rows have, and that are here."""
+        return self.manifest.array_names() - self.absent.arrays.keys()
+
+    def check_here(self, names: Iterable[str]) -> None:
+        """Refuse arrays that were captured, but are not here because they were not fetched.
+
+        Raises:
+            StoreIncompleteError: naming the first, and the command that brings it.
+        """
+        for name in sorted(self.absent.arrays.keys() & set(names)):
+            raise StoreIncompleteError(
+                f"{self.store_dir} is partial: '{name}' was captured, but is not here for "
+                f"{len(self.absent.arrays[name])} of {len(self.manifest.segments)} segments. Run "
+                f"'decant fetch {self.store_dir} --signal {signal_option(name)}' to bring it."
             )
 
     def coverage(self, keys: NDArray[np.void]) -> Coverage:
@@ -387,14 +413,17 @@ class TeacherStore:
                 f"{', '.join(segment.arrays)}. Add it under capture.signals and run "
                 "'dvc repro capture'."
             )
+        if segment.name in self.absent.arrays.get(array.name, ()):
+            self.check_here([array.name])
         return record
 
 
 def open_store(store_dir: Path | str) -> TeacherStore:
-    """Open a whole store for reading.
+    """Open a store for reading; arrays that were not fetched are refused when they are read.
 
     Raises:
         StoreIncompleteError: there is no store there, or files of it are missing.
         StoreDamagedError: its files are not those its manifest describes.
     """
-    return TeacherStore(Path(store_dir), read_manifest(Path(store_dir)))
+    manifest = read_manifest(Path(store_dir))
+    return TeacherStore(Path(store_dir), manifest, may_lack_arrays=True)

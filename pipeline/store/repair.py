@@ -12,6 +12,7 @@ from pipeline.atomic import write_file
 from pipeline.errors import StoreDamagedError
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Manifest, Segment, read_exact_manifest, write_manifest
+from pipeline.store.presence import absent_files
 from pipeline.store.spec import (
     CLS,
     CLS_MOMENTS,
@@ -38,11 +39,17 @@ class Repair:
     left: list[str]
     """Files beside the store's own folders, which may be somebody's and stay."""
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the manifest is another than before."""
+        return bool(self.n_segments or self.n_arrays or self.n_teacher_files)
 
-def repair_store(store_dir: Path, n_threads: int) -> Repair:
+
+def repair_store(store_dir: Path, n_threads: int, *, drops_absent: bool = False) -> Repair:
     """Drop from a store whatever `verify_store` finds damaged, and remove those files.
 
-    A capture with the same settings computes the dropped arrays again, and copies the
+    What was not fetched stays in the manifest, unless the repair `drops_absent` too. A
+    capture with the same settings computes the dropped arrays again, and copies the
     dropped teacher files. Reads every byte of the store.
 
     Raises:
@@ -55,6 +62,8 @@ def repair_store(store_dir: Path, n_threads: int) -> Repair:
         manifest = _read_manifest(store_dir)
         damages = verify_store(store_dir, n_threads)
         files = {damage.file for damage in damages}
+        if drops_absent:
+            files |= absent_files(store_dir, manifest).files
         repaired = _without(manifest, files)
         # First the manifest: a repair that is stopped after it leaves only unknown files.
         if repaired != manifest:

@@ -19,8 +19,8 @@ from pipeline.store.stored_signal import StoredSignal
 
 
 def array_names(store: TeacherStore) -> list[str]:
-    """Return the names of the arrays that all rows have."""
-    return sorted(store.manifest.array_names() - {CLS_MOMENTS.name})
+    """Return the names of the arrays that all rows have, and that are here."""
+    return sorted(store.array_names() - {CLS_MOMENTS.name})
 
 
 def read_ragged(
@@ -73,7 +73,7 @@ def iterate(
     wanted = array_names(store) if names is None else list(names)
     for segment in store.manifest.segments:
         cut = store.manifest.model_copy(update={"segments": (segment,)})
-        part = TeacherStore(store.store_dir, cut)
+        part = TeacherStore(store.store_dir, cut, may_lack_arrays=True)
         for first in range(0, len(part), batch_size):
             rows = range(first, min(first + batch_size, len(part)))
             yield part.keys[rows.start : rows.stop], read_ragged(part, rows, wanted)

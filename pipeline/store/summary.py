@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from pipeline.architecture import HeadReads
 from pipeline.store.lock import LOCK_NAME
-from pipeline.store.manifest import Manifest, check_files, manifest_bytes, read_manifest
+from pipeline.store.manifest import Manifest, manifest_bytes, read_manifest
+from pipeline.store.presence import check_present
 from pipeline.store.spec import (
     GROUP_BYTES,
     Encoding,
@@ -92,11 +93,11 @@ def summarise_store(store_dir: Path) -> dict[str, Any]:
     The manifest is read, and every file's size compared with it; nothing is hashed.
 
     Raises:
-        StoreIncompleteError: there is no store, or files are missing.
+        StoreIncompleteError: there is no store, or files are missing of what is here in part.
         StoreDamagedError: a file has another size, or the manifest was altered.
     """
     manifest = read_manifest(store_dir)
-    check_files(store_dir, manifest)
+    absent = check_present(store_dir, manifest)
     sizes = folder_sizes(manifest)
     identity = manifest.identity.model_dump(mode="json")
     segments = manifest.segments
@@ -133,6 +134,14 @@ def summarise_store(store_dir: Path) -> dict[str, Any]:
         "teacher_bytes": sizes.teacher_bytes,
         "metadata_bytes": sizes.metadata_bytes,
         "size_bytes": sizes.total_bytes,
+        "absent": {
+            "arrays": {name: len(segments) for name, segments in sorted(absent.arrays.items())},
+            "weights": bool(absent.weights),
+            "size_bytes": sum(
+                record.size_bytes for name, record in manifest.files() if name in absent.files
+            ),
+            "command": absent.command(store_dir) if absent.is_partial else None,
+        },
         "incomplete": _gaps(store_dir, manifest, sizes),
         "versions": dict(sorted(manifest.versions.items())),
     }
@@ -194,6 +203,17 @@ def describe_store(summary: dict[str, Any]) -> str:
         verdict.append("'dvc repro capture' adds what is missing.")
     lines = [f"{name:<11}{value}" for name, value in facts]
     total = f"in all {format_size(summary['size_bytes'])}"
+    absent = summary["absent"]
+    if absent["command"]:
+        total += f", of which {format_size(absent['size_bytes'])} are not here"
+        parts = [
+            f"{name} of {n} of {summary['arrays'][name]['n_segments']} segments"
+            for name, n in absent["arrays"].items()
+        ]
+        parts += ["the teacher's weights"] if absent["weights"] else []
+        verdict = verdict if gaps else []
+        verdict.append(f"PARTIAL: not fetched: {', '.join(parts)}")
+        verdict.append(f"'{absent['command']}' brings it.")
     return "\n".join([*lines, "", *format_table(table), "", total, *verdict])
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import StoreDamagedError
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import ArrayRecord, FileRecord, Manifest, Segment, read_exact_manifest
+from pipeline.store.presence import Absent, absent_of
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import (
     GROUP_BYTES,
@@ -42,6 +43,7 @@ from pipeline.store.writer import FINISHED_FOLDER, PARTIAL_FOLDER, unaccounted_f
 
 STORE_FOLDERS = (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
 NOT_ACCOUNTED = "is not accounted for by the manifest"
+MISSING = "is missing"
 
 _ROOT_FILES = (MANIFEST_NAME, GROUP_NAME)
 # A running or stopped capture's, and DVC's.
@@ -77,7 +79,8 @@ class Damage:
 def verify_store(store_dir: Path, n_threads: int) -> list[Damage]:
     """Return everything in a store that is damaged, ordered by file; nothing of a whole store.
 
-    Reads every byte, and shows its progress.
+    What was not fetched is no damage (`presence.check_present` returns it). Reads every byte
+    that is here, and shows its progress.
 
     Raises:
         StoreIncompleteError: there is no store in that folder.
@@ -88,7 +91,9 @@ def verify_store(store_dir: Path, n_threads: int) -> list[Damage]:
     faults = _file_faults(store_dir, manifest, n_threads)
     faults |= _row_faults(store_dir, manifest, faults)
     faults |= _metadata_faults(store_dir, manifest, faults)
-    faults |= _group_faults(store_dir, manifest)
+    absent = absent_of(manifest, {name for name, fault in faults.items() if fault == MISSING})
+    faults = {name: fault for name, fault in faults.items() if name not in absent.files}
+    faults |= _group_faults(store_dir, manifest, absent)
     faults |= _stray_faults(store_dir, manifest)
     places = dict(_places(manifest))
     return [Damage(file, faults[file], *places.get(file, ())) for file in sorted(faults)]
@@ -135,7 +140,7 @@ def _place_fault(store_dir: Path, name: str, size_bytes: int) -> str | None:
     try:
         status = os.lstat(store_dir / name)
     except (FileNotFoundError, NotADirectoryError):
-        return "is missing"
+        return MISSING
     if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link"
     if not stat.S_ISREG(status.st_mode):
@@ -248,10 +253,10 @@ def _metadata_fault(content: bytes, wanted: dict[str, Any]) -> str | None:
     return None
 
 
-def _group_faults(store_dir: Path, manifest: Manifest) -> Faults:
-    """Compare the files that make folders above arrays Zarr groups."""
+def _group_faults(store_dir: Path, manifest: Manifest, absent: Absent) -> Faults:
+    """Compare the files that make folders above arrays that are here Zarr groups."""
     faults = {}
-    for name in group_files(manifest):
+    for name in group_files(manifest, absent):
         fault = _place_fault(store_dir, name, len(GROUP_BYTES))
         if fault is None and (store_dir / name).read_bytes() != GROUP_BYTES:
             fault = "is not the metadata of a Zarr group without attributes"
@@ -260,9 +265,17 @@ def _group_faults(store_dir: Path, manifest: Manifest) -> Faults:
     return faults
 
 
-def group_files(manifest: Manifest) -> list[str]:
-    """Return every group's `zarr.json`, the store's own first, relative to the store."""
-    arrays = {array for segment in manifest.segments for array, _ in segment.specs()}
+def group_files(manifest: Manifest, absent: Absent | None = None) -> list[str]:
+    """Return every group's `zarr.json`, the store's own first, relative to the store.
+
+    Of arrays that are `absent` everywhere there need be none.
+    """
+    arrays = {
+        array
+        for segment in manifest.segments
+        for array, _ in segment.specs()
+        if absent is None or segment.name not in absent.arrays.get(array.name, ())
+    }
     return [GROUP_NAME, *(f"{folder}/{GROUP_NAME}" for folder in sorted(group_folders(arrays)))]
 
 

@@ -44,11 +44,11 @@ from pipeline.store.manifest import (
     Identity,
     Manifest,
     Segment,
-    check_files,
     check_identity,
     read_manifest,
     write_manifest,
 )
+from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import (
     GROUP_BYTES,
@@ -163,7 +163,7 @@ class StoreWriter:
             segment = Segment.model_validate_json(path.read_bytes())
             manifest = _with_segments(self.manifest, [segment])
             Manifest.model_validate(manifest.model_dump())
-            check_files(self.store_dir, manifest)
+            check_whole(self.store_dir, manifest)
         except (ValidationError, StoreDamagedError, StoreIncompleteError):
             return None
         return segment
@@ -327,14 +327,14 @@ def open_store_for_writing(store_dir: Path, identity: Identity) -> StoreWriter |
     Raises:
         StoreMismatchError: the store belongs to another teacher, tokenizer, ...
         StoreDamagedError: a committed file has another size.
-        StoreIncompleteError: a committed file is missing.
+        StoreIncompleteError: a committed file is missing, or was not fetched.
     """
     path = store_dir / MANIFEST_NAME
     if not path.exists() and not path.is_symlink():  # a broken link is no reason to begin anew
         return None
     manifest = read_manifest(store_dir)
     check_identity(manifest.identity, identity, store_dir)
-    check_files(store_dir, manifest)
+    check_whole(store_dir, manifest)
     writer = StoreWriter(store_dir, manifest)
     writer.adopt_finished()
     drop_unfinished(store_dir, writer.manifest)

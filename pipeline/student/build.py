@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from pipeline.store.manifest import Manifest
+from pipeline.store.presence import check_weights
 from pipeline.student.network import build_network
 from pipeline.student.network_settings import NetworkSettings
 from pipeline.student.settings import ModelSettings, TransformerSettings
@@ -28,7 +29,10 @@ def build_student(
     Raises:
         SettingsError: the settings do not fit the teacher.
         CheckpointError: the weights to start from are not there, or do not fit.
+        StoreIncompleteError: they were captured, but not fetched.
     """
+    if settings.reads_teacher_weights:
+        check_weights(store_dir, manifest)
     if isinstance(settings, NetworkSettings):
         return build_network(settings, manifest, store_dir, say=say)
     assert isinstance(settings, TransformerSettings)

@@ -29,6 +29,11 @@ class NetworkSettings(ModelSettings):
     """Null: as wide as the teacher's, or the config's default for random ones."""
 
     @property
+    def reads_teacher_weights(self) -> bool:
+        """Whether the embeddings are the teacher's."""
+        return self.embeddings == "teacher"
+
+    @property
     def started_from(self) -> str:
         """Whose embeddings it starts from; everything else is random."""
         return f"embeddings: {self.embeddings}"

@@ -35,6 +35,11 @@ class ModelSettings(Section, ABC):
         return None
 
     @property
+    @abstractmethod
+    def reads_teacher_weights(self) -> bool:
+        """Whether the student starts from any of the teacher's weights in the store."""
+
+    @property
     def started_from(self) -> str:
         """What the student's weights start from, for its model card."""
         return "random"
@@ -74,6 +79,11 @@ class TransformerSettings(ModelSettings):
     def is_narrower(self) -> bool:
         """Whether layers have other widths than the teacher's, so that none can be copied."""
         return any((self.hidden_size, self.n_heads, self.intermediate_size))
+
+    @property
+    def reads_teacher_weights(self) -> bool:
+        """Whether layers or head are the teacher's."""
+        return self.checkpoint is None and self.warm_start != "none"
 
     def tokenizer_folder(self) -> Path | None:
         """Return the checkpoint's folder, where one is named."""

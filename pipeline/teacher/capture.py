@@ -8,17 +8,19 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from pipeline.architecture import read_architecture
 from pipeline.checkpoint import read_config
-from pipeline.errors import DiskFullError, SettingsError
+from pipeline.errors import CheckpointError, DiskFullError, SettingsError
 from pipeline.fingerprint import digest_config, digest_weights
 from pipeline.processes import Processes
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Identity, read_manifest
 from pipeline.store.spec import MANIFEST_NAME, Arrays, with_moments
+from pipeline.store.take_over import TakenOver, take_over
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 from pipeline.tasks.task import Task
 from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
@@ -26,7 +28,9 @@ from pipeline.teacher.compute import compute
 from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.segment import TokenBudget
+from pipeline.teacher.stored_teacher import has_weights, read_origin
 from pipeline.teacher.work import (
+    Work,
     choose_segment_rows,
     distinct_rows,
     missing_work,
@@ -54,6 +58,8 @@ class CaptureReport:
     size_bytes: int
     """Raw signal data written."""
     seconds: float
+    taken: TakenOver | None = None
+    """What came from the store that the teacher was taken from, if it was."""
 
 
 def capture(
@@ -87,11 +93,15 @@ def capture(
     faults = settings.signals.layer_faults(architecture)
     if faults:
         raise SettingsError(faults)
-    precision = choose_precision(settings.precision, store_dir, device)
+    precision = choose_precision(settings.precision, begun_from(store_dir, teacher_dir), device)
     identity = identify(teacher_dir, tokens, task, precision)
     rows = distinct_rows(tokens)
+    origin = read_origin(teacher_dir)
+    taken = None
     with locked(store_dir, is_needed=processes.is_main):
         if processes.is_main:
+            if origin is not None:
+                taken = take_over(origin.store_dir, store_dir, identity, arrays)
             files = teacher_files(teacher_dir, with_weights=settings.warm_start)
             writer = open_store_for_writing(store_dir, identity) or create_store(
                 store_dir,
@@ -111,6 +121,8 @@ def capture(
             _check_disk(store_dir, size_bytes)
             writer.make_groups({array for work in works for array in with_moments(work.arrays)})
         processes.wait_for_all()
+        if works and not has_weights(teacher_dir):
+            _refuse_without_weights(teacher_dir, works)
         mine = works[processes.rank :: processes.count]
         if mine:
             model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
@@ -130,15 +142,28 @@ def capture(
         n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
         size_bytes=size_bytes,
         seconds=time.monotonic() - start,
+        taken=taken,
     )
+
+
+def begun_from(store_dir: Path, teacher_dir: Path) -> Path:
+    """Return the store that a capture adds to: its own, or the one that it begins with."""
+    origin = read_origin(teacher_dir)
+    is_begun = (store_dir / MANIFEST_NAME).is_file()
+    return store_dir if origin is None or is_begun else origin.store_dir
 
 
 def identify(teacher_dir: Path, tokens: Tokens, task: Task, precision: Precision) -> Identity:
     """Return the identity of a store that this teacher's signals of these tokens go into."""
+    origin = read_origin(teacher_dir)
+    if origin is not None and not has_weights(teacher_dir):
+        weights = origin.identity.weights
+    else:
+        weights = digest_weights(teacher_dir)
     return Identity(
         task=task.kind,
         labels=tokens.labels,
-        weights=digest_weights(teacher_dir),
+        weights=weights,
         config=digest_config(read_config(teacher_dir)),
         tokenizer=tokens.tokenizer,
         max_length=tokens.max_length,
@@ -163,6 +188,16 @@ def teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
         files += sorted(teacher_dir.glob("*.safetensors"))
         files += sorted(teacher_dir.glob("*.safetensors.index.json"))
     return {path.name: path for path in files}
+
+
+def _refuse_without_weights(teacher_dir: Path, works: list[Work]) -> NoReturn:
+    n_rows = len({int(row) for work in works for row in work.rows})
+    names = sorted({array.name for work in works for array in work.arrays})
+    raise CheckpointError(
+        f"{n_rows:,} rows need {', '.join(names)} computed, and {teacher_dir} has no weights. "
+        "'decant coverage' says which rows; take them out, name the same teacher as "
+        "teacher.checkpoint, or ask who captured the store for its weights."
+    )
 
 
 def _check_disk(store_dir: Path, size_bytes: int) -> None:

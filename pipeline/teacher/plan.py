@@ -26,15 +26,15 @@ from pipeline.store.manifest import (
     Identity,
     Manifest,
     Segment,
-    check_files,
     check_identity,
     read_manifest,
 )
+from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
 from pipeline.store.writer import create_array, first_manifest
 from pipeline.tasks.task import Task
-from pipeline.teacher.capture import choose_precision, identify, teacher_files
+from pipeline.teacher.capture import begun_from, choose_precision, identify, teacher_files
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.extract import Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
@@ -110,6 +110,7 @@ def make_plan(
     faults = settings.signals.layer_faults(teacher)
     if faults:
         raise SettingsError(faults)
+    store_dir = begun_from(store_dir, teacher_dir)
     precision = choose_precision(settings.precision, store_dir, device)
     identity = identify(teacher_dir, tokens, task, precision)
     present = _read_present(store_dir, identity, teacher, is_finetuned=is_finetuned)
@@ -155,7 +156,7 @@ def _read_present(
         known = {"weights": present.identity.weights, "config": present.identity.config}
         identity = identity.model_copy(update=known)
     check_identity(present.identity, identity, store_dir)
-    check_files(store_dir, present)
+    check_whole(store_dir, present)
     if present.teacher != teacher:
         raise StoreMismatchError(
             f"{store_dir} was captured from a teacher with {present.teacher}; the checkpoint has "

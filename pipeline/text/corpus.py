@@ -63,10 +63,11 @@ class DocstringSettings(Section):
 class DataSettings(Section):
     """The `data` section: where the texts are and how to read them."""
 
-    source: Literal["docstrings", "files", "hub"] = "docstrings"
+    source: Literal["docstrings", "files", "hub", "tokens"] = "docstrings"
     path: str = "data"
     """For `files`: a folder with train, validation and test files, or one file (all
-    train). DVC watches it whatever the source, so it must exist."""
+    train); for `tokens`: a token table that somebody else prepared. DVC watches it whatever
+    the source, so it must exist."""
     hub_id: str | None = None
     """For `hub`: the dataset, such as `nyu-mll/glue`; a config follows a colon,
     `nyu-mll/glue:sst2`."""

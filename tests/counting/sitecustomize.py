@@ -1,7 +1,8 @@
 """Counts, in every stage's process, forwards of a BERT encoder and optimizer steps.
 
 Python imports a module of this name at start-up when it is on PYTHONPATH. One line is
-appended to the file $COUNTS for each event; a forward comes with its number of rows.
+appended to the file $COUNTS for each event; a forward comes with its number of rows and the
+model's number of layers.
 """
 
 import os
@@ -18,7 +19,7 @@ if "COUNTS" in os.environ and any(part.startswith("stages.") for part in sys.ori
 
     def _count_forward(module: Any, args: Any, output: Any) -> None:
         if type(module).__name__ == "BertModel":
-            _note(f"forward {len(output[0])}")
+            _note(f"forward {len(output[0])} {module.config.num_hidden_layers}")
 
     def _count_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         _note("step")

@@ -77,7 +77,7 @@ def test_document(make_store: MakeStore) -> None:
         "versions": manifest.versions,
     }
     assert {key: summary[key] for key in expected} == expected
-    others = {"teacher", "teacher_files", "arrays", "size_bytes"}
+    others = {"teacher", "teacher_files", "arrays", "absent", "size_bytes"}
     others |= {"rows_bytes", "teacher_bytes", "metadata_bytes"}
     assert set(summary) == set(expected) | others
     assert summary["arrays"]["logits"] == {

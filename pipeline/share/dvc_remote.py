@@ -1,0 +1,160 @@
+"""Bringing files through DVC, whose many ways to fail become one line that says what to do.
+
+DVC keeps most reasons to its log, so the log is listened to while it works.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dvc.config import NoRemoteError, RemoteConfigError
+from dvc.exceptions import (
+    CheckoutError,
+    DvcException,
+    FileTransferError,
+    NoOutputOrStageError,
+    NotDvcRepoError,
+    OutputNotFoundError,
+)
+from dvc.fs import RemoteMissingDepsError
+from dvc.repo import Repo
+
+from pipeline.errors import RemoteError, first_line
+
+_LOGGERS = ("dvc", "dvc_data", "dvc_objects")
+_NOT_ON_REMOTE = "do not exist neither locally nor on remote"
+
+
+def pull(paths: Sequence[Path], remote: str | None) -> int:
+    """Bring files and folders that DVC tracks, and nothing else; return how many files came.
+
+    A path may lie within what DVC tracks as one. What is here already is not brought again.
+
+    Raises:
+        RemoteError: the remote cannot be reached, lacks files, or DVC knows no such path.
+    """
+    with _said_in_one_line(remote) as log, Repo() as repo:
+        result = repo.pull(targets=[str(path) for path in paths], remote=remote)
+        _check_arrived(paths, log)
+    return int(result["stats"]["fetched"])
+
+
+def is_tracked(path: Path) -> bool:
+    """Say whether DVC tracks this file or folder, by itself or as a part of another.
+
+    Raises:
+        RemoteError: this is no DVC project.
+    """
+    with _said_in_one_line(None), Repo() as repo:
+        try:
+            repo.find_outs_by_path(str(path), strict=False)
+        except OutputNotFoundError:
+            return any(out.fspath in map(str, path.absolute().parents) for out in repo.index.outs)
+        return True
+
+
+def push(paths: Sequence[Path], remote: str | None) -> int:
+    """Send files and folders that DVC tracks to a remote; return how many files went.
+
+    Raises:
+        RemoteError: the remote cannot be reached or written to, or DVC knows no such path.
+    """
+    with _said_in_one_line(remote), Repo() as repo:
+        return int(repo.push(targets=[str(path) for path in paths], remote=remote))
+
+
+class _Log(logging.Handler):
+    """Keeps what DVC's loggers say, and prints nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def reason(self) -> str | None:
+        """Return the first cause that was logged."""
+        for record in self.records:
+            if record.exc_info and record.exc_info[1] is not None:
+                return _root(record.exc_info[1])
+        return None
+
+    def n_absent(self) -> int:
+        """Return how many files the remote was said not to have."""
+        return sum(
+            len(record.getMessage().splitlines()) - 1
+            for record in self.records
+            if _NOT_ON_REMOTE in record.getMessage()
+        )
+
+
+def _root(error: BaseException) -> str:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    text = first_line(error) if isinstance(error, Exception) else str(error)
+    return f"{type(error).__name__}: {text}" if text != type(error).__name__ else text
+
+
+@contextmanager
+def _said_in_one_line(remote: str | None) -> Iterator[_Log]:
+    """Turn what DVC raises and logs into a `RemoteError`."""
+    log = _Log()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(log)
+        logger.propagate = False
+    where = f"the remote '{remote}'" if remote else "the project's default remote"
+    try:
+        yield log
+    except NotDvcRepoError as error:
+        raise RemoteError(
+            "there is no DVC project here. Run it in the project's folder."
+        ) from error
+    except NoRemoteError as error:
+        raise RemoteError(
+            "no remote is set up to bring files from. Run 'dvc remote add --default NAME URL' with "
+            "the place that the files were pushed to."
+        ) from error
+    except RemoteConfigError as error:
+        raise RemoteError(
+            f"{where} cannot be used: {first_line(error)}. 'dvc remote list' names those there are."
+        ) from error
+    except RemoteMissingDepsError as error:
+        raise RemoteError(
+            f"{where} needs a package that is not installed: {first_line(error)}"
+        ) from error
+    except (NoOutputOrStageError, OutputNotFoundError) as error:
+        raise RemoteError(
+            f"{first_line(error)}. DVC knows only what its .dvc files and dvc.lock name: commit "
+            "and 'git pull' dvc.lock, or 'dvc import' the store."
+        ) from error
+    except (FileTransferError, CheckoutError, DvcException, OSError) as error:
+        raise RemoteError(_failure(where, log, error)) from error
+    finally:
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(log)
+            logger.propagate = propagate
+
+
+def _failure(where: str, log: _Log, error: Exception) -> str:
+    reason = log.reason()
+    if reason is not None:
+        return (
+            f"{where} failed ({reason}). Check its URL with 'dvc remote list', your credentials "
+            "for it, and that neither disk is full; what came is kept, so run it again."
+        )
+    if log.n_absent():
+        return (
+            f"{where} lacks {log.n_absent():,} of the files. Check its URL with 'dvc remote list', "
+            "or ask who captured to run 'dvc push'; what came is kept."
+        )
+    return f"{where} failed ({_root(error)}). Check its URL with 'dvc remote list'."
+
+
+def _check_arrived(paths: Sequence[Path], log: _Log) -> None:
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        raise FileNotFoundError(f"{len(absent)} paths did not come, the first is {absent[0]}")

@@ -1,0 +1,43 @@
+"""A token table that somebody else prepared, taken as it is."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import DataError
+from pipeline.fingerprint import digest_file, digest_tokenizer
+from pipeline.text.tokens import SUMMARY_NAME, open_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def copy_tokens(
+    source: Path, tokenizer: "PreTrainedTokenizerFast", max_length: int, folder: Path
+) -> dict[str, Any]:
+    """Copy the token table `source` into an empty folder; return its summary.
+
+    Raises:
+        DataError: it is not a token table, is damaged, or was made with another tokenizer or
+            length limit than these.
+    """
+    tokens = open_tokens(source)
+    pairs = {
+        "tokenizer": (tokens.tokenizer[:12], digest_tokenizer(tokenizer)[:12]),
+        "max_length": (tokens.max_length, max_length),
+    }
+    for name, (found, asked) in pairs.items():
+        if found != asked:
+            raise DataError(
+                f"{source} was made with {name} {found}, params.yaml has {asked}. Set tokenizer to "
+                "what it was made with: a store's tokenizer is in its folder 'teacher'."
+            )
+    summary: dict[str, Any] = json.loads((source / SUMMARY_NAME).read_text(encoding="utf-8"))
+    for split in tokens.splits:
+        name = f"{split}.arrow"
+        shutil.copyfile(source / name, folder / name)
+        if digest_file(folder / name) != summary["splits"][split]["sha256"]:
+            raise DataError(f"{source / name} is damaged. Restore it with 'dvc checkout'.")
+    shutil.copyfile(source / SUMMARY_NAME, folder / SUMMARY_NAME)
+    return summary
