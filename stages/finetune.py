@@ -1,6 +1,7 @@
 """A teacher for the task: `artifacts/teacher`."""
 
 import json
+from time import perf_counter
 
 import click
 
@@ -18,6 +19,7 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.tokens import open_tokens
 from stages.entry import load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
+from stages.seconds import record_seconds
 
 
 @click.command()
@@ -41,8 +43,10 @@ def main() -> None:
     if is_made_from(TEACHER, inputs):
         click.echo("finetune: the teacher was made from exactly these inputs; kept as it is")
     else:
+        started = perf_counter()
         device = pick_device(runtime)
         finetune(checkpoint, tokens, task, settings, TEACHER, inputs=inputs, device=device)
+        record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
     click.echo(f"finetune: validation accuracy {metrics['validation']['accuracy']:.4f}")

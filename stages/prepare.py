@@ -1,5 +1,7 @@
 """Texts to the token table: `artifacts/tokens`."""
 
+from time import perf_counter
+
 import click
 
 from pipeline.atomic import replacing_folder
@@ -10,6 +12,7 @@ from pipeline.text.labels import label_names
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
 from stages.entry import load_params, stage
 from stages.paths import TOKENS
+from stages.seconds import record_seconds
 
 
 @click.command()
@@ -17,6 +20,7 @@ from stages.paths import TOKENS
 def main() -> None:
     """Read the data source, number the labels and tokenise everything once."""
     params = load_params()
+    started = perf_counter()
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
     tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
@@ -24,6 +28,7 @@ def main() -> None:
     labels = label_names(corpus, data.labels)
     with replacing_folder(TOKENS) as folder:
         summary = write_tokens(corpus, labels, data.labels, tokenizer, settings.max_length, folder)
+    record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(
             f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "

@@ -24,6 +24,15 @@ TEACHER_COST = {
     "throughput_per_second": 200.0,
 }
 
+WORK = {
+    "flops": 50_000_000,
+    "n_tokens": 20,
+    "peak_memory_bytes": 30_000_000,
+    "n_batch_tokens": 64,
+}
+
+TEACHER_WORK = {**WORK, "flops": 400_000_000, "peak_memory_bytes": 95_000_000}
+
 Metrics = dict[str, Any]
 
 
@@ -43,6 +52,7 @@ def _make_metrics(student: str, accuracy: float = 0.85) -> Metrics:
         "labels": ["a", "b"],
         "splits": {"test": split, "validation": deepcopy(split)},
         "cost": {"device": "cpu", "n_threads": 2, "student": COST, "teacher": TEACHER_COST},
+        "work": {"student": WORK, "teacher": TEACHER_WORK},
     }
     return deepcopy(metrics)
 
