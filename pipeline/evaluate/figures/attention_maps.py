@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.evaluate.evidence import AttendedText, MapPair
 from pipeline.evaluate.figures.style import (
+    DOTS_PER_INCH,
     STUDENT_COLOUR,
     TEACHER_COLOUR,
     draw_heat,
@@ -23,6 +24,7 @@ HOW_TO_READ = (
 )
 
 _LONGEST_NAME = 10
+_NAME_SIZE = 8
 _STRETCH = 0.5
 """Power of a probability that is its colour."""
 
@@ -35,7 +37,7 @@ def draw_attention_maps(text: AttendedText, pair: MapPair, name: str) -> bytes:
 
 def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
     """Return the figure as matplotlib holds it."""
-    width, height, side, margin, above = 6.0, 3.15, 2.15, 0.75, 0.22  # inches
+    width, height, side, margin, above = 6.0, 2.95, 2.15, 0.75, 0.22  # inches
     figure = Figure(figsize=(width, height))
     sides = (
         ("teacher", pair.teacher_layer, pair.teacher, text.teacher_tokens, TEACHER_COLOUR),
@@ -52,9 +54,11 @@ def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
 
 
 def _name_tokens(axes: Axes, tokens: Sequence[str], side: float) -> None:
-    size = 8
-    every = -(-len(tokens) * size * 1.15 // (72 * side))
-    places = range(0, len(tokens), max(int(every), 1))
-    names = [shorten(tokens[place], _LONGEST_NAME) for place in places]
-    axes.set_xticks(places, names, rotation=90, fontsize=size)
-    axes.set_yticks(places, names, fontsize=size)
+    every = int(-(-len(tokens) * _NAME_SIZE * 1.15 // (DOTS_PER_INCH * side)))
+    axes.set_xticks([])  # ticks with their labels take ten times as long to draw
+    axes.set_yticks([])
+    for place in range(0, len(tokens), max(every, 1)):
+        name = shorten(tokens[place], _LONGEST_NAME)
+        below = len(tokens) - 0.3
+        axes.text(-0.7, place, name, ha="right", va="center", fontsize=_NAME_SIZE)
+        axes.text(place, below, name, ha="center", va="top", rotation=90, fontsize=_NAME_SIZE)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
@@ -68,7 +69,8 @@ def _write_beside(axes: Axes, name: str, point: tuple[float, float], taken: Sequ
         for radius in _RADII
         for degrees in _DIRECTIONS_DEGREES
     ]
-    radius, box = min(places, key=lambda place: _covered_area(place[1], taken, axes.bbox))
+    corners = np.array([box.extents for box in taken])
+    radius, box = min(places, key=lambda place: _covered_area(place[1], corners, axes.bbox))
     to_axes = axes.transAxes.inverted()
     middle_x, middle_y = to_axes.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
     text.set_position((middle_x, middle_y))
@@ -98,10 +100,11 @@ def _box_around(x: float, y: float, half_width: float, half_height: float) -> Bb
     return Bbox([(x - half_width, y - half_height), (x + half_width, y + half_height)])
 
 
-def _covered_area(label: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
+def _covered_area(label: Bbox, taken: Float[np.ndarray, "box corner"], inside: Bbox) -> float:
     """Return how much of the label lies on what is taken or outside of the axes."""
-    overlaps = (Bbox.intersection(label, other) for other in taken)
-    on_others = sum(overlap.width * overlap.height for overlap in overlaps if overlap)
+    widths = np.minimum(label.x1, taken[:, 2]) - np.maximum(label.x0, taken[:, 0])
+    heights = np.minimum(label.y1, taken[:, 3]) - np.maximum(label.y0, taken[:, 1])
+    on_others = (widths.clip(min=0) * heights.clip(min=0)).sum()
     visible = Bbox.intersection(label, inside)
     outside = label.width * label.height - (visible.width * visible.height if visible else 0)
     return float(on_others + 2 * max(outside, 0.0))
