@@ -37,7 +37,7 @@ def draw_attention_maps(text: AttendedText, pair: MapPair, name: str) -> bytes:
 
 def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
     """Return the figure as matplotlib holds it."""
-    width, height, side, margin, above = 6.0, 2.95, 2.15, 0.75, 0.22  # inches
+    width, height, side, margin, above = 5.1, 2.6, 1.8, 0.72, 0.22  # inches
     figure = Figure(figsize=(width, height))
     sides = (
         ("teacher", pair.teacher_layer, pair.teacher, text.teacher_tokens, TEACHER_COLOUR),

@@ -3,14 +3,14 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MultipleLocator
 
 from pipeline.evaluate.evidence import Predictions
 from pipeline.evaluate.figures.style import INK, STUDENT_COLOUR, TEACHER_COLOUR, to_svg
 
 HOW_TO_READ = (
-    "Left, rows by the probability of the label that a model puts first: the further right, the "
-    "surer it is. Right, rows by how far the two models' probabilities are apart (half the sum of "
+    "Left, rows by a model's confidence, the probability of the label that it puts first: the further right, the "
+    "surer it is. Right, rows by the distance of the two models' probabilities (half the sum of "
     "differences: 0 equal, 1 nothing in common); filled where both put the same label first, "
     "hatched where they do not. Counts are on a logarithmic scale."
 )
@@ -25,9 +25,9 @@ def draw_confidence(predictions: Predictions, name: str) -> bytes:
 
 def build_confidence(predictions: Predictions) -> Figure:
     """Return the figure as matplotlib holds it."""
-    figure = Figure(figsize=(6.0, 2.9))
+    figure = Figure(figsize=(5.0, 2.8))
     sure, apart = figure.subplots(1, 2, sharey=True)
-    figure.subplots_adjust(left=0.115, right=0.97, bottom=0.17, top=0.9, wspace=0.1)
+    figure.subplots_adjust(left=0.155, right=0.97, bottom=0.17, top=0.9, wspace=0.14)
     _draw_confidence(sure, predictions)
     _draw_distance(apart, predictions)
     sure.set_ylabel("rows")
@@ -36,7 +36,8 @@ def build_confidence(predictions: Predictions) -> Figure:
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(0, 2.5 * len(predictions.labels))
         axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MultipleLocator(0.25))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.legend(
@@ -53,7 +54,7 @@ def _draw_confidence(axes: Axes, predictions: Predictions) -> None:
     )
     axes.stairs(ours, edges, fill=True, color=STUDENT_COLOUR, alpha=0.75, label="student")
     axes.stairs(theirs, edges, color=TEACHER_COLOUR, linewidth=1.8, label="teacher")
-    axes.set_xlabel("probability of the first label")
+    axes.set_xlabel("confidence")
 
 
 def _draw_distance(axes: Axes, predictions: Predictions) -> None:
@@ -63,4 +64,4 @@ def _draw_distance(axes: Axes, predictions: Predictions) -> None:
     alike, other = (np.histogram(distances[rows], edges)[0] for rows in (agrees, ~agrees))
     axes.stairs(alike, edges, fill=True, color=STUDENT_COLOUR, alpha=0.75, label="same label")
     axes.stairs(other, edges, color=TEACHER_COLOUR, linewidth=1.8, hatch="////", label="another")
-    axes.set_xlabel("distance of the probabilities")
+    axes.set_xlabel("distance")
