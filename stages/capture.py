@@ -1,10 +1,14 @@
 """The teacher's signals: `artifacts/teacher_store`."""
 
+from time import perf_counter
+
 import click
 
+from pipeline.fingerprint import digest_file
 from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
+from pipeline.store.spec import MANIFEST_NAME
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture import capture
@@ -13,6 +17,7 @@ from pipeline.text.augmented import with_augmented_last
 from pipeline.text.tokens import open_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
+from stages.seconds import record_seconds
 
 
 @click.command()
@@ -27,6 +32,7 @@ def main() -> None:
         run_in_processes("stages.capture", count=runtime.processes)
         return
     with joined_processes() as processes:
+        started = perf_counter()
         augmented = open_tokens(AUGMENTED, made_by="augment")
         report = capture(
             TEACHER,
@@ -39,6 +45,7 @@ def main() -> None:
             processes=processes,
         )
         if processes.is_main:
+            record_seconds("capture", started, digest_file(STORE / MANIFEST_NAME))
             if (taken := report.taken) is not None:
                 click.echo(
                     f"capture: {taken.n_rows:,} rows in {taken.n_segments:,} segments and "

@@ -1,5 +1,7 @@
 """One student: `artifacts/students/NAME`."""
 
+from time import perf_counter
+
 import click
 from transformers.utils import logging
 
@@ -23,6 +25,7 @@ from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
+from stages.seconds import record_seconds
 
 _CODE = (
     architecture,
@@ -71,6 +74,7 @@ def main(name: str) -> None:
         if is_made:
             outcome = "was made from exactly these inputs; kept as it is"
         else:
+            started = perf_counter()
             view = read_view(view_path(name))
             accelerator = make_accelerator(pick_device(runtime, processes.local_rank))
             with faults_at(place):
@@ -90,6 +94,8 @@ def main(name: str) -> None:
                     seconds_between_saves=runtime.seconds_between_saves,
                     accelerator=accelerator,
                 )
+            if processes.is_main:
+                record_seconds(f"distill@{name}", started, digest_json(inputs))
             scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
             outcome = f"validation {scores} at step {trained.best_step}"
         if processes.is_main:

@@ -1,11 +1,22 @@
 """How good, how close to its teacher and how fast one student is: `reports/metrics/NAME.json`."""
 
 import json
+from time import perf_counter
 
 import click
 
+from pipeline import attention, cls
 from pipeline.atomic import write_json
-from pipeline.evaluate import cost, quality
+from pipeline.evaluate import (
+    cost,
+    layer_similarity,
+    model_rows,
+    provenance,
+    quality,
+    shown,
+    shown_attentions,
+    work,
+)
 from pipeline.evaluate import evaluate as evaluation
 from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
 from pipeline.evaluate.settings import EvaluationSettings
@@ -18,21 +29,31 @@ from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.text import padding, retokenise
 from pipeline.text.tokens import open_tokens
-from pipeline.train import predict
+from pipeline.train import forward, predict
 from stages.entry import load_params, stage
-from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, view_path
+from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, shown_path, view_path
+from stages.seconds import record_seconds
 
 _CODE = (
+    attention,
+    cls,
     cost,
     encoding,
     evaluation,
+    forward,
+    layer_similarity,
     mapped_array,
+    model_rows,
     padding,
     predict,
+    provenance,
     quality,
     reader,
     retokenise,
+    shown,
+    shown_attentions,
     stored_signal,
+    work,
 )
 
 
@@ -47,6 +68,7 @@ def main(name: str) -> None:
     inputs = {
         "student": digest_file(STUDENTS / name / RECORD_NAME),
         "view": digest_file(view_path(name)),
+        "shown": digest_file(shown_path(name)),
         "settings": digest_json(settings.model_dump(mode="json")),
         "code": digest_code(_CODE),
     }
@@ -55,6 +77,7 @@ def main(name: str) -> None:
         click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
         metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
+        started = perf_counter()
         view = read_view(view_path(name))
         metrics = evaluate(
             name,
@@ -68,7 +91,9 @@ def main(name: str) -> None:
             objectives=list(params["students"][name]["objectives"]),
             inputs=inputs,
             device=pick_device(runtime),
+            shown=read_view(shown_path(name)),
         )
+        record_seconds(f"evaluate@{name}", started, digest_json(inputs))
     write_json(metrics_path(name), metrics)
     for split, scores in metrics["splits"].items():
         if scores["student"]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import perf_counter
 
 import click
 
@@ -23,6 +24,7 @@ from pipeline.teacher.stored_teacher import has_weights, take_teacher
 from pipeline.text.tokens import Tokens, open_tokens
 from stages.entry import load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
+from stages.seconds import record_seconds
 
 
 @click.command()
@@ -50,8 +52,10 @@ def main() -> None:
     if is_made_from(TEACHER, inputs):
         click.echo("finetune: the teacher was made from exactly these inputs; kept as it is")
     else:
+        started = perf_counter()
         device = pick_device(runtime)
         finetune(checkpoint, tokens, task, settings, TEACHER, inputs=inputs, device=device)
+        record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
     click.echo(f"finetune: validation accuracy {metrics['validation']['accuracy']:.4f}")

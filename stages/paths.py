@@ -8,10 +8,14 @@ AUGMENTED = ARTIFACTS / "augmented"
 TEACHER = ARTIFACTS / "teacher"
 STORE = ARTIFACTS / "teacher_store"
 VIEWS = ARTIFACTS / "views"
+SHOWN = ARTIFACTS / "shown"
+"""What finished students are compared with."""
 STUDENTS = ARTIFACTS / "students"
 UNFINISHED = ARTIFACTS / "unfinished"
 """Trainings that were stopped; no output of a stage, so DVC leaves it alone."""
 EVALUATIONS = ARTIFACTS / "evaluations"
+SECONDS = ARTIFACTS / "seconds"
+"""How long stages took, on this machine; no output of a stage either."""
 
 REPORTS = Path("reports")
 TEACHER_METRICS = REPORTS / "teacher.json"
@@ -22,6 +26,11 @@ CURVES = REPORTS / "curves"
 def view_path(student: str) -> Path:
     """Return the file with a student's view of the store."""
     return VIEWS / f"{student}.json"
+
+
+def shown_path(student: str) -> Path:
+    """Return the file with the part of the store that a student is compared with."""
+    return SHOWN / f"{student}.json"
 
 
 def metrics_path(student: str) -> Path:

@@ -1,6 +1,7 @@
 """Texts to the token table: `artifacts/tokens`."""
 
 from pathlib import Path
+from time import perf_counter
 
 import click
 
@@ -13,6 +14,7 @@ from pipeline.text.labels import label_names
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
 from stages.entry import load_params, stage
 from stages.paths import TOKENS
+from stages.seconds import record_seconds
 
 
 @click.command()
@@ -20,6 +22,7 @@ from stages.paths import TOKENS
 def main() -> None:
     """Read the data source, number the labels and tokenise everything once."""
     params = load_params()
+    started = perf_counter()
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
     tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
@@ -31,6 +34,7 @@ def main() -> None:
             names = label_names(corpus, data.labels)
             length = settings.max_length
             summary = write_tokens(corpus, names, data.labels, tokenizer, length, folder)
+    record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(
             f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "

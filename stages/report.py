@@ -3,8 +3,9 @@
 import click
 
 from pipeline.evaluate.report import write_report
+from pipeline.evaluate.report_content import Sources
 from stages.entry import load_params, stage
-from stages.paths import REPORTS, metrics_path
+from stages.paths import CURVES, EVALUATIONS, REPORTS, SECONDS, metrics_path
 
 
 @click.command()
@@ -12,7 +13,8 @@ from stages.paths import REPORTS, metrics_path
 def main() -> None:
     """Write the report of the students that params.yaml names."""
     students = load_params()["students"]
-    write_report([metrics_path(name) for name in students], REPORTS)
+    sources = Sources(EVALUATIONS, CURVES, SECONDS, students)
+    write_report([metrics_path(name) for name in students], REPORTS, sources)
     click.echo(f"report: {len(students)} students in {REPORTS / 'report.html'}")
 
 

@@ -1,11 +1,19 @@
-"""What one student reads of the store: `artifacts/views/NAME.json`."""
+"""What one student reads of the store: `artifacts/views/NAME.json`.
+
+And what it is compared with when it is finished, `artifacts/shown/NAME.json`: all [CLS] states
+and attention maps there are. That file changes with every layer that is captured; a student is
+then compared again, and not trained again.
+"""
 
 import click
 
-from pipeline.store.view import write_view
+from pipeline.store.manifest import read_manifest
+from pipeline.store.spec import parse_array_name
+from pipeline.store.view import make_view, write_view
+from pipeline.text.tokens import open_tokens
 from pipeline.train.student_view import student_view
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TOKENS, view_path
+from stages.paths import AUGMENTED, STORE, TOKENS, shown_path, view_path
 
 
 @click.command()
@@ -15,6 +23,12 @@ def main(name: str) -> None:
     """Write the view of the student NAME."""
     view = student_view(name, load_params(), STORE, TOKENS, AUGMENTED).view
     write_view(view_path(name), view)
+    manifest = read_manifest(STORE)
+    captured = map(parse_array_name, manifest.array_names())
+    compared = {array for array in captured if array.signal in ("logits", "cls", "attentions")}
+    shown = make_view(STORE, manifest, open_tokens(TOKENS), compared)
+    made_with = shown.manifest.model_copy(update={"versions": manifest.versions})
+    write_view(shown_path(name), shown.model_copy(update={"manifest": made_with}))
     arrays = {array for segment in view.manifest.segments for array in segment.arrays}
     names = ", ".join(sorted(arrays))
     click.echo(f"select: {name} reads {names} of {len(view.manifest.segments)} segments")

@@ -7,6 +7,7 @@ from statistics import median
 from pipeline.evaluate.cost import Cost
 from pipeline.evaluate.settings import SplitName
 from pipeline.evaluate.student_metrics import Quality, SplitMetrics, StudentMetrics
+from pipeline.evaluate.work import Work
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class Comparison:
 
     teacher_cost: Cost | None
     """Median of each number over the students' files that have one."""
+
+    @property
+    def teacher_work(self) -> Work | None:
+        """What the teacher's forward takes; it is counted, so one student's file will do."""
+        return next((one.work.teacher for one in self.students if one.work.teacher), None)
 
     @property
     def split_names(self) -> tuple[SplitName, ...]:

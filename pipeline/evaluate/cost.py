@@ -87,8 +87,10 @@ def measure_costs(
         alone = list(islice(singles, N_SINGLES))
         together = list(islice(batch, BATCH_SIZE))
         for name, one in timed.items():
-            single_inputs = [_pad(one, [row], device) for row in alone]
-            turns[name].append(_time_turn(one.model, single_inputs, _pad(one, together, device)))
+            single_inputs = [pad_examples(one, [row], device) for row in alone]
+            turns[name].append(
+                _time_turn(one.model, single_inputs, pad_examples(one, together, device))
+            )
     return {name: _cost(one.model, turns[name][N_WARM_UP_REPEATS:]) for name, one in timed.items()}
 
 
@@ -130,13 +132,13 @@ def _synchronize(device: torch.device) -> None:
 def _cost(model: nn.Module, turns: Sequence[_Turn]) -> Cost:
     return Cost(
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        size_bytes=_count_weight_bytes(model),
+        size_bytes=count_weight_bytes(model),
         latency_ms=1000 * median(seconds for turn in turns for seconds in turn.single_seconds),
         throughput_per_second=BATCH_SIZE / median(turn.batch_seconds for turn in turns),
     )
 
 
-def _count_weight_bytes(model: nn.Module) -> int:
+def count_weight_bytes(model: nn.Module) -> int:
     """Return the bytes of parameters and persistent buffers; shared memory counts once."""
     tensors = model.state_dict().values()
     return sum(size for _, size in {(tensor.data_ptr(), tensor.nbytes) for tensor in tensors})
@@ -158,7 +160,7 @@ def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[int]:
     return [row for start in range(stride) for row in by_length[start::stride]]
 
 
-def _pad(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
+def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
     """Return these of a model's rows as one batch, padded on the right to the longest."""
     chosen = [timed.examples[row] for row in rows]
     typed = [(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in chosen]

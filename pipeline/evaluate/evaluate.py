@@ -1,7 +1,8 @@
-"""One student beside its teacher: quality, fidelity, cost.
+"""One student beside its teacher: quality, fidelity, cost, and what the report shows of it.
 
-The teacher's predictions are read from the store. Only its speed needs the model
-itself, whose weights the store carries unless it was captured without them.
+The teacher's predictions, states and attention maps are read from the store. Only its
+cost needs the model itself, whose weights the store carries unless it was captured
+without them.
 """
 
 from collections.abc import Mapping
@@ -19,8 +20,11 @@ from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
 from pipeline.evaluate.cost import Timed, measure_costs
+from pipeline.evaluate.model_rows import ModelRows
 from pipeline.evaluate.quality import fidelity, quality
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.evaluate.shown import write_shown
+from pipeline.evaluate.work import count_work
 from pipeline.made_from import write_record
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
@@ -48,8 +52,12 @@ def evaluate(
     objectives: list[str],
     inputs: Mapping[str, str],
     device: torch.device,
+    shown: View | None = None,
 ) -> dict[str, Any]:
-    """Write a student's predictions and metrics to `folder`; return the metrics.
+    """Write a student's predictions, metrics and what the report shows to `folder`.
+
+    `shown` is the part of the store that the student is compared with, where that is
+    more than it was trained from. Returns the metrics.
 
     Raises:
         DataError: the token table has none of the splits asked for.
@@ -68,18 +76,23 @@ def evaluate(
         student_dir, use_safetensors=True, trust_remote_code=False
     ).to(device)
     tokenizer = load_tokenizer(student_dir)
+    pad_id = int(student.config.pad_token_id or 0)
     most = most_tokens(student.config)
-    student_splits = {
-        split: split_for(tokens, split, tokenizer, most_tokens=most, is_shown=True)
+    rows = {
+        split: ModelRows(
+            split_for(tokens, split, tokenizer, most_tokens=most, is_shown=True), tokenizer, pad_id
+        )
         for split in names
     }
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
-    pad_id = int(student.config.pad_token_id or 0)
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            rows = student_splits[split_name]
-            ours = predict(student, rows, pad_id, has_token_types=has_token_types)
+            ours = predict(
+                student,
+                rows[split_name].split,
+                pad_id,
+                has_token_types=rows[split_name].has_token_types,
+            )
             theirs = store.logits(store.find(split.keys).tolist()).numpy()
             _write_predictions(partial / f"{split_name}.arrow", split, ours, theirs)
             scores[split_name] = {
@@ -91,8 +104,7 @@ def evaluate(
             }
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
-        timed_rows = {"student": student_splits[last], "teacher": splits[last]}
-        costs = _costs(models, timed_rows, settings, device)
+        timed = _timed(models, {"student": rows[last].split, "teacher": splits[last]}, settings)
         metrics = {
             "student": name,
             "architecture": student.config.model_type,
@@ -100,9 +112,13 @@ def evaluate(
             "objectives": objectives,
             "labels": list(tokens.labels),
             "splits": scores,
-            "cost": costs,
+            "cost": _costs(timed, settings, device),
+            "work": _work(timed, device),
         }
         write_json(partial / METRICS_NAME, metrics)
+        shown = view if shown is None else shown
+        compared = [split for split in names if scores[split]["n_labelled"]] or names
+        write_shown(partial, student, rows[compared[-1]], tokens, compared[-1], store_dir, shown)
         write_record(partial, inputs)
     return metrics
 
@@ -116,15 +132,14 @@ def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:
     return {"teacher": task.auto_model.from_pretrained(checkpoint, use_safetensors=True)}
 
 
-def _costs(
+def _timed(
     models: Mapping[str, PreTrainedModel],
     splits: Mapping[str, TokenSplit],
     settings: EvaluationSettings,
-    device: torch.device,
-) -> dict[str, Any]:
+) -> dict[str, Timed]:
     n_rows = len(splits["student"])
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
-    timed = {
+    return {
         name: Timed(
             model,
             [splits[name].row(row)[0].tolist() for row in chosen],
@@ -132,6 +147,11 @@ def _costs(
         )
         for name, model in models.items()
     }
+
+
+def _costs(
+    timed: Mapping[str, Timed], settings: EvaluationSettings, device: torch.device
+) -> dict[str, Any]:
     costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=device)
     return {
         "device": device.type,
@@ -141,16 +161,22 @@ def _costs(
     }
 
 
+def _work(timed: Mapping[str, Timed], device: torch.device) -> dict[str, Any]:
+    work = {name: asdict(count_work(one, device)) for name, one in timed.items()}
+    return {"student": work["student"], "teacher": work.get("teacher")}
+
+
 def _write_predictions(
     path: Path,
     split: TokenSplit,
     student_logits: "np.ndarray[Any, np.dtype[np.float32]]",
     teacher_logits: "np.ndarray[Any, np.dtype[np.float32]]",
 ) -> None:
-    """Keep both models' logits for every row, for whoever wants to look closer."""
+    """Keep both models' logits for every row, for the report and whoever looks closer."""
     table = pa.table(
         {
             "text": split.table["text"],
+            "text_pair": split.table["text_pair"],
             "label": split.labels,
             "student_logits": pa.array(list(student_logits), pa.list_(pa.float32())),
             "teacher_logits": pa.array(list(teacher_logits), pa.list_(pa.float32())),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.cost import BATCH_SIZE, Cost
 from pipeline.evaluate.student_metrics import Quality, StudentMetrics
+from pipeline.evaluate.work import Work
 
 MISSING = "–"
 
@@ -34,6 +35,7 @@ def build_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_quality_columns(comparison),
         *_fidelity_columns(comparison),
         *_cost_columns(comparison),
+        *_work_columns(comparison),
         *_ratio_columns(comparison),
     )
 
@@ -135,6 +137,33 @@ def _cost_columns(comparison: Comparison) -> Iterator[Column]:
         "examples/s",
         f"Examples answered in a second, in batches of {BATCH_SIZE}, the median of many.",
         lambda cost: f"{cost.throughput_per_second:,.0f}",
+    )
+
+
+def _work_columns(comparison: Comparison) -> Iterator[Column]:
+    def column(heading: str, unit: str, meaning: str, show: Callable[[Work], str]) -> Column:
+        teacher = comparison.teacher_work
+        return Column(
+            heading,
+            unit,
+            meaning,
+            MISSING if teacher is None else show(teacher),
+            tuple(show(one.work.student) for one in comparison.students),
+        )
+
+    yield column(
+        "FLOPs",
+        "M/example",
+        "Millions of floating-point operations to answer one example of median length; an "
+        "addition and a multiplication are two. Matrix products, convolutions and attention.",
+        lambda work: f"{work.flops / 1e6:,.1f}",
+    )
+    yield column(
+        "memory",
+        "MB",
+        f"Weights and all tensors at the fullest moment of answering {BATCH_SIZE} examples of the "
+        "largest length, in millions of bytes; the process and its libraries come on top.",
+        lambda work: f"{work.peak_memory_bytes / 1e6:,.1f}",
     )
 
 

@@ -68,6 +68,21 @@ def describe_timing(comparison: Comparison) -> str:
     return sentence
 
 
+def describe_work(comparison: Comparison) -> str:
+    """Return the lengths that operations and memory were counted at; one for each tokenizer."""
+    students_by_lengths: dict[tuple[int, int], list[str]] = {}
+    for one in comparison.students:
+        work = one.work.student
+        lengths = work.n_tokens, work.n_batch_tokens
+        students_by_lengths.setdefault(lengths, []).append(one.student)
+    phrases = [
+        f"operations at {single:,} tokens, memory at {longest:,}"
+        + (f" ({', '.join(names)})" if len(students_by_lengths) > 1 else "")
+        for (single, longest), names in students_by_lengths.items()
+    ]
+    return f"Counted: {'; '.join(phrases)}."
+
+
 def _drop(drop: float) -> str:
     points = f"{abs(100 * drop):.1f}"
     if points == "0.0":

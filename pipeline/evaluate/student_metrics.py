@@ -13,6 +13,7 @@ from pydantic import (
 
 from pipeline.evaluate.cost import Cost
 from pipeline.evaluate.settings import SplitName
+from pipeline.evaluate.work import Work
 
 SPLIT_ORDER: tuple[SplitName, ...] = ("validation", "test")
 
@@ -88,6 +89,14 @@ class Costs(Part):
         return self
 
 
+class Works(Part):
+    """What a forward of student and teacher takes."""
+
+    student: Work
+    teacher: Work | None
+    """Absent where the teacher's weights were not at hand."""
+
+
 class StudentMetrics(Part):
     """One student's metrics file."""
 
@@ -98,6 +107,7 @@ class StudentMetrics(Part):
     labels: tuple[str, ...]
     splits: Annotated[dict[SplitName, SplitMetrics], Field(min_length=1)]
     cost: Costs
+    work: Works
 
     @property
     def split_names(self) -> tuple[SplitName, ...]:

@@ -2,55 +2,17 @@
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-TEACHER_QUALITY = {"accuracy": 0.9, "macro_f1": 0.88, "expected_calibration_error": 0.03}
-
-COST = {
-    "n_parameters": 4_000_000,
-    "size_bytes": 16_000_000,
-    "latency_ms": 2.5,
-    "throughput_per_second": 1234.0,
-}
-
-TEACHER_COST = {
-    "n_parameters": 20_000_000,
-    "size_bytes": 80_000_000,
-    "latency_ms": 10.0,
-    "throughput_per_second": 200.0,
-}
-
-Metrics = dict[str, Any]
-
-
-def _make_metrics(student: str, accuracy: float = 0.85) -> Metrics:
-    split = {
-        "n_rows": 1000,
-        "n_labelled": 800,
-        "student": {"accuracy": accuracy, "macro_f1": 0.83, "expected_calibration_error": 0.047},
-        "teacher": TEACHER_QUALITY,
-        "fidelity": {"agreement": 0.93, "kl": 0.1234},
-    }
-    metrics = {
-        "student": student,
-        "architecture": "transformer",
-        "n_layers": 3,
-        "objectives": ["hard_label", "soft_target"],
-        "labels": ["a", "b"],
-        "splits": {"test": split, "validation": deepcopy(split)},
-        "cost": {"device": "cpu", "n_threads": 2, "student": COST, "teacher": TEACHER_COST},
-    }
-    return deepcopy(metrics)
+from tests.evaluate.made_metrics import Metrics, make_student_metrics
 
 
 @pytest.fixture
 def make_metrics() -> Callable[..., Metrics]:
     """Make the metrics of a student by name and accuracy, both splits labelled and alike."""
-    return _make_metrics
+    return make_student_metrics
 
 
 @pytest.fixture

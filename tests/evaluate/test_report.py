@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from pipeline.errors import PipelineError
 from pipeline.evaluate.comparison import compare
-from pipeline.evaluate.figure import build_figure
+from pipeline.evaluate.figures.pareto import LATENCY, SIZE, CostAxis, build_pareto
 from pipeline.evaluate.metrics_files import read_all_metrics
 from pipeline.evaluate.report import write_report
 
@@ -22,7 +22,12 @@ Metrics = dict[str, Any]
 Make = Callable[..., Metrics]
 Write = Callable[[Metrics], Path]
 
-NAMES = ("quality_against_latency.svg", "report.html", "report.md")
+NAMES = (
+    "quality_against_latency.svg",
+    "quality_against_size.svg",
+    "report.html",
+    "report.md",
+)
 
 
 def without_labels(metrics: Metrics, *splits: str) -> Metrics:
@@ -98,6 +103,8 @@ def test_every_number_stands_in_its_column(two_students: list[Path], tmp_path: P
         "size (MB)": ("80.0", "16.0", "16.0"),
         "latency (ms)": ("11.00", "2.50", "0.30"),  # the teacher's median of 10 and 12
         "throughput (examples/s)": ("200", "1,234", "1,234"),
+        "FLOPs (M/example)": ("400.0", "50.0", "50.0"),
+        "memory (MB)": ("95.0", "30.0", "30.0"),
         "times smaller": ("–", "5.0", "25.0"),
         "times faster": ("–", "4.0", "40.0"),  # each of its own file's teacher
     }
@@ -273,13 +280,13 @@ def test_names_are_text_everywhere(
     write_report([write_metrics(metrics)], tmp_path)
     page = Page(tmp_path)
     assert {"script", "b"}.isdisjoint(page.tags)
-    assert page.tags.count("svg") == 1
+    assert page.tags.count("svg") == 2
     assert page.rows[2][0] == f"{NASTY}transformer, 3 layers; {NASTY}"
     assert NASTY in svg_texts(tmp_path)
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<" not in markdown
     row = next(line for line in markdown.splitlines() if "3 layers" in line)
-    assert len(re.findall(r"(?<!\\)\|", row)) == 1 + 14
+    assert len(re.findall(r"(?<!\\)\|", row)) == 1 + 16
 
 
 def svg_texts(report_dir: Path) -> list[str]:
@@ -293,7 +300,7 @@ def test_the_page_needs_no_network(two_students: list[Path], tmp_path: Path) -> 
     page = Page(tmp_path)
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
     targets = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
-    assert targets  # the figure's markers
+    assert len(targets) > 10  # the figures' markers, and the page's own links
     assert all(target and target.startswith("#") for target in targets)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"@import|url\((?!#)", html)
@@ -323,14 +330,18 @@ def test_every_model_has_its_name_in_the_figure(two_students: list[Path], tmp_pa
     assert "](quality_against_latency.svg)" in markdown
 
 
-def test_names_of_near_points_do_not_overlap(make_metrics: Make, write_metrics: Write) -> None:
+@pytest.mark.parametrize("axis", [LATENCY, SIZE], ids=lambda axis: axis.name)
+def test_names_of_near_points_do_not_overlap(
+    make_metrics: Make, write_metrics: Write, axis: CostAxis
+) -> None:
     """Catches names written over each other, the usual end of such a figure."""
     paths = []
     for index in range(7):
         metrics = make_metrics(f"student-{index}", accuracy=0.85 + 0.002 * index)
         metrics["cost"]["student"]["latency_ms"] = 2.5 + 0.02 * index
+        metrics["cost"]["student"]["n_parameters"] = 4_000_000 + 30_000 * index
         paths.append(write_metrics(metrics))
-    figure = build_figure(compare(read_all_metrics(paths)))
+    figure = build_pareto(compare(read_all_metrics(paths)), axis)
     (axes,) = figure.axes
     boxes = [text.get_window_extent() for text in axes.texts if isinstance(text, Text)]
     assert len(boxes) == 8

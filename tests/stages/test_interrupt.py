@@ -65,7 +65,7 @@ def test_ctrl_c(
         "augment": ["artifacts/augmented"],
         "finetune": ["artifacts/teacher"],
         "capture": ["artifacts/teacher_store"],
-        "select": ["artifacts/views/kd-2.json"],
+        "select": ["artifacts/views/kd-2.json", "artifacts/shown/kd-2.json"],
         "distill": ["artifacts/students/kd-2"],
         "evaluate": ["artifacts/evaluations/kd-2", "reports/metrics/kd-2.json"],
         "report": ["reports/report.html", "reports/report.md"],

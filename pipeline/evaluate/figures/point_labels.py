@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
@@ -16,22 +19,43 @@ _MARKER_RADIUS = 6.0
 _LINE_HALF_WIDTH = 1.5
 
 
+_LINE_STEPS = 24
+"""Boxes that stand for one straight piece of a line."""
+
+
 def place_labels(
-    axes: Axes, labelled_points: Sequence[tuple[str, float, float]], line_y: float
+    axes: Axes,
+    labelled_points: Sequence[tuple[str, float, float]],
+    line_y: float,
+    path: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Write the name of each (name, x, y) beside its point, off other names and points.
 
     The axes must have their final limits; `line_y` is the height of a horizontal line
-    that names keep off. A name that finds no free place goes where it covers least; one
-    that is not right beside its point is joined to it by a thin line.
+    that names keep off, `path` the corners of another line. A name that finds no free place
+    goes where it covers least; one that is not right beside its point is joined to it by a
+    thin line.
     """
     positions = axes.transData.transform([(x, y) for _, x, y in labelled_points])
     line_pixel = axes.transData.transform((axes.get_xlim()[0], line_y))[1]
     taken = [_box_around(x, y, _MARKER_RADIUS, _MARKER_RADIUS) for x, y in positions]
     middle = (axes.bbox.x0 + axes.bbox.x1) / 2
     taken.append(_box_around(middle, line_pixel, axes.bbox.width / 2, _LINE_HALF_WIDTH))
+    taken += _boxes_along(axes, path)
     for (name, _, _), (x, y) in zip(labelled_points, positions, strict=True):
         taken.append(_write_beside(axes, name, (float(x), float(y)), taken))
+
+
+def _boxes_along(axes: Axes, path: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """Return small boxes that cover a line of straight pieces, in pixels."""
+    if len(path) < 2:
+        return []
+    corners = axes.transData.transform(path)
+    return [
+        _box_around(x, y, _LINE_HALF_WIDTH, _LINE_HALF_WIDTH)
+        for begin, end in pairwise(corners)
+        for x, y in np.linspace(begin, end, _LINE_STEPS).tolist()
+    ]
 
 
 def _write_beside(axes: Axes, name: str, point: tuple[float, float], taken: Sequence[Bbox]) -> Bbox:
@@ -45,7 +69,8 @@ def _write_beside(axes: Axes, name: str, point: tuple[float, float], taken: Sequ
         for radius in _RADII
         for degrees in _DIRECTIONS_DEGREES
     ]
-    radius, box = min(places, key=lambda place: _covered_area(place[1], taken, axes.bbox))
+    corners = np.array([box.extents for box in taken])
+    radius, box = min(places, key=lambda place: _covered_area(place[1], corners, axes.bbox))
     to_axes = axes.transAxes.inverted()
     middle_x, middle_y = to_axes.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
     text.set_position((middle_x, middle_y))
@@ -75,10 +100,11 @@ def _box_around(x: float, y: float, half_width: float, half_height: float) -> Bb
     return Bbox([(x - half_width, y - half_height), (x + half_width, y + half_height)])
 
 
-def _covered_area(label: Bbox, taken: Sequence[Bbox], inside: Bbox) -> float:
+def _covered_area(label: Bbox, taken: Float[np.ndarray, "box corner"], inside: Bbox) -> float:
     """Return how much of the label lies on what is taken or outside of the axes."""
-    overlaps = (Bbox.intersection(label, other) for other in taken)
-    on_others = sum(overlap.width * overlap.height for overlap in overlaps if overlap)
+    widths = np.minimum(label.x1, taken[:, 2]) - np.maximum(label.x0, taken[:, 0])
+    heights = np.minimum(label.y1, taken[:, 3]) - np.maximum(label.y0, taken[:, 1])
+    on_others = (widths.clip(min=0) * heights.clip(min=0)).sum()
     visible = Bbox.intersection(label, inside)
     outside = label.width * label.height - (visible.width * visible.height if visible else 0)
     return float(on_others + 2 * max(outside, 0.0))

@@ -1,51 +1,33 @@
-"""The figure of the report: quality against latency, one labelled point a model.
+"""Quality against what it costs: one labelled point a model, and the line of the best."""
 
-The bytes depend on the comparison and on matplotlib's version alone: no date, no random
-identifiers, no settings of the user's. Text stays text, and is never read as markup.
-"""
-
-import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from pipeline.evaluate.comparison import Comparison
-from pipeline.evaluate.figure_labels import place_labels
-
-INK = "#1f2328"
-"""Text and axes. The page replaces it, so that the figure follows a dark theme."""
-
-SURFACE = "#ffffff"
-"""Background; replaced likewise."""
-
-STUDENT_COLOUR = "#2f74d0"
-TEACHER_COLOUR = "#c4590c"
-"""Each has a contrast of at least 3 to 1 against the light and the dark background."""
+from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.figures.point_labels import place_labels
+from pipeline.evaluate.figures.style import INK, STUDENT_COLOUR, SURFACE, TEACHER_COLOUR, to_svg
 
 TEACHER_NAME = "teacher"
 
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "quality against latency",
-    "font.family": ["sans-serif"],
-    "font.size": 10.0,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.facecolor": SURFACE,
-    "figure.facecolor": SURFACE,
-    "savefig.facecolor": SURFACE,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+
+@dataclass(frozen=True)
+class CostAxis:
+    """A cost that quality is shown against."""
+
+    name: str
+    label: str
+    value: Callable[[Cost], float]
 
 
-_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+LATENCY = CostAxis(
+    "latency", "latency of one example, ms (logarithmic)", lambda cost: cost.latency_ms
+)
+SIZE = CostAxis("size", "parameters, millions (logarithmic)", lambda cost: cost.n_parameters / 1e6)
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class Point:
 
     name: str
 
-    latency_ms: float
+    cost: float
 
     percent: float
     """Accuracy, or without labels the agreement with the teacher."""
@@ -62,29 +44,35 @@ class Point:
     is_teacher: bool
 
 
-def draw_quality_against_latency(comparison: Comparison) -> bytes:
+def draw_pareto(comparison: Comparison, axis: CostAxis) -> bytes:
     """Return the figure as an SVG document in UTF-8."""
-    with matplotlib.style.context(["default", _STYLE]):
-        output = io.BytesIO()
-        build_figure(comparison).savefig(output, format="svg", metadata=_NO_METADATA)
-    return output.getvalue()
+    return to_svg(lambda: build_pareto(comparison, axis), f"quality against {axis.name}")
 
 
-def build_figure(comparison: Comparison) -> Figure:
+def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     """Return the figure as matplotlib holds it."""
-    figure = Figure(figsize=(7.2, 4.4), dpi=72)
-    figure.subplots_adjust(left=0.1, right=0.97, bottom=0.13, top=0.97)
+    figure = Figure(figsize=(6.0, 4.4), dpi=72)
+    figure.subplots_adjust(left=0.12, right=0.98, bottom=0.13, top=0.97)
     axes = figure.add_subplot()
-    points = _points(comparison)
+    points = _points(comparison, axis)
     teacher_percent = 100 * comparison.teacher_score
     _scale_axes(axes, points, teacher_percent)
-    axes.set_xlabel("latency of one example, ms (logarithmic)")
+    axes.set_xlabel(axis.label)
     measure = "accuracy" if comparison.labelled_split_names else "agreement with the teacher"
     axes.set_ylabel(f"{measure}, % ({comparison.compared_on})")
     axes.axhline(teacher_percent, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
+    best = pareto_front(points)
+    axes.plot(
+        [point.cost for point in best],
+        [point.percent for point in best],
+        color=INK,
+        alpha=0.3,
+        linewidth=1.5,
+        zorder=1,
+    )
     for point in points:
         axes.plot(
-            point.latency_ms,
+            point.cost,
             point.percent,
             marker="D" if point.is_teacher else "o",
             markersize=8,
@@ -92,28 +80,39 @@ def build_figure(comparison: Comparison) -> Figure:
             markeredgecolor=SURFACE,
             linestyle="none",
         )
-    names = [(point.name, point.latency_ms, point.percent) for point in points]
+    names = [(point.name, point.cost, point.percent) for point in points]
     if comparison.teacher_cost is None:  # then only the line shows the teacher
         names.append((TEACHER_NAME, axes.get_xlim()[0], teacher_percent))
-    place_labels(axes, names, line_y=teacher_percent)
+    place_labels(
+        axes, names, line_y=teacher_percent, path=[(one.cost, one.percent) for one in best]
+    )
     return figure
 
 
-def _points(comparison: Comparison) -> list[Point]:
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """Return the models than which no other is both cheaper and better, the cheapest first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.cost, -one.percent)):
+        if not front or point.percent > front[-1].percent:
+            front.append(point)
+    return front
+
+
+def _points(comparison: Comparison, axis: CostAxis) -> list[Point]:
     points = [
-        Point(one.student, one.cost.student.latency_ms, 100 * comparison.score(one), False)
+        Point(one.student, axis.value(one.cost.student), 100 * comparison.score(one), False)
         for one in comparison.students
     ]
     if comparison.teacher_cost is not None:
-        latency_ms = comparison.teacher_cost.latency_ms
-        points.append(Point(TEACHER_NAME, latency_ms, 100 * comparison.teacher_score, True))
+        cost = axis.value(comparison.teacher_cost)
+        points.append(Point(TEACHER_NAME, cost, 100 * comparison.teacher_score, True))
     return points
 
 
 def _scale_axes(axes: Axes, points: list[Point], teacher_percent: float) -> None:
     """Fix both axes with room for the labels, before these are placed by them."""
-    latencies = [point.latency_ms for point in points]
-    low, high = min(latencies) / 1.7, max(latencies) * 1.7
+    costs = [point.cost for point in points]
+    low, high = min(costs) / 1.7, max(costs) * 1.7
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     within_decades = (1.0, 2.0, 5.0) if high > 15 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)

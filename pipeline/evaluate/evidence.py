@@ -1,0 +1,204 @@
+"""What the report shows of one student beside its metrics, read from the files of its stages."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import PipelineError
+from pipeline.evaluate.shown_names import (
+    ATTENTIONS_NAME,
+    PROVENANCE_NAME,
+    SIMILARITY_NAME,
+)
+from pipeline.text.tokens import UNLABELLED
+
+Probabilities = Float[np.ndarray, "row label"]
+
+
+class Part(BaseModel):
+    """A part of a file. Keys it does not know are left to later versions."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Similarity(Part):
+    """CKA of every layer of a student with every layer of its teacher."""
+
+    n_rows: int
+    student_layers: tuple[int, ...]
+    """Empty for a network of one state."""
+    teacher_layers: tuple[int, ...]
+    cka: tuple[tuple[float | None, ...], ...]
+    """Student's layer by teacher's."""
+
+
+class MapPair(Part):
+    """The maps of two layers for one text, averaged over heads."""
+
+    student_layer: int
+    teacher_layer: int
+    student: tuple[tuple[float, ...], ...]
+    teacher: tuple[tuple[float, ...], ...]
+
+
+class AttendedText(Part):
+    """One text, as both models attend to it."""
+
+    text: str
+    student_tokens: tuple[str, ...]
+    teacher_tokens: tuple[str, ...]
+    pairs: tuple[MapPair, ...]
+
+
+class Attentions(Part):
+    """A few texts."""
+
+    texts: tuple[AttendedText, ...]
+
+
+class Provenance(Part):
+    """Where the numbers come from."""
+
+    data: dict[str, Any]
+    teacher: dict[str, Any]
+    store: dict[str, Any]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Both models' answers for the rows that students are compared on."""
+
+    texts: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """-1 where a row is unlabelled."""
+    student: Probabilities
+    teacher: Probabilities
+
+    @property
+    def is_labelled(self) -> NDArray[np.bool_]:
+        """Which rows have a label."""
+        return np.asarray(self.labels != UNLABELLED)
+
+    @cached_property
+    def kl(self) -> NDArray[np.float64]:
+        """KL(teacher || student) of each row at temperature 1, in nats."""
+        tiny = np.finfo(np.float64).tiny  # 0 log 0 is 0
+        ratio = np.log(np.maximum(self.teacher, tiny)) - np.log(np.maximum(self.student, tiny))
+        return np.asarray((self.teacher * ratio).sum(1).clip(min=0))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One number over the steps of a training."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was found of one student; text says why a part was not."""
+
+    predictions: Predictions | str
+    similarity: Similarity | str
+    attentions: Attentions | str
+    provenance: Provenance | str
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """By name, such as `train/soft_target`."""
+
+
+def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str) -> Evidence:
+    """Return what there is of a student; `split` is the one that students are compared on.
+
+    Raises:
+        PipelineError: a file is not what `evaluate` writes.
+    """
+    return Evidence(
+        predictions=_read_predictions(evaluation_dir / f"{split}.arrow"),
+        similarity=_read(Similarity, evaluation_dir / SIMILARITY_NAME),
+        attentions=_read(Attentions, evaluation_dir / ATTENTIONS_NAME),
+        provenance=_read(Provenance, evaluation_dir / PROVENANCE_NAME),
+        curves=_read_curves(curves_dir),
+    )
+
+
+def _read(model: type[P], path: Path) -> P | str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return f"{path} is not here"
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        try:
+            return _Absence.model_validate_json(content).absent
+        except ValidationError:
+            raise _damaged(path, error.errors()[0]["msg"]) from None
+
+
+class _Absence(Part):
+    absent: str
+
+
+def _read_predictions(path: Path) -> Predictions | str:
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        logits = {
+            name: np.array(table[f"{name}_logits"].to_pylist(), dtype=np.float64)
+            for name in ("student", "teacher")
+        }
+        pairs = table["text_pair"].to_pylist()
+        texts = table["text"].to_pylist()
+        return Predictions(
+            texts=tuple(
+                text if pair is None else f"{text} ‖ {pair}"
+                for text, pair in zip(texts, pairs, strict=True)
+            ),
+            labels=np.asarray(table["label"].combine_chunks()),
+            student=_softmax(logits["student"]),
+            teacher=_softmax(logits["teacher"]),
+        )
+    except FileNotFoundError:
+        return f"{path} is not here"
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from None
+
+
+def _softmax(logits: Float[np.ndarray, "row label"]) -> Probabilities:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def _read_curves(folder: Path) -> dict[str, Curve]:
+    curves = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            _, *rows = csv.reader(file, delimiter="\t")
+        try:
+            steps = np.array([int(row[0]) for row in rows], dtype=np.int64)
+            values = np.array([float(row[-1]) for row in rows], dtype=np.float64)
+        except (IndexError, ValueError) as error:
+            raise _damaged(path, str(error)) from None
+        if len(steps):
+            curves[path.relative_to(folder).with_suffix("").as_posix()] = Curve(steps, values)
+    return curves
+
+
+def _damaged(path: Path, fault: str) -> PipelineError:
+    return PipelineError(
+        f"{path} is not what its stage writes: {fault}. Restore it with 'dvc checkout', or run "
+        "that stage again."
+    )

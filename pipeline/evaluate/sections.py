@@ -1,0 +1,162 @@
+"""The figures of the report in sections: one idea each, with a panel for every student."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.evaluate.comparison import Comparison
+from pipeline.evaluate.evidence import Evidence
+from pipeline.evaluate.figures import (
+    attention_maps,
+    confidence,
+    confusion,
+    layers,
+    learning_curves,
+)
+from pipeline.evaluate.figures.confusion import count_confusions, draw_confusion
+from pipeline.evaluate.figures.pareto import TEACHER_NAME
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and a line on what it shows where that is not the whole of its panel."""
+
+    svg: bytes
+    subtitle: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What a section shows of one model."""
+
+    name: str
+    pictures: tuple[Picture, ...] = ()
+    absent: str = ""
+    """Why there is no picture."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that are read in the same way."""
+
+    anchor: str
+    """Its place in the page's address."""
+    title: str
+    how_to_read: str
+    panels: tuple[Panel, ...]
+
+    @property
+    def drawn(self) -> tuple[Panel, ...]:
+        """The panels with pictures."""
+        return tuple(panel for panel in self.panels if panel.pictures)
+
+    @property
+    def absences(self) -> tuple[tuple[str, str], ...]:
+        """Why panels are absent, and which; one line for all that have the same reason."""
+        names_by_reason: dict[str, list[str]] = {}
+        for panel in self.panels:
+            if not panel.pictures:
+                names_by_reason.setdefault(panel.absent, []).append(panel.name)
+        return tuple((", ".join(names), reason) for reason, names in names_by_reason.items())
+
+
+def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> tuple[Section, ...]:
+    """Return the sections of all students, each in the order of the comparison."""
+    is_labelled = bool(comparison.labelled_split_names)
+
+    def section(
+        anchor: str,
+        title: str,
+        how_to_read: str,
+        draw: Callable[[str, Evidence], Iterator[Picture] | str],
+        first: tuple[Panel, ...] = (),
+    ) -> Section:
+        panels = [_panel(name, draw(name, evidence[name])) for name in evidence]
+        return Section(anchor, title, how_to_read, (*first, *panels))
+
+    return (
+        section("learning", "Learning curves", learning_curves.HOW_TO_READ, _curves_of(comparison)),
+        section("confidence", "Confidence and agreement", confidence.HOW_TO_READ, _draw_confidence),
+        section(
+            "confusions",
+            "Confusions",
+            confusion.HOW_TO_READ if is_labelled else confusion.HOW_TO_READ_UNLABELLED,
+            _confusions_of(comparison),
+            _confusions_of_teacher(comparison, evidence),
+        ),
+        section("layers", "Layers beside the teacher's", layers.HOW_TO_READ, _draw_layers),
+        section("attention", "Attention maps", attention_maps.HOW_TO_READ, _draw_attentions),
+    )
+
+
+def _panel(name: str, drawn: Iterator[Picture] | str) -> Panel:
+    if isinstance(drawn, str):
+        return Panel(name, absent=drawn)
+    return Panel(name, tuple(drawn))
+
+
+def _curves_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
+    has_validation = "validation" in comparison.split_names
+    quality = comparison.teacher_quality("validation") if has_validation else None
+    accuracy = quality.accuracy if quality else None
+
+    def draw(name: str, one: Evidence) -> Iterator[Picture] | str:
+        if not one.curves:
+            return "no curves of its training are here"
+        return iter([Picture(learning_curves.draw_learning_curves(one.curves, accuracy, name))])
+
+    return draw
+
+
+def _draw_confidence(name: str, one: Evidence) -> Iterator[Picture] | str:
+    if isinstance(one.predictions, str):
+        return one.predictions
+    return iter([Picture(confidence.draw_confidence(one.predictions, name))])
+
+
+def _confusions_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
+    labels = comparison.students[0].labels
+
+    def draw(name: str, one: Evidence) -> Iterator[Picture] | str:
+        found = one.predictions
+        if isinstance(found, str):
+            return found
+        rows = found.is_labelled
+        expected = found.labels if rows.any() else found.teacher.argmax(1)
+        kept = rows if rows.any() else ~rows
+        counts = count_confusions(expected[kept], found.student.argmax(1)[kept], len(labels))
+        return iter([Picture(draw_confusion(counts, labels, name))])
+
+    return draw
+
+
+def _confusions_of_teacher(
+    comparison: Comparison, evidence: Mapping[str, Evidence]
+) -> tuple[Panel, ...]:
+    """Return the teacher's own panel, where there are labels to compare it with."""
+    labels = comparison.students[0].labels
+    for one in evidence.values():
+        found = one.predictions
+        if not isinstance(found, str) and (rows := found.is_labelled).any():
+            answers = found.teacher.argmax(1)[rows]
+            counts = count_confusions(found.labels[rows], answers, len(labels))
+            # No student's name can hold a space, so this salt is no student's.
+            svg = draw_confusion(counts, labels, "the teacher", is_teacher=True)
+            return (Panel(TEACHER_NAME, (Picture(svg),)),)
+    return ()
+
+
+def _draw_layers(name: str, one: Evidence) -> Iterator[Picture] | str:
+    if isinstance(one.similarity, str):
+        return one.similarity
+    subtitle = f"{one.similarity.n_rows:,} rows"
+    return iter([Picture(layers.draw_layers(one.similarity, name), subtitle)])
+
+
+def _draw_attentions(name: str, one: Evidence) -> Iterator[Picture] | str:
+    if isinstance(one.attentions, str):
+        return one.attentions
+    return (
+        Picture(attention_maps.draw_attention_maps(text, pair, name), text.text)
+        for text in one.attentions.texts
+        for pair in text.pairs
+    )

@@ -1,0 +1,101 @@
+"""What the report shows of one student beside its numbers: states, attention, provenance.
+
+A part that this student, store or machine cannot give is written as the reason why.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from pipeline.atomic import write_json
+from pipeline.checkpoint import load_tokenizer
+from pipeline.errors import CheckpointError, DataError, StoreIncompleteError
+from pipeline.evaluate.layer_similarity import layer_similarity
+from pipeline.evaluate.model_rows import ModelRows
+from pipeline.evaluate.provenance import provenance
+from pipeline.evaluate.shown_attentions import shown_attentions
+from pipeline.evaluate.shown_names import (
+    ABSENT,
+    ATTENTIONS_NAME,
+    PROVENANCE_NAME,
+    SIMILARITY_NAME,
+)
+from pipeline.store.manifest import Manifest
+from pipeline.store.reader import TeacherStore
+from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name
+from pipeline.store.view import View
+from pipeline.text.tokens import Tokens
+
+
+def write_shown(
+    folder: Path,
+    student: PreTrainedModel,
+    rows: ModelRows,
+    tokens: Tokens,
+    split: str,
+    store_dir: Path,
+    view: View,
+) -> None:
+    """Write `similarity.json`, `attentions.json` and `provenance.json` to `folder`.
+
+    `rows` are the rows of `split` as the student reads them.
+    """
+    manifest = view.manifest
+
+    def similarity() -> dict[str, Any]:
+        store = open_signal(store_dir, manifest, "cls")
+        return {"split": split, **layer_similarity(student, rows, store).as_json()}
+
+    def attentions() -> dict[str, Any]:
+        store = open_signal(store_dir, manifest, "attentions")
+        theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
+        opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
+        logits = opened.logits(opened.find(theirs.split.keys)).numpy()
+        texts = shown_attentions(student, rows, store, theirs, logits)
+        return {"split": split, "texts": texts}
+
+    write_json(folder / SIMILARITY_NAME, _or_reason(similarity))
+    write_json(folder / ATTENTIONS_NAME, _or_reason(attentions))
+    write_json(folder / PROVENANCE_NAME, provenance(tokens, manifest))
+
+
+def open_signal(store_dir: Path, manifest: Manifest, signal: SignalName) -> TeacherStore:
+    """Open those arrays of `signal` that every segment of `manifest` has; no other is needed.
+
+    Raises:
+        StoreIncompleteError: it was not captured, or its files are not here.
+    """
+    names = {name for name in manifest.array_names() if parse_array_name(name).signal == signal}
+    if not names:
+        raise StoreIncompleteError(f"the store has no '{signal}'; add it under capture.signals")
+    try:
+        return TeacherStore(store_dir, _cut(manifest, names))
+    except StoreIncompleteError:
+        raise StoreIncompleteError(f"the files of '{signal}' are not on this machine") from None
+
+
+def _cut(manifest: Manifest, names: set[str]) -> Manifest:
+    """Return the manifest with these arrays alone, and without the teacher's files."""
+    segments = tuple(
+        segment.model_copy(update={"arrays": {name: segment.arrays[name] for name in names}})
+        for segment in manifest.segments
+    )
+    return manifest.model_copy(update={"segments": segments, "teacher_files": {}})
+
+
+def _as_the_teacher_reads(
+    rows: ModelRows, tokens: Tokens, split: str, store_dir: Path
+) -> ModelRows:
+    own = tokens.splits[split]
+    if rows.split is own:
+        return rows
+    return ModelRows(own, load_tokenizer(store_dir / TEACHER_FOLDER), pad_id=0)
+
+
+def _or_reason(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return make()
+    except (CheckpointError, DataError, StoreIncompleteError) as error:
+        return {ABSENT: str(error)}

@@ -1,0 +1,133 @@
+"""What `evaluate`, `distill` and the stages' clock leave for the report, made up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.evaluate.report import write_report
+from pipeline.evaluate.report_content import Sources
+from tests.evaluate.made_metrics import make_student_metrics
+
+TOKENS = ["[CLS]", "one", "$mall", "<text>", "[SEP]"]
+
+PROVENANCE = {
+    "data": {
+        "digest": "d" * 64,
+        "rows": {"train": 2800, "validation": 500, "test": 1000},
+        "max_length": 128,
+        "tokenizer": "e" * 64,
+    },
+    "teacher": {
+        "architecture": "bert",
+        "n_layers": 4,
+        "hidden_size": 16,
+        "weights": "a" * 64,
+        "config": "b" * 64,
+    },
+    "store": {
+        "identity": "c" * 64,
+        "digest": "f" * 64,
+        "n_rows": 4300,
+        "precision": "float32",
+        "arrays": {"logits": {"encoding": "float32", "size_bytes": 2**20}},
+        "versions": {"torch": "2.13.0"},
+    },
+    "versions": {"python": "3.11.2", "torch": "2.13.0"},
+}
+
+
+def write_predictions(
+    path: Path,
+    texts: list[str],
+    labels: list[int],
+    student_logits: list[list[float]],
+    teacher_logits: list[list[float]],
+) -> None:
+    """Write both models' answers for every row."""
+    table = pa.table(
+        {
+            "text": texts,
+            "text_pair": pa.array([None] * len(texts), pa.string()),
+            "label": pa.array(labels, pa.int64()),
+            "student_logits": pa.array(student_logits, pa.list_(pa.float32())),
+            "teacher_logits": pa.array(teacher_logits, pa.list_(pa.float32())),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def write_curve(folder: Path, name: str, values: list[float]) -> None:
+    """Write a curve as DVCLive does."""
+    path = folder / f"{name}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"step\t{path.stem}", *(f"{3 * n}\t{value}" for n, value in enumerate(values))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_full_report(folder: Path, *students: str) -> Path:
+    """Write a report of students of whom everything is known; return its folder."""
+    paths = []
+    for number, student in enumerate(students):
+        paths.append(folder / "metrics" / f"{number:02}.json")
+        write_json(paths[-1], make_student_metrics(student))
+    write_report(paths, folder / "report", make_sources(folder / "made", *students))
+    return folder / "report"
+
+
+def make_sources(folder: Path, *students: str) -> Sources:
+    """Write everything there can be of these students; one with `cnn` in its name has no layers."""
+    sources = Sources(folder / "evaluations", folder / "curves", folder / "seconds", {})
+    generator = np.random.default_rng(0)
+    for student in students:
+        of_student = sources.evaluations / student
+        teacher = generator.normal(size=(40, 2)) * 3
+        write_predictions(
+            of_student / "test.arrow",
+            [f"text number {row}" for row in range(40)],
+            (teacher.argmax(1) ^ (generator.random(40) < 0.1)).tolist(),
+            (teacher + generator.normal(size=(40, 2))).tolist(),
+            teacher.tolist(),
+        )
+        write_json(of_student / "provenance.json", PROVENANCE)
+        is_network = "cnn" in student
+        write_json(of_student / "similarity.json", _similarity(is_network=is_network))
+        absent = {"absent": "a text_cnn has no attention maps"}
+        write_json(of_student / "attentions.json", absent if is_network else _attentions())
+        for name in ("train/hard_label", "train/loss", "train/soft_target"):
+            write_curve(sources.curves / student, name, [2.0 / (1 + n) for n in range(300)])
+        write_curve(sources.curves / student, "validation/accuracy", [0.5, 0.7, 0.85])
+        write_json(sources.seconds / f"distill@{student}.json", {"seconds": 61.25})
+    write_json(sources.seconds / "capture.json", {"seconds": 1234.5})
+    return sources
+
+
+def _similarity(*, is_network: bool) -> dict[str, Any]:
+    return {
+        "split": "test",
+        "n_rows": 40,
+        "student_layers": [] if is_network else [1, 2],
+        "teacher_layers": [1, 2, 3, 4],
+        "cka": [[0.1, 0.2, 0.3, 0.8]] if is_network else [[0.9, 0.5, 0.2, 0.1], [0, None, 0.7, 1]],
+    }
+
+
+def _attentions() -> dict[str, Any]:
+    uniform = [[0.2] * 5] * 5
+    diagonal = np.eye(5).tolist()
+    pairs = [
+        {"student_layer": 1, "teacher_layer": 2, "student": uniform, "teacher": diagonal},
+        {"student_layer": 2, "teacher_layer": 4, "student": diagonal, "teacher": uniform},
+    ]
+    text = {"text": "one $mall <text>", "student_tokens": TOKENS, "teacher_tokens": TOKENS}
+    return {"split": "test", "texts": [{**text, "pairs": pairs}]}

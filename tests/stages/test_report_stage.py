@@ -1,0 +1,61 @@
+"""The report that the stages leave: complete, and with the time that each of them took."""
+
+import json
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from stages.paths import SECONDS
+from stages.seconds import record_seconds
+
+
+def section_of(page: str, anchor: str) -> str:
+    begin = page.index(f'<section id="{anchor}">')
+    return page[begin : page.index("</section>", begin)]
+
+
+def test_the_default_run_leaves_every_figure(finished_project: Path) -> None:
+    """Catches a stage that does not write, or a report that does not find, what is to be shown."""
+    page = (finished_project / "reports" / "report.html").read_text(encoding="utf-8")
+    figures = {"cost": 2, "learning": 2, "confidence": 2, "confusions": 3, "layers": 2}
+    for anchor, count in figures.items():
+        assert section_of(page, anchor).count("<svg") == count, anchor
+    # Two students, two texts each, two layers.
+    assert section_of(page, "attention").count("<svg") == 8
+    assert "Not shown" not in page
+    for student in ("hard-2", "kd-2"):
+        assert f"<h3>{student}</h3>" in section_of(page, "disagreements")
+
+
+def test_every_stage_has_its_time(finished_project: Path) -> None:
+    """Catches a stage without a time, and times in an output, which would never be the same."""
+    page = (finished_project / "reports" / "report.html").read_text(encoding="utf-8")
+    assert "–" not in section_of(page, "provenance")
+    expected = {"prepare", "augment", "finetune", "capture"}
+    expected |= {
+        f"{stage}@{name}" for stage in ("distill", "evaluate") for name in ("hard-2", "kd-2")
+    }
+    notes = {
+        path.stem: json.loads(path.read_text()) for path in (finished_project / SECONDS).iterdir()
+    }
+    assert set(notes) == expected
+    assert all(note["seconds"] > 0 for note in notes.values())
+
+
+def test_a_run_that_makes_nothing_new_keeps_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches the seconds of a run that found everything done, in place of the hours before."""
+    monkeypatch.chdir(tmp_path)
+    path = SECONDS / "distill@kd-3.json"
+    record_seconds("distill@kd-3", perf_counter() - 3600, "one")
+    first = json.loads(path.read_text(encoding="utf-8"))
+    assert 3600 <= first["seconds"] < 3660
+    record_seconds("distill@kd-3", perf_counter(), "one")
+    assert json.loads(path.read_text(encoding="utf-8")) == first
+    record_seconds("distill@kd-3", perf_counter() - 60, "another")
+    assert json.loads(path.read_text(encoding="utf-8"))["seconds"] < 120
+    path.write_text("{", encoding="utf-8")
+    record_seconds("distill@kd-3", perf_counter(), "another")
+    assert json.loads(path.read_text(encoding="utf-8"))["made"] == "another"
