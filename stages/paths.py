@@ -12,10 +12,12 @@ STUDENTS = ARTIFACTS / "students"
 UNFINISHED = ARTIFACTS / "unfinished"
 """Trainings that were stopped; no output of a stage, so DVC leaves it alone."""
 EVALUATIONS = ARTIFACTS / "evaluations"
+EXPORTS = ARTIFACTS / "exports"
 
 REPORTS = Path("reports")
 TEACHER_METRICS = REPORTS / "teacher.json"
 STUDENT_METRICS = REPORTS / "metrics"
+EXPORT_METRICS = REPORTS / "exports"
 CURVES = REPORTS / "curves"
 
 
@@ -27,3 +29,8 @@ def view_path(student: str) -> Path:
 def metrics_path(student: str) -> Path:
     """Return the file with a student's metrics."""
     return STUDENT_METRICS / f"{student}.json"
+
+
+def export_metrics_path(student: str) -> Path:
+    """Return the file with the metrics of a student's export."""
+    return EXPORT_METRICS / f"{student}.json"
