@@ -82,9 +82,8 @@ def _export_faults(export: Section | None, students: dict[Any, Any]) -> list[str
     """Return a line for each student that is to be exported and is none."""
     if not isinstance(export, ExportSettings):
         return []
-    known = ", ".join(map(str, students))
     return [
-        f"export.students: '{name}' is not under students ({known}); take it out or add it there"
+        f"export.students: there is no student '{name}'; add it under students, or take it out here"
         for name in export.students
         if name not in students
     ]
