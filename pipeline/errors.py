@@ -59,6 +59,10 @@ class TrainingError(PipelineError, ArithmeticError):
     """Training cannot go on, because a loss is no longer a number."""
 
 
+class ExportError(PipelineError, ValueError):
+    """A student cannot be exported, or what was exported is not the student."""
+
+
 class OutOfMemoryError(PipelineError, MemoryError):
     """What is needed at once, be it a single row, does not fit into the memory there is."""
 

@@ -8,6 +8,7 @@ from pipeline.architecture import Architecture, read_architecture
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.export.settings import ExportSettings
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type[Section]] = {
     "capture": CaptureSettings,
     "training": TrainingSettings,
     "evaluation": EvaluationSettings,
+    "export": ExportSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -68,11 +70,23 @@ def check_params(params: dict[str, Any]) -> None:
             if not isinstance(name, str):
                 faults.append(f"students.{name}: a student's name is text; write it in quotes")
             faults += _student_faults(str(name), value, params, sections, teacher)
+        faults += _export_faults(sections.get("export"), students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.layer_faults(teacher)
     if faults:
         raise SettingsError([f"params.yaml: {fault}" for fault in faults])
+
+
+def _export_faults(export: Section | None, students: dict[Any, Any]) -> list[str]:
+    """Return a line for each student that is to be exported and is none."""
+    if not isinstance(export, ExportSettings):
+        return []
+    return [
+        f"export.students: there is no student '{name}'; add it under students, or take it out here"
+        for name in export.students
+        if name not in students
+    ]
 
 
 def _student_faults(

@@ -6,7 +6,17 @@ import click
 
 from stages.entry import load_params, stage
 
-_STAGES = ("prepare", "augment", "finetune", "capture", "select", "distill", "evaluate", "report")
+_STAGES = (
+    "prepare",
+    "augment",
+    "finetune",
+    "capture",
+    "select",
+    "distill",
+    "evaluate",
+    "export",
+    "report",
+)
 _TOOLS = (
     "new",
     "recipe",

@@ -16,10 +16,12 @@ UNFINISHED = ARTIFACTS / "unfinished"
 EVALUATIONS = ARTIFACTS / "evaluations"
 SECONDS = ARTIFACTS / "seconds"
 """How long stages took, on this machine; no output of a stage either."""
+EXPORTS = ARTIFACTS / "exports"
 
 REPORTS = Path("reports")
 TEACHER_METRICS = REPORTS / "teacher.json"
 STUDENT_METRICS = REPORTS / "metrics"
+EXPORT_METRICS = REPORTS / "exports"
 CURVES = REPORTS / "curves"
 
 
@@ -36,3 +38,8 @@ def shown_path(student: str) -> Path:
 def metrics_path(student: str) -> Path:
     """Return the file with a student's metrics."""
     return STUDENT_METRICS / f"{student}.json"
+
+
+def export_metrics_path(student: str) -> Path:
+    """Return the file with the metrics of a student's export."""
+    return EXPORT_METRICS / f"{student}.json"

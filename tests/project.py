@@ -29,6 +29,7 @@ PARAMS: dict[str, Any] = {
         },
     },
     "evaluation": {"n_latency_repeats": 1, "n_latency_examples": 4},
+    "export": {"students": [], "int8": True, "license": "unknown"},
 }
 
 

@@ -179,7 +179,9 @@ def distill(
             copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
             copytree(unfinished_dir / CURVES_NAME, folder / CURVES_NAME)
             tokenizer.save_pretrained(folder)
-            write_model_card(folder, name, view.manifest, model, settings, training, outcome.scores)
+            write_model_card(
+                folder, name, view.manifest, tokens, model, settings, training, outcome.scores
+            )
             write_record(folder, inputs)
         unfinished.discard()
     accelerator.wait_for_everyone()

@@ -1,20 +1,25 @@
-"""The README that travels with a student's checkpoint."""
+"""The README that travels with a student's checkpoint: a model card as the Hub reads it."""
 
 from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from huggingface_hub import EvalResult, ModelCardData
 
 from pipeline.fingerprint import digest_json
 from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
 from pipeline.student import STUDENTS
 from pipeline.student.settings import ModelSettings
+from pipeline.text.tokens import UNLABELLED, Tokens
 from pipeline.train.settings import StudentSettings, TrainingSettings
+
+HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}
+"""Scores by the names that they have on the Hub; others stand in the text alone."""
 
 _CARD = """\
 ---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [knowledge-distillation, decant]
+{metadata}
 ---
 
 # {name}
@@ -22,15 +27,41 @@ tags: [knowledge-distillation, decant]
 A {kind} student, distilled with Decant from the stored signals of a
 {teacher.model_type} teacher of {teacher.n_layers} layers (width {teacher.hidden_size}).
 
+## Intended use
+
+It sorts texts like those it was trained on into {n_labels} labels: {labels}. It is
+for whoever needs the teacher's answers faster or on a smaller machine.
+
+## Limits
+
+- It gives one of these labels to any text, also to one that none of them fits.
+- Texts are cut to {max_length} tokens; what follows is not read.
+- It imitates its teacher, errors and prejudices included, and was tested for neither.
+- The scores below are of the rows that chose its best weights, so they are a little too good;
+  other texts than these may fare worse.
+- Nobody has said under which licence it may be passed on. Say so above; the teacher's and
+  the data's decide.
+
+## How it was made
+
 | | |
 |---|---|
 | Labels | {labels} |
+| Training rows | {train_rows} |
+| Validation rows | {validation_rows} |
+| Token table | `{tokens}` |
 | Objectives (weight) | {objectives} |
 | Warm start | {warm_start} |
 | Training | {training} |
 | Teacher weights | `{weights}` |
 | Store identity | `{store}` |
+| Store as read | `{read}` |
 | Validation | {scores} |
+
+The last line is measured, the digests are of what the student was made from: the teacher's
+tensors, the teacher with tokenizer, labels and length limit, and every stored value it read.
+
+## How to load it
 
 Load it with `AutoModelForSequenceClassification.from_pretrained` and the tokenizer
 beside it; texts are cut to {max_length} tokens.{loading}
@@ -45,31 +76,75 @@ def write_model_card(
     folder: Path,
     name: str,
     manifest: Manifest,
+    tokens: Tokens,
     model: ModelSettings,
     settings: StudentSettings,
     training: TrainingSettings,
     scores: Mapping[str, float],
 ) -> None:
-    """Write `README.md`: what the student is, what it learned from, how well it does."""
+    """Write `README.md`: what the student is for, what it learned from, how well it does.
+
+    `manifest` is that of the student's view, `tokens` the rows it was trained on.
+    """
     identity = manifest.identity
     objectives = [
         f"{term} ({_weight(chosen.weight)})" for term, chosen in settings.objectives.chosen()
     ]
     card = _CARD.format(
+        metadata=card_metadata(name, scores, library="transformers").to_yaml(),
         name=name,
         kind=_kind(model, manifest),
         loading=_REGISTERED if model.architecture in STUDENTS else "",
         teacher=manifest.teacher,
+        n_labels=len(identity.labels),
         labels=", ".join(identity.labels),
+        train_rows=_rows(tokens, "train"),
+        validation_rows=_rows(tokens, "validation"),
+        tokens=tokens.digest,
         objectives=", ".join(objectives),
         warm_start=model.started_from,
         training=", ".join(f"{key} {value}" for key, value in training.model_dump().items()),
-        weights=identity.weights[:16],
-        store=digest_json(identity.model_dump(mode="json"))[:16],
+        weights=identity.weights,
+        store=digest_json(identity.model_dump(mode="json")),
+        read=digest_json(manifest.model_dump(mode="json")),
         scores=", ".join(f"{metric} {value:.4f}" for metric, value in scores.items()),
         max_length=identity.max_length,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def card_metadata(
+    name: str, scores: Mapping[str, float], *, library: str, licence: str = "unknown"
+) -> ModelCardData:
+    """Return what the Hub reads of a card; `scores` are those of the validation rows."""
+    known = {
+        HUB_METRICS[metric]: value for metric, value in scores.items() if metric in HUB_METRICS
+    }
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type="text",
+            dataset_name="validation rows",
+            dataset_split="validation",
+            metric_type=metric,
+            metric_value=round(value, 4),
+        )
+        for metric, value in known.items()
+    ]
+    return ModelCardData(
+        library_name=library,
+        license=licence,
+        pipeline_tag="text-classification",
+        tags=["knowledge-distillation", "decant"],
+        metrics=list(known),
+        model_name=name,
+        eval_results=results,
+    )
+
+
+def _rows(tokens: Tokens, split: str) -> str:
+    labels = tokens.splits[split].labels
+    return f"{len(labels):,}, {int(np.count_nonzero(labels != UNLABELLED)):,} of them labelled"
 
 
 def _kind(model: ModelSettings, manifest: Manifest) -> str:

@@ -1,16 +1,22 @@
 """A model's logits for a whole split."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 
 _PREDICTION_ROWS = 64
+
+Inputs = dict[str, Int[Tensor, "batch token"]]
+LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch label"]]
+"""Gives the logits of a padded batch that is on the CPU."""
 
 
 def predict(
@@ -29,15 +35,45 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
-    order = np.argsort(split.lengths, kind="stable")[rank::count]
-    logits = np.zeros((len(split), int(model.config.num_labels or 0)), dtype=np.float32)
+
+    def logits_of(inputs: Inputs) -> Float[np.ndarray, "batch label"]:
+        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
+        logits: Float[np.ndarray, "batch label"] = outputs.logits.float().cpu().numpy()
+        return logits
+
     with torch.inference_mode():
-        for rows in np.split(order, range(_PREDICTION_ROWS, len(order), _PREDICTION_ROWS)):
-            if not len(rows):
-                continue
-            inputs: dict[str, Any] = pad_rows(
-                [split.row(row) for row in rows], pad_id, has_token_types=has_token_types
-            )
-            outputs = model(**{key: value.to(device) for key, value in inputs.items()})
-            logits[rows] = outputs.logits.float().cpu().numpy()
+        return predict_by(
+            logits_of,
+            split,
+            pad_id,
+            n_labels=int(model.config.num_labels or 0),
+            has_token_types=has_token_types,
+            rank=rank,
+            count=count,
+        )
+
+
+def predict_by(
+    logits_of: LogitsOf,
+    split: TokenSplit,
+    pad_id: int,
+    *,
+    n_labels: int,
+    has_token_types: bool,
+    rank: int = 0,
+    count: int = 1,
+) -> Float[np.ndarray, "row label"]:
+    """Return the logits as `predict` does, of whatever gives them for a batch."""
+    logits = np.zeros((len(split), n_labels), dtype=np.float32)
+    for rows in _batches(split, rank, count):
+        logits[rows] = logits_of(
+            pad_rows([split.row(row) for row in rows], pad_id, has_token_types=has_token_types)
+        )
     return logits
+
+
+def _batches(split: TokenSplit, rank: int, count: int) -> Iterator[NDArray[np.int64]]:
+    """Yield this process's rows, from the shortest to the longest, in batches."""
+    order = np.argsort(split.lengths, kind="stable")[rank::count]
+    for start in range(0, len(order), _PREDICTION_ROWS):
+        yield order[start : start + _PREDICTION_ROWS]

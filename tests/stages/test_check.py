@@ -56,6 +56,7 @@ def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:
     params["tokenizer"]["max_length"] = "128"
     params["capture"]["signals"]["attentions"]["layers"] = [2, 9]
     params["evaluation"]["splits"] = ["train"]
+    params["export"]["students"] = ["cold", "kd-9"]
     params["runtime"]["device"] = "gpu"
     params["students"] = {
         "a b": {"model": MODEL, "objectives": LABELS_ALONE},
@@ -81,6 +82,8 @@ def test_every_fault_of_every_section_is_named(params: dict[str, Any]) -> None:
             "capture.signals.attentions.layers: layer 9 does not exist, the teacher has layers "
             "1 to 6",
             "evaluation.splits.0: should be 'validation' or 'test', got 'train'",
+            "export.students: there is no student 'kd-9'; add it under students, or take it out "
+            "here",
             "runtime.device: should be 'auto', 'cpu' or 'cuda', got 'gpu'",
             "students.a b: a student's name is made of letters, digits, '-' and '_'",
             "students.cold.objectives.soft_target.temperature: should be greater than 0, got 0",

@@ -11,7 +11,11 @@ from pipeline.store.reader import open_store
 from tests.imports import ROOT
 
 # The tiny project has other names and layers than the default one that the README shows.
-IN_THIS_PROJECT = {"students/kd-3": "students/kd-2", "attentions/06": "attentions/02"}
+IN_THIS_PROJECT = {
+    "students/kd-3": "students/kd-2",
+    "exports/kd-3": "exports/kd-2",
+    "attentions/06": "attentions/02",
+}
 
 
 def run_block(marker: str) -> dict[str, Any]:

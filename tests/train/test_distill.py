@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -72,11 +73,18 @@ def test_the_card_says_what_the_student_is(tmp_path: Path, bench: Bench) -> None
         "| Labels | negative, positive |",
         "hard_label (0.5), soft_target (0.5), cls (1), attentions (1)",
         "| Warm start | every |",
-        f"`{weights[:16]}`",
+        f"| Teacher weights | `{weights}` |",
+        f"| Token table | `{bench.tokens.digest}` |",
+        "| Training rows | 60, 60 of them labelled |",
         f"accuracy {trained.scores['accuracy']:.4f}",
         "cut to 64 tokens",
     ):
         assert fact in card, fact
+    data = ModelCard(card).data  # as the Hub reads it
+    assert (data.license, data.model_name, data.library_name) == ("unknown", "a", "transformers")
+    (result,) = data.eval_results
+    assert (result.metric_type, result.dataset_split) == ("accuracy", "validation")
+    assert result.metric_value == round(trained.scores["accuracy"], 4)
 
 
 @pytest.mark.parametrize(

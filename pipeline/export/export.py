@@ -1,0 +1,188 @@
+"""A finished student as files that need neither torch nor Decant to run.
+
+Nothing is believed: every file is run on all validation rows beside the student itself, and
+timed beside it.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
+from pipeline.atomic import replacing_folder, write_json
+from pipeline.checkpoint import load_tokenizer, read_config
+from pipeline.errors import DataError
+from pipeline.evaluate.cost import Timed, measure_costs
+from pipeline.evaluate.quality import quality
+from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.export.agreement import check_agreement, largest_difference
+from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
+from pipeline.export.int8 import Measured, why_not, write_int8
+from pipeline.export.onnx_file import OPSET, write_onnx
+from pipeline.export.session import OnnxStudent
+from pipeline.export.settings import ExportSettings
+from pipeline.made_from import write_record
+from pipeline.student.positions import most_tokens
+from pipeline.tasks.task import Task
+from pipeline.text.retokenise import split_for
+from pipeline.text.tokens import Tokens, TokenSplit
+from pipeline.train.predict import predict, predict_by
+
+FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
+METRICS_NAME = "metrics.json"
+
+Logits = Float[np.ndarray, "row label"]
+
+
+def export(
+    name: str,
+    student_dir: Path,
+    tokens: Tokens,
+    task: Task,
+    settings: ExportSettings,
+    evaluation: EvaluationSettings,
+    folder: Path,
+    *,
+    inputs: Mapping[str, str],
+) -> dict[str, Any]:
+    """Write a student's ONNX files, tokenizer and card to `folder`; return their metrics.
+
+    All is done on the CPU with torch's number of threads. The 8-bit file is left out where it
+    is not smaller, or is slower here; the metrics then say why, under `int8.why_not`.
+
+    Raises:
+        ExportError: the student cannot be exported, or the float32 file's logits are further
+            from PyTorch's than rounding explains.
+        DataError: no validation row is labelled.
+    """
+    student = task.auto_model.from_pretrained(
+        student_dir, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+    )
+    tokenizer = load_tokenizer(student_dir)
+    trial = _Trial.of(student, tokens, tokenizer, task)
+    with replacing_folder(folder) as partial:
+        paths = {form: partial / file for form, file in FILES.items()}
+        metadata = {
+            "labels": json.dumps(tokens.labels),
+            "max_length": str(tokens.max_length),
+            "student": name,
+        }
+        write_onnx(student, tokenizer.model_input_names, paths["float32"], metadata)
+        models: dict[str, nn.Module] = {"pytorch": student}
+        models["float32"] = exported = OnnxStudent(paths["float32"])
+        results = {"pytorch": {"validation": trial.scores}, "float32": trial.compare(exported)}
+        check_agreement(results["float32"]["largest_difference"], len(trial.rows))
+        if settings.int8:
+            write_int8(paths["float32"], paths["int8"])
+            models["int8"] = exported = OnnxStudent(paths["int8"])
+            results["int8"] = trial.compare(exported)
+        costs = _measure(models, paths, trial, evaluation)
+        for form in results:
+            results[form] |= asdict(costs[form])
+        kept = dict(FILES)
+        if settings.int8:
+            results["int8"]["why_not"] = why_not(costs["float32"], costs["int8"])
+        if not settings.int8 or results["int8"]["why_not"]:
+            del kept["int8"]
+            paths["int8"].unlink(missing_ok=True)
+        metrics = {
+            "student": name,
+            "architecture": student.config.model_type,
+            "max_length": tokens.max_length,
+            "n_rows": len(trial.rows),
+            "n_threads": torch.get_num_threads(),
+            "opset": OPSET,
+            **results,
+        }
+        tokenizer.save_pretrained(partial)
+        _write_config(student_dir, partial)
+        shutil.copyfile(student_dir / CARD_NAME, partial / STUDENT_CARD_NAME)
+        write_export_card(partial, metrics, kept, licence=settings.license)
+        write_json(partial / METRICS_NAME, metrics)
+        write_record(partial, inputs)
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The validation rows, with what the student itself makes of them."""
+
+    rows: TokenSplit
+    pad_id: int
+    has_token_types: bool
+    metric: str
+    """The score that points are lost of."""
+    logits: Logits
+    scores: dict[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        student: PreTrainedModel,
+        tokens: Tokens,
+        tokenizer: PreTrainedTokenizerFast,
+        task: Task,
+    ) -> "_Trial":
+        rows = split_for(
+            tokens, "validation", tokenizer, most_tokens=most_tokens(student.config), is_shown=True
+        )
+        pad_id = int(student.config.pad_token_id or 0)
+        has_token_types = "token_type_ids" in tokenizer.model_input_names
+        logits = predict(student, rows, pad_id, has_token_types=has_token_types)
+        scores = quality(logits, rows.labels)
+        if not scores:
+            raise DataError("the validation split has no labelled row to test the export on")
+        return cls(rows, pad_id, has_token_types, task.primary_metric, logits, scores)
+
+    def compare(self, exported: OnnxStudent) -> dict[str, Any]:
+        """Return the scores of an exported student, and how far it is from the student."""
+        logits = predict_by(
+            exported.logits,
+            self.rows,
+            self.pad_id,
+            n_labels=self.logits.shape[1],
+            has_token_types=self.has_token_types,
+        )
+        scores = quality(logits, self.rows.labels)
+        return {
+            "validation": scores,
+            "lost_points": 100 * (self.scores[self.metric] - scores[self.metric]),
+            "largest_difference": largest_difference(logits, self.logits),
+        }
+
+
+def _measure(
+    models: Mapping[str, nn.Module],
+    paths: Mapping[str, Path],
+    trial: _Trial,
+    settings: EvaluationSettings,
+) -> dict[str, Measured]:
+    """Return size and speed of each model, timed in turn."""
+    n_rows = len(trial.rows)
+    chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
+    examples = [trial.rows.row(row)[0].tolist() for row in chosen]
+    timed = {form: Timed(model, examples, trial.pad_id) for form, model in models.items()}
+    costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=torch.device("cpu"))
+    return {
+        form: Measured(
+            size_bytes=paths[form].stat().st_size if form in paths else cost.size_bytes,
+            latency_ms=cost.latency_ms,
+            throughput_per_second=cost.throughput_per_second,
+        )
+        for form, cost in costs.items()
+    }
+
+
+def _write_config(student_dir: Path, folder: Path) -> None:
+    """Write the student's config without the way to its code, which is not here."""
+    config = read_config(student_dir)
+    write_json(folder / "config.json", {key: config[key] for key in config if key != "auto_map"})
