@@ -16,6 +16,7 @@ from pipeline.errors import RemoteError
 from pipeline.share.dvc_remote import is_tracked, pull, push
 
 DATA = Path("store")
+NO_GIT = "[core]\n    no_scm = true\n    analytics = false\n"
 FILES = {"rows/0": b"rows", "logits/0": b"logits", "logits/1": b"more logits"}
 
 
@@ -38,10 +39,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.chdir("/")
 
 
-def set_remote(url: str, *lines: str) -> None:
+def set_remote(url: str) -> None:
     """Have one remote, the default one."""
-    config = ["[core]", "    remote = shared", "    analytics = false", "['remote \"shared\"']"]
-    Path(".dvc/config").write_text("\n".join([*config, f"    url = {url}", *lines]) + "\n")
+    text = f"{NO_GIT}    remote = shared\n['remote \"shared\"']\n    url = {url}\n"
+    Path(".dvc/config").write_text(text)
 
 
 def forget() -> None:
@@ -78,7 +79,7 @@ def test_an_unknown_remote(project: Path) -> None:
 
 def test_no_remote(project: Path) -> None:
     """Catches a clone without a remote that is told nothing."""
-    Path(".dvc/config").write_text("")
+    Path(".dvc/config").write_text(NO_GIT)
     line = said(lambda: pull([DATA], None))
     assert line.startswith("no remote is set up to bring files from. Run 'dvc remote add --default")
 

@@ -34,7 +34,7 @@ def bring(store: Path, paths: list[str], target: Path) -> Path:
     """Copy these files and folders, as DVC would."""
     for path in paths:
         if (store / path).is_dir():
-            shutil.copytree(store / path, target / path)
+            shutil.copytree(store / path, target / path, dirs_exist_ok=True)
         else:
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(store / path, target / path)
