@@ -9,10 +9,10 @@ from pipeline.evaluate.evidence import Predictions
 from pipeline.evaluate.figures.style import INK, STUDENT_COLOUR, TEACHER_COLOUR, to_svg
 
 HOW_TO_READ = (
-    "Left, rows by a model's confidence, the probability of the label that it puts first: the further right, the "
-    "surer it is. Right, rows by the distance of the two models' probabilities (half the sum of "
-    "differences: 0 equal, 1 nothing in common); filled where both put the same label first, "
-    "hatched where they do not. Counts are on a logarithmic scale."
+    "Left, rows by a model's confidence, the probability of the label that it puts first: the "
+    "further right, the surer it is. Right, rows by the distance of the two models' probabilities "
+    "(half the sum of differences: 0 equal, 1 nothing in common); filled where both put the same "
+    "label first, hatched where they do not. Counts are on a logarithmic scale."
 )
 
 N_BINS = 20
