@@ -33,10 +33,10 @@ def build_columns(comparison: Comparison) -> tuple[Column, ...]:
     """Return the columns after the models' names; those of quality only where there are labels."""
     return (
         *_quality_columns(comparison),
+        *_ratio_columns(comparison),
         *_fidelity_columns(comparison),
         *_cost_columns(comparison),
         *_work_columns(comparison),
-        *_ratio_columns(comparison),
     )
 
 

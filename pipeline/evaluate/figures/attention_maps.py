@@ -24,7 +24,7 @@ HOW_TO_READ = (
 )
 
 _LONGEST_NAME = 10
-_NAME_SIZE = 8
+_NAME_SIZE = 9
 _STRETCH = 0.5
 """Power of a probability that is its colour."""
 
@@ -54,7 +54,7 @@ def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
 
 
 def _name_tokens(axes: Axes, tokens: Sequence[str], side: float) -> None:
-    every = int(-(-len(tokens) * _NAME_SIZE * 1.15 // (DOTS_PER_INCH * side)))
+    every = int(-(-len(tokens) * _NAME_SIZE * 1.1 // (DOTS_PER_INCH * side)))
     axes.set_xticks([])  # ticks with their labels take ten times as long to draw
     axes.set_yticks([])
     for place in range(0, len(tokens), max(every, 1)):

@@ -10,7 +10,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.cost import Cost
 from pipeline.evaluate.figures.point_labels import place_labels
-from pipeline.evaluate.figures.style import INK, STUDENT_COLOUR, SURFACE, TEACHER_COLOUR, to_svg
+from pipeline.evaluate.figures.style import (
+    DOTS_PER_INCH,
+    INK,
+    STUDENT_COLOUR,
+    SURFACE,
+    TEACHER_COLOUR,
+    to_svg,
+)
 
 TEACHER_NAME = "teacher"
 
@@ -51,7 +58,7 @@ def draw_pareto(comparison: Comparison, axis: CostAxis) -> bytes:
 
 def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     """Return the figure as matplotlib holds it."""
-    figure = Figure(figsize=(6.0, 4.4), dpi=72)
+    figure = Figure(figsize=(5.4, 4.1), dpi=DOTS_PER_INCH)
     figure.subplots_adjust(left=0.12, right=0.98, bottom=0.13, top=0.97)
     axes = figure.add_subplot()
     points = _points(comparison, axis)
