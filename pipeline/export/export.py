@@ -69,11 +69,13 @@ def export(
     )
     tokenizer = load_tokenizer(student_dir)
     trial = _Trial.of(student, tokens, tokenizer, task)
+    limits = tokens.max_length, tokenizer.model_max_length, most_tokens(student.config)
+    max_length = min(limit for limit in limits if limit is not None)
     with replacing_folder(folder) as partial:
         paths = {form: partial / file for form, file in FILES.items()}
         metadata = {
             "labels": json.dumps(tokens.labels),
-            "max_length": str(tokens.max_length),
+            "max_length": str(max_length),
             "student": name,
         }
         write_onnx(student, tokenizer.model_input_names, paths["float32"], metadata)
@@ -97,7 +99,7 @@ def export(
         metrics = {
             "student": name,
             "architecture": student.config.model_type,
-            "max_length": tokens.max_length,
+            "max_length": max_length,
             "n_rows": len(trial.rows),
             "n_threads": torch.get_num_threads(),
             "opset": OPSET,

@@ -31,13 +31,23 @@ def _is_plain(lstm: nn.LSTM) -> bool:
 class OnnxLstm(nn.Module):
     """The ONNX operator LSTM with the weights of one of torch's; it gives the states alone."""
 
+    inner: Tensor
+    """(direction, gates, hidden)."""
+    recurrent: Tensor
+    """(direction, gates, hidden)."""
+    bias: Tensor
+    """(direction, 2 gates): of the input, then of the state."""
+
     def __init__(self, lstm: nn.LSTM) -> None:
         super().__init__()
         self.hidden_size = lstm.hidden_size
-        biases = lstm.bias_ih_l0, lstm.bias_hh_l0
-        self.register_buffer("inner", _in_onnx_order(lstm.weight_ih_l0))
-        self.register_buffer("recurrent", _in_onnx_order(lstm.weight_hh_l0))
-        self.register_buffer("bias", torch.cat([_in_onnx_order(bias) for bias in biases], dim=1))
+        inner, recurrent, *biases = (
+            _in_onnx_order(lstm.get_parameter(f"{name}_l0"))
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        self.register_buffer("inner", inner)
+        self.register_buffer("recurrent", recurrent)
+        self.register_buffer("bias", torch.cat(biases, dim=1))
 
     def forward(
         self, states: Float[Tensor, "batch token hidden"]

@@ -76,7 +76,7 @@ def write_onnx(
             # torch calls, while it exports, what it has deprecated itself.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             program = torch.onnx.export(
-                _LogitsOnly(_traceable(student)),
+                _LogitsOnly(_traceable(student)).eval(),
                 tuple(example.clone() for _ in names),
                 input_names=names,
                 output_names=[OUTPUT],
@@ -99,7 +99,8 @@ def write_onnx(
 
 def _traceable(student: PreTrainedModel) -> PreTrainedModel:
     """Return a copy of a student that computes the same and can be traced with any length."""
-    copy = deepcopy(student).eval()
+    copy = deepcopy(student)
+    copy.eval()
     copy.config.use_cache = False  # of a decoder: keys and values for tokens to come
     if copy._can_set_attn_implementation():
         # The fused one's output has an order in memory that GPT-2's next layer cannot be traced in.
