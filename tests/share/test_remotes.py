@@ -15,6 +15,9 @@ from dvc_objects.fs.local import LocalFileSystem
 from pipeline.errors import RemoteError
 from pipeline.share.dvc_remote import is_tracked, pull, push
 
+# DVC's own use of pygtrie.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
 DATA = Path("store")
 NO_GIT = "[core]\n    no_scm = true\n    analytics = false\n"
 FILES = {"rows/0": b"rows", "logits/0": b"logits", "logits/1": b"more logits"}
