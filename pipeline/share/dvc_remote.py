@@ -23,6 +23,10 @@ from dvc.repo import Repo
 from pipeline.errors import RemoteError, first_line
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
+_NO_REMOTE = (
+    "no remote is set up to bring files from, or send them to. Run 'dvc remote add --default NAME "
+    "URL' with the place that the files were pushed to."
+)
 _NOT_ON_REMOTE = "do not exist neither locally nor on remote"
 
 
@@ -35,8 +39,9 @@ def pull(paths: Sequence[Path], remote: str | None) -> int:
         RemoteError: the remote cannot be reached, lacks files, or DVC knows no such path.
     """
     with _said_in_one_line(remote) as log, Repo() as repo:
+        log.has_remote = remote is not None or "remote" in repo.config["core"]
         result = repo.pull(targets=[str(path) for path in paths], remote=remote)
-        _check_arrived(paths, log)
+        _check_arrived(paths)
     return int(result["stats"]["fetched"])
 
 
@@ -70,24 +75,30 @@ class _Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.records: list[logging.LogRecord] = []
+        self.has_remote = True
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
     def reason(self) -> str | None:
-        """Return the first cause that was logged."""
-        for record in self.records:
-            if record.exc_info and record.exc_info[1] is not None:
-                return _root(record.exc_info[1])
-        return None
+        """Return the first cause that was logged, other than that a file is not there."""
+        causes = [error for error in self._errors() if not isinstance(error, FileNotFoundError)]
+        return _root(causes[0]) if causes else None
 
     def n_absent(self) -> int:
         """Return how many files the remote was said not to have."""
-        return sum(
-            len(record.getMessage().splitlines()) - 1
-            for record in self.records
-            if _NOT_ON_REMOTE in record.getMessage()
+        messages = [record.getMessage() for record in self.records]
+        n_listed = sum(
+            len(message.splitlines()) - 1 for message in messages if _NOT_ON_REMOTE in message
         )
+        return n_listed + sum(isinstance(error, FileNotFoundError) for error in self._errors())
+
+    def _errors(self) -> list[BaseException]:
+        return [
+            record.exc_info[1]
+            for record in self.records
+            if record.exc_info and record.exc_info[1] is not None
+        ]
 
 
 def _root(error: BaseException) -> str:
@@ -102,10 +113,9 @@ def _said_in_one_line(remote: str | None) -> Iterator[_Log]:
     """Turn what DVC raises and logs into a `RemoteError`."""
     log = _Log()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.propagate for logger in loggers]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.addHandler(log)
-        logger.propagate = False
+        logger.handlers, logger.propagate = [log], False
     where = f"the remote '{remote}'" if remote else "the project's default remote"
     try:
         yield log
@@ -114,15 +124,12 @@ def _said_in_one_line(remote: str | None) -> Iterator[_Log]:
             "there is no DVC project here. Run it in the project's folder."
         ) from error
     except NoRemoteError as error:
-        raise RemoteError(
-            "no remote is set up to bring files from. Run 'dvc remote add --default NAME URL' with "
-            "the place that the files were pushed to."
-        ) from error
+        raise RemoteError(_NO_REMOTE) from error
     except RemoteConfigError as error:
         raise RemoteError(
             f"{where} cannot be used: {first_line(error)}. 'dvc remote list' names those there are."
         ) from error
-    except RemoteMissingDepsError as error:
+    except (RemoteMissingDepsError, ImportError) as error:
         raise RemoteError(
             f"{where} needs a package that is not installed: {first_line(error)}"
         ) from error
@@ -134,9 +141,8 @@ def _said_in_one_line(remote: str | None) -> Iterator[_Log]:
     except (FileTransferError, CheckoutError, DvcException, OSError) as error:
         raise RemoteError(_failure(where, log, error)) from error
     finally:
-        for logger, propagate in zip(loggers, before, strict=True):
-            logger.removeHandler(log)
-            logger.propagate = propagate
+        for logger, (handlers, propagates) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagates
 
 
 def _failure(where: str, log: _Log, error: Exception) -> str:
@@ -146,15 +152,18 @@ def _failure(where: str, log: _Log, error: Exception) -> str:
             f"{where} failed ({reason}). Check its URL with 'dvc remote list', your credentials "
             "for it, and that neither disk is full; what came is kept, so run it again."
         )
+    if not log.has_remote:
+        return _NO_REMOTE
     if log.n_absent():
         return (
-            f"{where} lacks {log.n_absent():,} of the files. Check its URL with 'dvc remote list', "
-            "or ask who captured to run 'dvc push'; what came is kept."
+            f"{where} lacks {log.n_absent():,} or more of the files, or does not show them to you. "
+            "Check its URL with 'dvc remote list' and your credentials for it, or ask who captured "
+            "to run 'dvc push'; what came is kept."
         )
     return f"{where} failed ({_root(error)}). Check its URL with 'dvc remote list'."
 
 
-def _check_arrived(paths: Sequence[Path], log: _Log) -> None:
+def _check_arrived(paths: Sequence[Path]) -> None:
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise FileNotFoundError(f"{len(absent)} paths did not come, the first is {absent[0]}")
