@@ -142,7 +142,9 @@ def test_the_worst_disagreements_come_first(
     page = section_of(tmp_path / "out", "disagreements")
     assert "cnn" not in page  # nothing is known of its answers
     assert "worst &lt;b&gt;|&lt;/b&gt;" in page
-    assert page.count('class="wrong"') == 2  # the teacher on the first row, the student on the next
+    assert (
+        page.count('<td class="wrong"') == 2
+    )  # the teacher on the first row, the student on the next
 
 
 def test_sources_and_seconds_are_named(written: Path) -> None:
