@@ -5,76 +5,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import PipelineError
-from pipeline.evaluate.shown_names import (
+from pipeline.evaluate.shown_parts import (
     ATTENTIONS_NAME,
     PROVENANCE_NAME,
     SIMILARITY_NAME,
+    Attentions,
+    Part,
+    Provenance,
+    Similarity,
 )
 from pipeline.text.tokens import UNLABELLED
 
 Probabilities = Float[np.ndarray, "row label"]
 
 
-class Part(BaseModel):
-    """A part of a file. Keys it does not know are left to later versions."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 P = TypeVar("P", bound=Part)
-
-
-class Similarity(Part):
-    """CKA of every layer of a student with every layer of its teacher."""
-
-    n_rows: int
-    student_layers: tuple[int, ...]
-    """Empty for a network of one state."""
-    teacher_layers: tuple[int, ...]
-    cka: tuple[tuple[float | None, ...], ...]
-    """Student's layer by teacher's."""
-
-
-class MapPair(Part):
-    """The maps of two layers for one text, averaged over heads."""
-
-    student_layer: int
-    teacher_layer: int
-    student: tuple[tuple[float, ...], ...]
-    teacher: tuple[tuple[float, ...], ...]
-
-
-class AttendedText(Part):
-    """One text, as both models attend to it."""
-
-    text: str
-    student_tokens: tuple[str, ...]
-    teacher_tokens: tuple[str, ...]
-    pairs: tuple[MapPair, ...]
-
-
-class Attentions(Part):
-    """A few texts."""
-
-    texts: tuple[AttendedText, ...]
-
-
-class Provenance(Part):
-    """Where the numbers come from."""
-
-    data: dict[str, Any]
-    teacher: dict[str, Any]
-    store: dict[str, Any]
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True)

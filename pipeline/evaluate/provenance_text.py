@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.evaluate.evidence import Provenance
+from pipeline.evaluate.shown_parts import Provenance
 
 _DIGEST_DIGITS = 16
 

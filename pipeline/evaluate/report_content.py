@@ -7,10 +7,11 @@ from typing import Any
 
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.disagreements import Disagreement, find_disagreements
-from pipeline.evaluate.evidence import Evidence, Provenance, read_evidence
+from pipeline.evaluate.evidence import Evidence, read_evidence
 from pipeline.evaluate.provenance_text import describe_provenance
 from pipeline.evaluate.sections import Section, build_sections
 from pipeline.evaluate.seed_groups import SeedColumn, SeedGroup, build_seed_columns, group_by_seed
+from pipeline.evaluate.shown_parts import Provenance
 from pipeline.evaluate.stage_seconds import StageRun, read_stage_seconds
 
 

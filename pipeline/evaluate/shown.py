@@ -16,7 +16,7 @@ from pipeline.evaluate.layer_similarity import layer_similarity
 from pipeline.evaluate.model_rows import ModelRows
 from pipeline.evaluate.provenance import provenance
 from pipeline.evaluate.shown_attentions import shown_attentions
-from pipeline.evaluate.shown_names import (
+from pipeline.evaluate.shown_parts import (
     ABSENT,
     ATTENTIONS_NAME,
     PROVENANCE_NAME,

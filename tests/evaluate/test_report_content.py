@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.evaluate.evidence import Predictions, Provenance, read_evidence
+from pipeline.evaluate.evidence import Predictions, read_evidence
 from pipeline.evaluate.provenance_text import describe_provenance
 from pipeline.evaluate.report import write_report
 from pipeline.evaluate.report_content import Sources
+from pipeline.evaluate.shown_parts import Provenance
 from tests.evaluate.shown_files import (
     PROVENANCE,
     make_sources,
@@ -141,7 +142,9 @@ def test_the_worst_disagreements_come_first(
     page = section_of(tmp_path / "out", "disagreements")
     assert "cnn" not in page  # nothing is known of its answers
     assert "worst &lt;b&gt;|&lt;/b&gt;" in page
-    assert page.count('class="wrong"') == 2  # the teacher on the first row, the student on the next
+    assert (
+        page.count('<td class="wrong"') == 2
+    )  # the teacher on the first row, the student on the next
 
 
 def test_sources_and_seconds_are_named(written: Path) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.evaluate.evidence import AttendedText, MapPair
 from pipeline.evaluate.figures.style import (
     DOTS_PER_INCH,
     STUDENT_COLOUR,
@@ -15,6 +14,7 @@ from pipeline.evaluate.figures.style import (
     shorten,
     to_svg,
 )
+from pipeline.evaluate.shown_parts import AttendedText, MapPair
 
 HOW_TO_READ = (
     "Each line of a map is one token, and shows which tokens (columns) it attends to, averaged "

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.evaluate.evidence import Similarity
 from pipeline.evaluate.figures.style import draw_heat, to_svg
+from pipeline.evaluate.shown_parts import Similarity
 
 HOW_TO_READ = (
     "Linear CKA between the [CLS] states of each student layer and each teacher layer, over the "
