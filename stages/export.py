@@ -106,8 +106,8 @@ def _summary(name: str, metrics: dict[str, Any]) -> list[str]:
             continue
         lines.append(
             f"export: {name}: {file} {one['size_bytes'] / 2**20:.1f} MiB, "
-            f"{one['latency_ms']:.2f} ms (PyTorch {base['latency_ms']:.2f}), logits within "
-            f"{one['largest_difference']:.1g}, {one['lost_points']:.2f} points lost on "
+            f"{one['latency_ms']:.2f} ms (PyTorch {base['latency_ms']:.2f}), logits off by up "
+            f"to {one['largest_difference']:.1e}, {one['lost_points']:.2f} points lost on "
             f"{metrics['n_rows']:,} rows"
         )
     return lines

@@ -104,7 +104,7 @@ def _table(metrics: Mapping[str, Any], files: Mapping[str, str]) -> str:
 
 def _notes(metrics: Mapping[str, Any]) -> str:
     largest = metrics["float32"]["largest_difference"]
-    notes = [f"Logits in float32 are within {largest:.1g} of PyTorch's."]
+    notes = [f"Logits in float32 differ from PyTorch's by up to {largest:.1e}."]
     int8 = metrics.get("int8")
     if int8 is not None and int8["why_not"] is None:
         notes.append(f"The file of 8-bit weights loses {int8['lost_points']:.2f} points.")

@@ -18,8 +18,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 _OPERATORS = ["Gather", "LSTM", "MatMul"]
 
 MOST_TIME = 1.05
-"""Share of the float32 file's time that an int8 file may take and still be no slower. Two
-sessions of one file, timed in turn on a busy machine, were seen to differ by this much."""
+"""Share of the float32 file's time that an int8 file may take and still be called no slower: an
+allowance for what two medians of the same file differ by on a busy machine."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ with both axes free; the output is `logits` (batch, label), float32, pre-softmax
 in the file itself. Label names and the length limit are in its metadata.
 """
 
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
@@ -72,9 +74,7 @@ def write_onnx(
     example = torch.ones(2, 7, dtype=torch.int64)  # a size of 0 or 1 would be taken for fixed
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("token")}
     try:
-        with warnings.catch_warnings():
-            # torch calls, while it exports, what it has deprecated itself.
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        with _without_advice():
             program = torch.onnx.export(
                 _LogitsOnly(_traceable(student)).eval(),
                 tuple(example.clone() for _ in names),
@@ -95,6 +95,22 @@ def write_onnx(
     _forget_source(program)
     program.model.metadata_props.update(metadata)
     program.save(path, external_data=False)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep back what torch says on every export and nobody here can follow."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # that torchvision is not installed
+    try:
+        with warnings.catch_warnings():
+            # torch calls what it has deprecated itself, and names of axes are shared on purpose.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            warnings.filterwarnings("ignore", "# The axis name: (batch|token) will not be used")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _traceable(student: PreTrainedModel) -> PreTrainedModel:

@@ -108,7 +108,7 @@ def test_the_card_runs_as_written_where_nobody_knows_decant_or_torch(
     texts = ["the film was bright", "a dull story and the acting was very cold though"]
     written = snippet.replace("A first text.", texts[0])
     written = written.replace("And another one, which is a little longer.", texts[1])
-    assert written.count("the ") >= 3
+    assert all(f'"{text}"' in written for text in texts)
     hidden = "import sys; sys.modules.update(dict.fromkeys(('pipeline', 'stages', 'torch')))\n"
     seen = "print('LOGITS', logits.tolist())\n"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
