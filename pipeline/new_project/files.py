@@ -38,9 +38,10 @@ Distilled text classifiers: one teacher, run once, and the students that learn f
 behind. Made by `decant new`.
 
 ```sh
-pip install -r requirements.txt # decant, in the version that this project was made with
 dvc repro # everything that is due: first all of it, later what has changed
 ```
+
+It needs Decant in the version that `requirements.txt` names, and says so where it has another.
 
 The result is `reports/report.html`: all students beside their teacher. `params.yaml` decides
 everything, and `decant check` finds its faults; `decant --help` lists the other commands.
@@ -57,7 +58,7 @@ everything, and `decant check` finds its faults; `decant --help` lists the other
 To share the project, name a place for the data and results once (`dvc remote add --default
 storage FOLDER_OR_BUCKET`); then `dvc push` and `git push` what is to be shared.
 
-To upgrade, write the new version into `requirements.txt`, install it as above, and run `dvc repro`.
+To upgrade, install another version, write it into `requirements.txt`, and run `dvc repro`.
 Students that come out differently are trained again; the teacher is not run.
 """
 

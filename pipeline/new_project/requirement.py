@@ -40,7 +40,7 @@ def check_requirement() -> None:
     installed = version(DISTRIBUTION)
     if pinned[1] != installed:
         raise ProjectError(
-            f"{_PATH} asks for {DISTRIBUTION} {pinned[1]}, but {installed} is installed. Run 'pip "
-            f"install -r {_PATH}', or write {DISTRIBUTION}=={installed} there and run 'dvc repro': "
+            f"{_PATH} asks for {DISTRIBUTION} {pinned[1]}, but {installed} is installed. Install "
+            f"that version, or write {DISTRIBUTION}=={installed} there and run 'dvc repro': "
             "that trains again the students that come out differently, and never the teacher."
         )

@@ -16,7 +16,7 @@ def commands() -> Path:
     """Return a folder for PATH with `python` and `dvc`; their server lives as long as this process.
 
     `python -m MODULE` and `dvc` are what they are elsewhere, but for the libraries, which
-    are imported already.
+    are imported already. A signal that cannot be caught ends what was started, too.
     """
     folder = Path(tempfile.mkdtemp(prefix="forking-"))
     path = folder / "socket"

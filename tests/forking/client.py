@@ -18,4 +18,6 @@ with socket.socket(socket.AF_UNIX) as connection:
     }
     socket.send_fds(connection, [json.dumps(command).encode()], [0, 1, 2])
     status = int(connection.recv(16) or 1)
-sys.exit(status if status >= 0 else 128 - status)
+if status < 0:
+    os.kill(os.getpid(), -status)
+sys.exit(status)

@@ -61,7 +61,7 @@ def become(command: dict[str, Any], files: list[int]) -> None:
     os.chdir(command["folder"])
     os.environ.clear()
     os.environ.update(command["environment"])
-    option, module, *arguments = command["arguments"]
+    option, module, *arguments = [each for each in command["arguments"] if each != "-u"]
     assert option == "-m", f"only modules are run, not {option}"
     sys.orig_argv = [sys.executable, option, module, *arguments]
     sys.argv = [module, *arguments]
@@ -116,15 +116,23 @@ def main(path: str) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """Run one command in a process of its own, and send how it ended."""
+    """Run one command in a process of its own, and send how it ended.
+
+    When the client is killed, so is the process that it stands for.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     command, files = receive(connection)
     process = os.fork()
     if process == 0:
         connection.close()
         become(command, files)
+    ended = os.pidfd_open(process)
+    ready, _, _ = select.select([ended, connection], [], [])
+    if connection in ready:
+        os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 

@@ -116,7 +116,7 @@ def test_another_version_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch
         result = invoke("prepare")
         assert result.exit_code == 1
         installed = f"asks for decant 9.0, but {version('decant')} is installed."
-        assert f"prepare: requirements.txt {installed} Run 'pip install -r" in result.stderr
+        assert f"prepare: requirements.txt {installed} Install that version" in result.stderr
     for line in (f"decant[sample]=={version('decant')}", "decant>=0.1", "decant-x==9.0", ""):
         asked.write_text(line, encoding="utf-8")
         assert invoke("prepare").exit_code == 0, line

@@ -17,6 +17,8 @@ from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.writer import FINISHED_FOLDER
+from tests.forking import commands
+from tests.imports import ROOT
 from tests.project import PARAMS, change, make_project, write_params
 from tests.stages.conftest import invoke
 
@@ -49,11 +51,15 @@ def project(captured: Path, tmp_path: Path) -> Path:
 def torchrun(project: Path, n_processes: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     arguments = [f"--nproc-per-node={n_processes}", "-m", "stages.capture"]
-    root = str(Path(__file__).parent.parent.parent)
     return subprocess.Popen(
         [*command, *arguments],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "PYTHON_EXEC": str(commands() / "python"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -98,11 +104,11 @@ def process_of(rank: int, launcher: int) -> int:
     raise AssertionError(f"no process of rank {rank} among {children}")
 
 
-def n_committed(store_dir: Path) -> int:
+def committed(store_dir: Path) -> set[str]:
     try:
-        return len(read_manifest(store_dir).segments)
+        return {segment.name for segment in read_manifest(store_dir).segments}
     except StoreIncompleteError:
-        return 0
+        return set()
 
 
 @pytest.mark.parametrize("killed", [0, 1])
@@ -112,28 +118,26 @@ def test_a_killed_process_loses_its_own_segment_only(
     """Catches work of the others that is lost with it, and ranks that a rerun must repeat."""
     with torchrun(project, 2) as processes:
         deadline = time.monotonic() + 240
-        while n_committed(project / STORE) < 4 and time.monotonic() < deadline:
+        while len(committed(project / STORE)) < 4 and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(process_of(killed, processes.pid), signal.SIGKILL)
         output, _ = processes.communicate(timeout=120)
     assert processes.returncode != 0, output
-    n_kept = n_committed(project / STORE)
-    n_finished = len(list((project / STORE / FINISHED_FOLDER).glob("*.json")))
-    assert 4 <= n_kept + n_finished < N_SEGMENTS, "the kill came in the middle"
+    finished = {path.stem for path in (project / STORE / FINISHED_FOLDER).glob("*.json")}
+    kept = committed(project / STORE) | finished  # one may be both, between the two
+    assert 4 <= len(kept) < N_SEGMENTS, "the kill came in the middle"
 
     write_params(project, change(FEW_ROWS, "runtime.processes", 3))  # another number of them
-    command = [sys.executable, "-m", "stages.capture"]
-    root = str(Path(__file__).parent.parent.parent)
     again = subprocess.run(
-        command,
+        [str(commands() / "python"), "-m", "stages.capture"],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
         check=True,
     )
-    n_present = SEGMENT_ROWS * (n_kept + n_finished)
+    n_present = SEGMENT_ROWS * len(kept)
     assert f"{140 - n_present} rows computed, {n_present} already present" in again.stdout
     check_equal(open_store(project / STORE), open_store(captured / STORE))
     single = digest_folder(captured / STORE, without=[LOCK_NAME])
@@ -145,9 +149,9 @@ def test_an_error_in_the_processes_is_one_line(project: Path) -> None:
     write_params(project, change(FEW_ROWS, "runtime.processes", 2))
     shutil.rmtree(project / "artifacts" / "teacher")
     failed = subprocess.run(
-        [sys.executable, "-m", "stages.capture"],
+        [str(commands() / "python"), "-m", "stages.capture"],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,

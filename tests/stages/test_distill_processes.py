@@ -1,47 +1,53 @@
 """`distill` in several processes of this machine, as `runtime.processes` starts them."""
 
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from click.testing import Result
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.fingerprint import digest_folder
+from tests.forking import commands
 from tests.project import PARAMS, change, write_params
+from tests.stages.conftest import invoke
 
 
-def distill(folder: Path, name: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "stages.distill", name],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.fixture
+def distill(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
+    """Distill kd-2; the processes are started at once."""
+    monkeypatch.setattr(sys, "executable", str(commands() / "python"))
+    return lambda: invoke("distill", "kd-2")
 
 
-def test_two_processes_make_one_student(project: Path) -> None:
+def test_two_processes_make_one_student(
+    project: Path, distill: Callable[[], Result], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Catches processes that each write the student, or a second start that trains again."""
     params = change(PARAMS, "training.seed", 5)
     write_params(project, change(params, "runtime", {"processes": 2}))
     before = digest_folder(project / "artifacts" / "students" / "kd-2")
-    done = distill(project, "kd-2")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("distill: kd-2: validation accuracy") == 1
+    done = distill()
+    printed = capfd.readouterr()
+    assert done.exit_code == 0, printed.err
+    assert printed.out.count("distill: kd-2: validation accuracy") == 1
     after = digest_folder(project / "artifacts" / "students" / "kd-2")
     assert after != before
     AutoModelForSequenceClassification.from_pretrained(project / "artifacts/students/kd-2")
     assert not (project / "artifacts" / "unfinished" / "kd-2").exists()
     assert (project / "reports/curves/kd-2/train/loss.tsv").is_file()
-    assert "kept as it is" in distill(project, "kd-2").stdout
+    assert "kept as it is" in distill().stdout + capfd.readouterr().out
 
 
-def test_a_failure_of_all_is_one_line(project: Path) -> None:
+def test_a_failure_of_all_is_one_line(
+    project: Path, distill: Callable[[], Result], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Catches a traceback from each process, or one that waits for the others for ever."""
     params = change(PARAMS, "training.learning_rate", 1e30)
     write_params(project, change(params, "runtime", {"processes": 2}))
-    done = distill(project, "kd-2")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("distill: ")]
-    assert lines and all("the loss is nan" in line for line in lines), done.stderr
+    assert distill().exit_code == 1
+    printed = capfd.readouterr().err
+    assert "Traceback" not in printed
+    lines = [line for line in printed.splitlines() if line.startswith("distill: ")]
+    assert lines and all("the loss is nan" in line for line in lines), printed

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from pipeline.train.curves import CURVES_NAME
+from tests.forking import commands
+from tests.imports import ROOT
 from tests.train.small_training import STUDENT
 
 
@@ -18,11 +20,16 @@ def train(folder: Path, store: Path, tokens: Path, n_processes: int) -> Path:
     launcher = ["torch.distributed.run", "--nproc-per-node", str(n_processes), "--standalone", "-m"]
     done = subprocess.run(
         [
-            *(sys.executable, "-m"),
+            *(sys.executable if n_processes > 1 else str(commands() / "python"), "-m"),
             *(launcher if n_processes > 1 else []),
             *("tests.train.shared_training", str(store), str(tokens), str(folder)),
         ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+            "PYTHON_EXEC": str(commands() / "python"),
+        },
         capture_output=True,
         text=True,
         timeout=300,
