@@ -25,7 +25,7 @@ class DvcProject:
     def fail(self, *command: str) -> str:
         """Run a command that must fail, and return all that it printed."""
         done = self._run(*command)
-        assert done.returncode == 1, done.stdout + done.stderr
+        assert done.returncode != 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def run(self, *command: str) -> str:

@@ -149,13 +149,15 @@ def test_a_sweep_runs_only_its_student(project: DvcProject) -> None:
     )
     assert command is not None
     temperature = command[2].replace("kd-3", "kd-2")
-    workspace = (project.folder / "params.yaml").read_bytes()
+    workspace = (project.folder / "params.yaml").read_bytes(), project.run("dvc", "status")
     project.run("dvc", *command[1].split(), f"{temperature}=3,8")  # two of five are quick
     output = project.run("dvc", *command[3].split())
     ran = re.findall(r"Running stage '([^']+)'", output)
     assert ran == 2 * ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
-    assert (project.folder / "params.yaml").read_bytes() == workspace
-    assert UP_TO_DATE in project.run("dvc", "status")
+    assert workspace == (
+        (project.folder / "params.yaml").read_bytes(),
+        project.run("dvc", "status"),
+    )
     table = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines()))
     rows = [row for row in table if row["Experiment"]]
     assert sorted(float(row[temperature]) for row in rows) == [3, 8]
