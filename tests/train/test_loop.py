@@ -5,6 +5,7 @@ import re
 import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -183,8 +184,15 @@ def test_checkpointing_of_gradients_changes_nothing(make_setting: MakeSetting) -
 
 # The compiler warns of what it does itself.
 @pytest.mark.filterwarnings("default")
-def test_a_compiled_student_learns_the_same(make_setting: MakeSetting) -> None:
-    """Catches attention maps or [CLS] states that a compiled forward does not give."""
+def test_a_compiled_student_learns_the_same(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches attention maps or [CLS] states that a compiled forward does not give.
+
+    The graphs are those of the compiler, its kernels are not: they take a minute to build.
+    """
+    quickly = partialmethod(torch.nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", quickly)
     setting = make_setting(**EVERY_OBJECTIVE)
     plain, compiled = (without_dropout(setting.build_student()) for _ in range(2))
     losses = [report.loss for report in setting.train(setting.join(), plain)]
