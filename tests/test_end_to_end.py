@@ -61,13 +61,6 @@ def test_git_stays_clean(project: DvcProject) -> None:
     assert project.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
 
 
-def test_changing_a_student_runs_only_that_student(project: DvcProject) -> None:
-    """A student's change that reruns the teacher, or another student, costs hours."""
-    project.change("students.kd-2.objectives.soft_target.temperature", 2.0)
-    assert project.repro() == ["select@kd-2", "distill@kd-2", "evaluate@kd-2", "report"]
-    assert set(project.counts("step")) == {"kd-2"}
-
-
 def test_editing_stage_two_leaves_the_teacher_alone(project: DvcProject) -> None:
     """Any edit to a loss, the loop, a student or a metric must not touch stage one."""
     edited = [

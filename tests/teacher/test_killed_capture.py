@@ -149,7 +149,7 @@ def check_rerun(
 
 def test_a_capture_is_killed_at_random_moments(captures: Captures, tmp_path: Path) -> None:
     """Catches a moment at which a kill tears the store, loses work, or leaves a lock behind."""
-    wanted, rows = tmp_path / "wanted", 4  # six segments
+    wanted, rows = tmp_path / "wanted", 6  # four segments
     captures.start(wanted, [2], segment_rows=rows)
     assert captures.wait() == 0
     moments = random.Random(0)
