@@ -13,8 +13,7 @@ from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.stored_teacher import check_fits
-from pipeline.text.augmented import with_augmented_last
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, STORE, TOKENS
 
@@ -29,9 +28,7 @@ def main(store: Path | None, as_json: bool) -> None:
     settings = parse_section(CaptureSettings, params.get("capture"), "capture")
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")
-    tokens = open_tokens(TOKENS)
-    if AUGMENTED.is_dir():
-        tokens = with_augmented_last(tokens, open_tokens(AUGMENTED, made_by="augment"))
+    tokens = open_captured_tokens(TOKENS, AUGMENTED)
     opened = open_store(store or teacher.store or STORE)
     check_fits(opened.manifest.identity, tokens, task, opened.store_dir)
     coverage = cover(opened, tokens, settings.signals.arrays())

@@ -15,8 +15,7 @@ from pipeline.store.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.teacher.recompute import recompute
 from pipeline.teacher.stored_teacher import has_weights
-from pipeline.text.augmented import with_augmented_last
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_captured_tokens
 from stages.entry import stage
 from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
 
@@ -66,9 +65,7 @@ def _recompute(store: Path, teacher: Path | None, n_rows: int) -> None:
     opened = open_store(store)
     carries_weights = has_weights(store / TEACHER_FOLDER)
     teacher_dir = teacher or (store / TEACHER_FOLDER if carries_weights else TEACHER)
-    tokens = open_tokens(TOKENS)
-    if AUGMENTED.is_dir():
-        tokens = with_augmented_last(tokens, open_tokens(AUGMENTED, made_by="augment"))
+    tokens = open_captured_tokens(TOKENS, AUGMENTED)
     task = TASKS[opened.manifest.identity.task]
     device = pick_device(RuntimeSettings())
     found = recompute(opened, teacher_dir, tokens, task, n_rows, device)

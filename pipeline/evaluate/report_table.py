@@ -1,7 +1,9 @@
 """The table of the report, column by column, as text; how it is marked up is not known here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.cost import BATCH_SIZE, Cost
@@ -9,6 +11,8 @@ from pipeline.evaluate.student_metrics import Quality, StudentMetrics
 from pipeline.evaluate.work import Work
 
 MISSING = "–"
+
+Measures = TypeVar("Measures", Cost, Work)
 
 
 @dataclass(frozen=True)
@@ -103,16 +107,8 @@ def _fidelity_columns(comparison: Comparison) -> Iterator[Column]:
 
 
 def _cost_columns(comparison: Comparison) -> Iterator[Column]:
-    def column(heading: str, unit: str, meaning: str, show: Callable[[Cost], str]) -> Column:
-        teacher = comparison.teacher_cost
-        return Column(
-            heading,
-            unit,
-            meaning,
-            MISSING if teacher is None else show(teacher),
-            tuple(show(one.cost.student) for one in comparison.students),
-        )
-
+    students = [one.cost.student for one in comparison.students]
+    column = partial(_column_of, comparison.teacher_cost, students)
     yield column(
         "parameters",
         "M",
@@ -141,16 +137,8 @@ def _cost_columns(comparison: Comparison) -> Iterator[Column]:
 
 
 def _work_columns(comparison: Comparison) -> Iterator[Column]:
-    def column(heading: str, unit: str, meaning: str, show: Callable[[Work], str]) -> Column:
-        teacher = comparison.teacher_work
-        return Column(
-            heading,
-            unit,
-            meaning,
-            MISSING if teacher is None else show(teacher),
-            tuple(show(one.work.student) for one in comparison.students),
-        )
-
+    students = [one.work.student for one in comparison.students]
+    column = partial(_column_of, comparison.teacher_work, students)
     yield column(
         "FLOPs",
         "M/example",
@@ -183,6 +171,19 @@ def _ratio_columns(comparison: Comparison) -> Iterator[Column]:
         MISSING,
         tuple(_ratio(comparison.times_faster, one) for one in comparison.students),
     )
+
+
+def _column_of(
+    teacher: Measures | None,
+    students: Sequence[Measures],
+    heading: str,
+    unit: str,
+    meaning: str,
+    show: Callable[[Measures], str],
+) -> Column:
+    """Return a column of what was measured of each model; of a teacher only where there is one."""
+    teacher_cell = MISSING if teacher is None else show(teacher)
+    return Column(heading, unit, meaning, teacher_cell, tuple(map(show, students)))
 
 
 def _percent(quality: Quality | None, name: str) -> str:

@@ -17,12 +17,13 @@ from pipeline.store.spec import (
     CLS,
     CLS_MOMENTS,
     GROUP_BYTES,
+    STORE_FOLDERS,
     TEACHER_FOLDER,
     chunk_file,
     metadata_file,
     rows_file,
 )
-from pipeline.store.verify import NOT_ACCOUNTED, STORE_FOLDERS, Damage, group_files, verify_store
+from pipeline.store.verify import NOT_ACCOUNTED, Damage, group_files, verify_store
 from pipeline.store.writer import StoreWriter, drop_unfinished
 
 

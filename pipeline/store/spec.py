@@ -25,6 +25,7 @@ TEACHER_FOLDER = "teacher"
 ROWS_FOLDER = "rows"
 SIGNAL_FOLDERS = ("logits", "cls", "hidden_states", "attentions")
 """One folder, and one DVC output, per signal; an unused one is empty."""
+STORE_FOLDERS = (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
 
 ITEM_BYTES: dict[Encoding, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8_cbrt": 1}
 CHECKSUM_BYTES = 4

@@ -29,16 +29,15 @@ from pipeline.store.spec import (
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
-    ROWS_FOLDER,
-    SIGNAL_FOLDERS,
+    STORE_FOLDERS,
     TEACHER_FOLDER,
     ArraySpec,
     chunk_file,
-    group_folders,
     metadata_file,
     parse_array_name,
     rows_file,
 )
+from pipeline.store.writer import make_groups
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _keys(store_dir: Path, manifest: Manifest) -> "np.ndarray[tuple[int], np.dty
 
 def _begin(source_dir: Path, store_dir: Path, manifest: Manifest) -> None:
     """Make the folders, and the teacher's files, of a store that has no manifest yet."""
-    for name in (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS):
+    for name in STORE_FOLDERS:
         make_folders(store_dir / name)
     for name in manifest.teacher_files:
         _link(source_dir / TEACHER_FOLDER / name, store_dir / TEACHER_FOLDER / name)
@@ -146,10 +145,7 @@ def _begin(source_dir: Path, store_dir: Path, manifest: Manifest) -> None:
 def _write(store_dir: Path, manifest: Manifest, taken: dict[str, Segment]) -> None:
     segments = {segment.name: segment for segment in manifest.segments} | taken
     arrays = {parse_array_name(name) for segment in taken.values() for name in segment.arrays}
-    for folder in sorted(group_folders(arrays)):
-        path = store_dir / folder / GROUP_NAME
-        if not path.exists():
-            write_file(path, GROUP_BYTES)
+    make_groups(store_dir, arrays)
     ordered = tuple(segments[name] for name in sorted(segments))
     write_manifest(store_dir, manifest.model_copy(update={"segments": ordered}))
 

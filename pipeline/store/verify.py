@@ -30,9 +30,7 @@ from pipeline.store.spec import (
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
-    ROWS_FOLDER,
-    SIGNAL_FOLDERS,
-    TEACHER_FOLDER,
+    STORE_FOLDERS,
     ArraySpec,
     chunk_file,
     group_folders,
@@ -41,7 +39,6 @@ from pipeline.store.spec import (
 )
 from pipeline.store.writer import FINISHED_FOLDER, PARTIAL_FOLDER, unaccounted_files
 
-STORE_FOLDERS = (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
 NOT_ACCOUNTED = "is not accounted for by the manifest"
 MISSING = "is missing"
 

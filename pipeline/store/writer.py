@@ -56,6 +56,7 @@ from pipeline.store.spec import (
     MANIFEST_NAME,
     ROWS_FOLDER,
     SIGNAL_FOLDERS,
+    STORE_FOLDERS,
     TEACHER_FOLDER,
     ArraySpec,
     Encoding,
@@ -113,10 +114,7 @@ class StoreWriter:
 
     def make_groups(self, arrays: Iterable[ArraySpec]) -> None:
         """Make every folder above these arrays a Zarr group."""
-        for name in sorted(group_folders(arrays)):
-            path = self.store_dir / name / GROUP_NAME
-            if not path.exists():
-                write_file(path, GROUP_BYTES)
+        make_groups(self.store_dir, arrays)
 
     def add_teacher_files(self, files: Mapping[str, Path]) -> None:
         """Copy those of the teacher's files that the store does not have."""
@@ -299,6 +297,14 @@ def create_store(
     return StoreWriter(store_dir, manifest)
 
 
+def make_groups(store_dir: Path, arrays: Iterable[ArraySpec]) -> None:
+    """Make every folder above these arrays a Zarr group."""
+    for name in sorted(group_folders(arrays)):
+        path = store_dir / name / GROUP_NAME
+        if not path.exists():
+            write_file(path, GROUP_BYTES)
+
+
 def first_manifest(
     identity: Identity,
     teacher: Architecture,
@@ -360,7 +366,7 @@ def unaccounted_files(store_dir: Path, manifest: Manifest) -> list[Path]:
     known = {name for name, _ in manifest.files()} | groups
     found = [
         Path(parent, name)
-        for folder in (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
+        for folder in STORE_FOLDERS
         if not (store_dir / folder).is_symlink()
         for parent, folders, files in os.walk(store_dir / folder)
         for name in [*files, *folders]

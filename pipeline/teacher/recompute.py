@@ -26,15 +26,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from pipeline.checkpoint import read_config
 from pipeline.errors import DataError, StoreMismatchError
-from pipeline.fingerprint import digest_config, digest_weights
-from pipeline.store.manifest import differing_fields
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS_MOMENTS, Arrays, ArraySpec, Encoding, parse_array_name
 from pipeline.tasks.task import Task
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
+from pipeline.teacher.stored_teacher import differences
 from pipeline.text.tokens import Tokens
 
 ARITHMETIC_FACTOR = 8
@@ -153,12 +151,7 @@ def _arrays_here(store: TeacherStore) -> Arrays:
 
 
 def _check_teacher(store: TeacherStore, teacher_dir: Path) -> None:
-    stored = store.manifest.identity
-    found = {
-        "weights": digest_weights(teacher_dir),
-        "config": digest_config(read_config(teacher_dir)),
-    }
-    faults = differing_fields(stored, stored.model_copy(update=found))
+    faults = differences(store.manifest.identity, teacher_dir)
     if faults:
         raise StoreMismatchError(
             f"{teacher_dir} is not the teacher of {store.store_dir}, which was captured with "

@@ -132,12 +132,17 @@ def has_weights(teacher_dir: Path) -> bool:
     return any(teacher_dir.glob("*.safetensors"))
 
 
-def _check_checkpoint(checkpoint: Path, identity: Identity, store_dir: Path) -> None:
+def differences(identity: Identity, teacher_dir: Path) -> str:
+    """Return in what a checkpoint is not the teacher of this identity; empty where it is."""
     found = {
-        "weights": digest_weights(checkpoint),
-        "config": digest_config(read_config(checkpoint)),
+        "weights": digest_weights(teacher_dir),
+        "config": digest_config(read_config(teacher_dir)),
     }
-    faults = differing_fields(identity, identity.model_copy(update=found))
+    return differing_fields(identity, identity.model_copy(update=found))
+
+
+def _check_checkpoint(checkpoint: Path, identity: Identity, store_dir: Path) -> None:
+    faults = differences(identity, checkpoint)
     if faults:
         raise CheckpointError(
             f"{checkpoint} is not the teacher of {store_dir}, which was captured with {faults}. "

@@ -30,6 +30,18 @@ def open_training_tokens(tokens_dir: Path, augmented_dir: Path, *, is_augmented:
     return with_augmented(tokens, open_tokens(augmented_dir, made_by="augment"))
 
 
+def open_captured_tokens(tokens_dir: Path, augmented_dir: Path) -> Tokens:
+    """Open a token table as it is captured, with its variants where there is a folder of them.
+
+    Raises:
+        DataError: a folder is not a token table, or the variants are of another table.
+    """
+    tokens = open_tokens(tokens_dir)
+    if not augmented_dir.is_dir():
+        return tokens
+    return with_augmented_last(tokens, open_tokens(augmented_dir, made_by="augment"))
+
+
 def with_augmented(tokens: Tokens, augmented: Tokens) -> Tokens:
     """Return `tokens` with the variants behind the rows of the training split, to train on.
 
