@@ -5,7 +5,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,7 +16,7 @@ from pipeline.store.spec import Arrays
 from pipeline.store.writer import StoreWriter, create_store
 from pipeline.teacher.work import choose_segment_rows
 from pipeline.text.padding import pad_rows
-from pipeline.text.tokens import SCHEMA, Tokens, TokenSplit
+from pipeline.text.tokens import Tokens, TokenSplit, schema_of
 
 _IDENTITY = Identity(
     task="classification",
@@ -45,9 +44,11 @@ def make_table(lengths: NDArray[np.int64], teacher: Architecture) -> Tokens:
         input_ids=ids,
         token_type_ids=types,
         labels=np.zeros(len(lengths), dtype=np.int64),
-        table=pa.table({name: [] for name in SCHEMA.names}, schema=SCHEMA),
+        label_offsets=np.arange(len(lengths) + 1),
+        first_rows=np.arange(len(lengths) + 1),
+        table=schema_of("name").empty_table(),
     )
-    return Tokens({"train": split}, _IDENTITY.labels, _IDENTITY.tokenizer, 512, "0" * 64)
+    return Tokens({"train": split}, "name", _IDENTITY.labels, _IDENTITY.tokenizer, 512, "0" * 64)
 
 
 def plain_inputs(tokens: Tokens, rows: Sequence[int], device: torch.device) -> dict[str, Tensor]:

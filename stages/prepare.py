@@ -33,7 +33,7 @@ def main() -> None:
             corpus = read_corpus(data)
             names = label_names(corpus, data.labels)
             length = settings.max_length
-            summary = write_tokens(corpus, names, data.labels, tokenizer, length, folder)
+            summary = write_tokens(corpus, "name", names, data.labels, tokenizer, length, folder)
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(

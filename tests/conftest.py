@@ -115,7 +115,8 @@ def make_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
 
     corpus = read_corpus(DataSettings(source="files", path=str(data)))
     folder.mkdir(parents=True)
-    write_tokens(corpus, label_names(corpus, None), None, load_tokenizer(checkpoint), 64, folder)
+    names = label_names(corpus, None)
+    write_tokens(corpus, "name", names, None, load_tokenizer(checkpoint), 64, folder)
     return open_tokens(folder)
 
 

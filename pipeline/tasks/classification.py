@@ -5,6 +5,8 @@ from pipeline.tasks.task import Task
 CLASSIFICATION = Task(
     kind="classification",
     auto_class="AutoModelForSequenceClassification",
-    logits_axes=("row", "label"),
-    primary_metric="accuracy",
+    predicts="row",
+    label_kind="name",
+    metrics=("accuracy", "macro_f1", "expected_calibration_error"),
+    problem_type="single_label_classification",
 )

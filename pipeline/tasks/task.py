@@ -6,24 +6,42 @@ from typing import Any, Literal
 
 from pipeline.settings import Section
 
+Kind = Literal[
+    "classification", "multi_label", "regression", "token_classification", "multiple_choice"
+]
+Unit = Literal["row", "label", "token", "choice"]
+"""What one prediction is about: a row; each label of a row, yes or no; a word of a row; or
+which of several rows, the choices of one question, is right."""
+LabelKind = Literal["name", "names", "number", "word_names", "choice"]
+"""How the data tells the truth about an example: a label's name, any number of names, a
+number, a name for each word, or which choice is right."""
+
 
 class TaskSettings(Section):
     """The `task` section."""
 
-    kind: Literal["classification"] = "classification"
+    kind: Kind = "classification"
 
 
 @dataclass(frozen=True)
 class Task:
     """One kind of task."""
 
-    kind: str
+    kind: Kind
     auto_class: str
     """Name of the Transformers Auto class whose models have the task's head."""
-    logits_axes: tuple[str, ...]
-    """Axes of one batch of logits, in STYLE's words: row, label, token, ..."""
-    primary_metric: str
-    """The metric that chooses the best checkpoint; larger is better."""
+    predicts: Unit
+    label_kind: LabelKind
+    metrics: tuple[str, ...]
+    """Names of what models are judged by. The first chooses the best checkpoint and ranks
+    students; larger is better of it."""
+    problem_type: str | None = None
+    """What Transformers calls the loss of a sequence classification head."""
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that chooses the best checkpoint; larger is better."""
+        return self.metrics[0]
 
     @property
     def auto_model(self) -> Any:

@@ -87,6 +87,7 @@ def augment(
     parts = _new_rows(tokens, tokenizer, settings) if settings.n_copies else ()
     return write_table(
         {"train": parts},
+        tokens.label_kind,
         tokens.labels,
         tokenizer,
         tokens.max_length,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_json
@@ -107,9 +108,16 @@ def _brief(value: object) -> str:
 def _join(first: TokenSplit, second: TokenSplit) -> TokenSplit:
     return TokenSplit(
         keys=np.concatenate([first.keys, second.keys]),
-        offsets=np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+        offsets=_joined(first.offsets, second.offsets),
         input_ids=np.concatenate([first.input_ids, second.input_ids]),
         token_type_ids=np.concatenate([first.token_type_ids, second.token_type_ids]),
         labels=np.concatenate([first.labels, second.labels]),
+        label_offsets=_joined(first.label_offsets, second.label_offsets),
+        first_rows=_joined(first.first_rows, second.first_rows),
         table=pa.concat_tables([first.table, second.table]),
     )
+
+
+def _joined(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the offsets of both, one behind the other."""
+    return np.concatenate([first, first[-1] + second[1:]])

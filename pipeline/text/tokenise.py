@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from pipeline.fingerprint import digest_file, digest_json, digest_tokenizer, row_key
 from pipeline.settings import Section
+from pipeline.tasks.task import LabelKind
 from pipeline.text.corpus import Corpus
 from pipeline.text.labels import label_ids
-from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SCHEMA, SUMMARY_NAME, UNLABELLED
+from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SUMMARY_NAME, UNLABELLED, schema_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -40,13 +41,14 @@ class TokenisedTexts:
     """Some rows of a token table."""
 
     rows: pa.Table
-    """With the columns of `tokens.SCHEMA`."""
+    """With the columns of `tokens.schema_of` their kind of labels."""
     is_cut: NDArray[np.bool_]
     """(row,), where a text was longer than the limit."""
 
 
 def write_tokens(
     corpus: Corpus,
+    label_kind: LabelKind,
     labels: Sequence[str],
     mapping: Mapping[str, str] | None,
     tokenizer: "PreTrainedTokenizerFast",
@@ -67,11 +69,12 @@ def write_tokens(
         split: _tokenise_split(table, numbers[split], tokenizer, max_length, split)
         for split, table in corpus.items()
     }
-    return write_table(splits, labels, tokenizer, max_length, folder)
+    return write_table(splits, label_kind, labels, tokenizer, max_length, folder)
 
 
 def write_table(
     splits: Mapping[str, Iterable[TokenisedTexts]],
+    label_kind: LabelKind,
     labels: Sequence[str],
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
@@ -86,11 +89,12 @@ def write_table(
     summary: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        **({} if label_kind == "name" else {"label_kind": label_kind}),
         "labels": list(labels),
         "max_length": max_length,
         "tokenizer": digest_tokenizer(tokenizer),
         "splits": {
-            split: _write_split(folder / f"{split}.arrow", parts, labels)
+            split: _write_split(folder / f"{split}.arrow", parts, schema_of(label_kind), labels)
             for split, parts in splits.items()
         },
     }
@@ -102,15 +106,15 @@ def write_table(
 
 
 def _write_split(
-    path: Path, parts: Iterable[TokenisedTexts], labels: Sequence[str]
+    path: Path, parts: Iterable[TokenisedTexts], schema: pa.Schema, labels: Sequence[str]
 ) -> dict[str, Any]:
     """Write one split's file and return the numbers that describe it."""
-    tables, n_truncated = [SCHEMA.empty_table()], 0
+    tables, n_truncated = [schema.empty_table()], 0
     for part in parts:
         tables.append(part.rows)
         n_truncated += int(part.is_cut.sum())
     tokens = pa.concat_tables(tables).combine_chunks()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_table(tokens)
     return _summarise(tokens, labels, n_truncated) | {"sha256": digest_file(path)}
 
@@ -141,6 +145,7 @@ def tokenise(
     max_length: int,
 ) -> TokenisedTexts:
     """Tokenise one or more texts; `pairs` are the second texts, if the rows have them."""
+    schema = schema_of("name")
     encoded = tokenizer(
         list(texts),
         None if pairs is None else list(pairs),
@@ -153,16 +158,16 @@ def tokenise(
     type_ids = [np.array(ids, dtype=np.int32) for ids in encoded["token_type_ids"]]
     keys = [row_key(*row) for row in zip(input_ids, type_ids, strict=True)]
     columns = [
-        pa.array(keys, SCHEMA.field("key").type),
-        pa.array(input_ids, SCHEMA.field("input_ids").type),
-        pa.array(type_ids, SCHEMA.field("token_type_ids").type),
+        pa.array(keys, schema.field("key").type),
+        pa.array(input_ids, schema.field("input_ids").type),
+        pa.array(type_ids, schema.field("token_type_ids").type),
         labels,
         pa.array(texts, pa.string()),
         pa.nulls(len(texts), pa.string()) if pairs is None else pa.array(pairs, pa.string()),
     ]
     is_cut = [bool(encoding.overflowing) for encoding in encoded.encodings or ()]
     return TokenisedTexts(
-        pa.Table.from_arrays(columns, schema=SCHEMA), np.array(is_cut, dtype=bool)
+        pa.Table.from_arrays(columns, schema=schema), np.array(is_cut, dtype=bool)
     )
 
 

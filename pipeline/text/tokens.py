@@ -3,6 +3,9 @@
 A folder holds one `SPLIT.arrow` per split and `tokens.json`. Each row has the
 16-byte `key` that stores and students find it by, `input_ids`, `token_type_ids`,
 `label`, and the texts themselves. Readers memory-map the files.
+
+A label is a number, or a list of them: one for each label of a row, or for each token. The
+choices of a question are rows that follow each other, numbered from 0 in `choice`.
 """
 
 import json
@@ -16,25 +19,46 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import KEY_BYTES
+from pipeline.tasks.task import LabelKind
 
 FORMAT = "decant-tokens"
 FORMAT_VERSION = 1
 SUMMARY_NAME = "tokens.json"
 
 SPLITS = ("train", "validation", "test")
+Labels = NDArray[np.int64] | NDArray[np.float64]
+"""Numbers of labels, or numbers that are to be predicted."""
 UNLABELLED = -1
-"""The label number of a row that has no label."""
+"""The label number where there is no label. A number to be predicted is not a number then."""
+IGNORED = -100
+"""The label number of a token that nothing is predicted of, such as a word's second piece."""
 
-SCHEMA = pa.schema(
-    {
+_LABEL_TYPES: dict[LabelKind, pa.DataType] = {
+    "name": pa.int64(),
+    "names": pa.list_(pa.int64()),
+    "number": pa.float64(),
+    "word_names": pa.list_(pa.int64()),
+    "choice": pa.int64(),
+}
+
+
+def schema_of(label_kind: LabelKind) -> pa.Schema:
+    """Return the columns of a token table whose labels are of that kind.
+
+    `names` has 0 or 1 for each label, `word_names` a label number for each token, `choice` 1
+    for the right choice and 0 for the others.
+    """
+    fields: dict[str, pa.DataType] = {
         "key": pa.binary(KEY_BYTES),
         "input_ids": pa.list_(pa.int32()),
         "token_type_ids": pa.list_(pa.int32()),
-        "label": pa.int64(),
+        "label": _LABEL_TYPES[label_kind],
         "text": pa.string(),
         "text_pair": pa.string(),
     }
-)
+    if label_kind == "choice":
+        fields["choice"] = pa.int32()
+    return pa.schema(fields)
 
 
 @dataclass(frozen=True)
@@ -49,13 +73,23 @@ class TokenSplit:
     """(token,), all rows joined."""
     token_type_ids: NDArray[np.int32]
     """(token,), all rows joined."""
-    labels: NDArray[np.int64]
-    """(row,), -1 where a row is unlabelled."""
+    labels: Labels
+    """(label,), all rows joined; -1, or not a number, where there is none."""
+    label_offsets: NDArray[np.int64]
+    """(row + 1,): row i owns labels label_offsets[i] to label_offsets[i + 1]."""
+    first_rows: NDArray[np.int64]
+    """(example + 1,): example i is the rows first_rows[i] to first_rows[i + 1]; more than one
+    where they are the choices of a question."""
     table: pa.Table
     """The whole file, for the texts."""
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def n_examples(self) -> int:
+        """Rows, or questions where rows are choices."""
+        return len(self.first_rows) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -73,6 +107,7 @@ class Tokens:
     """A token table that is open for reading."""
 
     splits: Mapping[str, TokenSplit]
+    label_kind: LabelKind
     labels: tuple[str, ...]
     """Label names in order of their numbers."""
     tokenizer: str
@@ -97,6 +132,8 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
         if summary["format"] != FORMAT:
             raise ValueError
         counts = {split: summary["splits"][split] for split in SPLITS if split in summary["splits"]}
+        label_kind: LabelKind = summary.get("label_kind", "name")
+        schema = schema_of(label_kind)
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{folder} is not a token table (no readable {SUMMARY_NAME}). "
@@ -110,10 +147,11 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
     return Tokens(
         splits={
             split: _open_split(
-                folder / f"{split}.arrow", count["n_rows"], count["n_tokens"], made_by
+                folder / f"{split}.arrow", schema, count["n_rows"], count["n_tokens"], made_by
             )
             for split, count in counts.items()
         },
+        label_kind=label_kind,
         labels=tuple(summary["labels"]),
         tokenizer=summary["tokenizer"],
         max_length=summary["max_length"],
@@ -122,14 +160,16 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
     )
 
 
-def _open_split(path: Path, n_rows: int, n_tokens: int, made_by: str) -> TokenSplit:
+def _open_split(
+    path: Path, schema: pa.Schema, n_rows: int, n_tokens: int, made_by: str
+) -> TokenSplit:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (FileNotFoundError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is missing or damaged: {error}. Run 'dvc repro {made_by}'."
         ) from error
-    if not table.schema.equals(SCHEMA):
+    if not table.schema.equals(schema):
         raise DataError(f"{path} has other columns than a token table. Run 'dvc repro {made_by}'.")
     ids = table["input_ids"].combine_chunks()
     types = table["token_type_ids"].combine_chunks()
@@ -139,11 +179,29 @@ def _open_split(path: Path, n_rows: int, n_tokens: int, made_by: str) -> TokenSp
             f"{path} holds {len(keys):,} rows of {len(ids.values):,} tokens, {SUMMARY_NAME} says "
             f"{n_rows:,} of {n_tokens:,}. Run 'dvc repro {made_by}'."
         )
+    labels, label_offsets = _labels(table["label"].combine_chunks())
     return TokenSplit(
         keys=np.frombuffer(keys.buffers()[1], dtype=f"V{KEY_BYTES}", count=len(keys)),
         offsets=np.asarray(ids.offsets).astype(np.int64),
         input_ids=np.asarray(ids.values),
         token_type_ids=np.asarray(types.values),
-        labels=np.asarray(table["label"].combine_chunks()),
+        labels=labels,
+        label_offsets=label_offsets,
+        first_rows=_first_rows(table),
         table=table,
     )
+
+
+def _labels(column: pa.Array) -> tuple[Labels, NDArray[np.int64]]:
+    """Return all rows' labels, joined, and where each row's begin and end."""
+    if pa.types.is_list(column.type):
+        return np.asarray(column.values), np.asarray(column.offsets).astype(np.int64)
+    return np.asarray(column), np.arange(len(column) + 1)
+
+
+def _first_rows(table: pa.Table) -> NDArray[np.int64]:
+    """Return the first row of every example, and the number of rows."""
+    if "choice" not in table.column_names:
+        return np.arange(len(table) + 1)
+    starts = np.flatnonzero(np.asarray(table["choice"].combine_chunks()) == 0)
+    return np.append(starts, len(table))

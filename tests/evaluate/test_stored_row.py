@@ -120,7 +120,8 @@ def pair_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
     )
     corpus = read_corpus(settings)
     folder.mkdir()
-    write_tokens(corpus, label_names(corpus, None), None, load_tokenizer(checkpoint), 64, folder)
+    names = label_names(corpus, None)
+    write_tokens(corpus, "name", names, None, load_tokenizer(checkpoint), 64, folder)
     return open_tokens(folder)
 
 

@@ -30,8 +30,8 @@ def tokens_of(numbers: Iterable[int]) -> Tokens:
     keys = keys_of(numbers)
     ids = np.zeros(len(keys), dtype=np.int32)
     offsets, labels = np.arange(len(keys) + 1), np.zeros(len(keys), dtype=np.int64)
-    split = TokenSplit(keys, offsets, ids, ids, labels, pa.table({}))
-    return Tokens({"train": split}, ("negative", "positive"), "3" * 64, 64, "4" * 64)
+    split = TokenSplit(keys, offsets, ids, ids, labels, offsets, offsets, pa.table({}))
+    return Tokens({"train": split}, "name", ("negative", "positive"), "3" * 64, 64, "4" * 64)
 
 
 def view_bytes(sample: Sample, arrays: Iterable[ArraySpec] = (LOGITS, MAPS_1)) -> bytes:

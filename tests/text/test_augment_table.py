@@ -43,7 +43,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Callable[
             for split, rows in splits.items()
         }
         folder = tmp_path_factory.mktemp("tokens")
-        write_tokens(corpus, NAMES, None, tokenizer, 32, folder)
+        write_tokens(corpus, "name", NAMES, None, tokenizer, 32, folder)
         return open_tokens(folder)
 
     return table

@@ -46,7 +46,7 @@ def write(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Callable[
             for split, rows in splits.items()
         }
         folder = tmp_path_factory.mktemp("tokens")
-        write_tokens(corpus, NAMES, None, tokenizer, MAX_LENGTH, folder)
+        write_tokens(corpus, "name", NAMES, None, tokenizer, MAX_LENGTH, folder)
         return folder
 
     return write

@@ -55,7 +55,7 @@ def real_tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     corpus = read_corpus(settings)
     names = label_names(corpus, None)
     assert len(names) == 6
-    write_tokens(corpus, names, None, load_tokenizer(find_checkpoint(BUNDLED)), 64, folder)
+    write_tokens(corpus, "name", names, None, load_tokenizer(find_checkpoint(BUNDLED)), 64, folder)
     tokens = open_tokens(folder)
     assert len(tokens.splits["train"]) == 800 and len(set(tokens.splits["train"].lengths)) > 20
     return tokens
