@@ -20,6 +20,7 @@ from pipeline.architecture import read_architecture
 from pipeline.checkpoint import BUNDLED, find_weights
 from pipeline.processes import Processes
 from pipeline.store.spec import Arrays
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.compute import compute
 from pipeline.teacher.extract import Extractor
@@ -49,7 +50,8 @@ def _capture(n_rows: int) -> int:
     folder = find_weights(BUNDLED)
     teacher = read_architecture(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
-    arrays = SignalSettings.model_validate({"attentions": {"layers": (2, 4, 6)}}).arrays()
+    signals = SignalSettings.model_validate({"attentions": {"layers": (2, 4, 6)}})
+    arrays = signals.arrays(CLASSIFICATION)
     tokens = make_table(np.random.default_rng(0).integers(4, 31, n_rows), teacher)
     rows = distinct_rows(tokens)
 

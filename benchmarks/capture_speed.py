@@ -23,6 +23,7 @@ from pipeline.architecture import Architecture, read_architecture
 from pipeline.checkpoint import BUNDLED, find_weights
 from pipeline.processes import Processes
 from pipeline.store.spec import Arrays
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.compute import compute
 from pipeline.teacher.extract import Extractor, Precision
@@ -60,7 +61,7 @@ def main(shape: str, n_rows: int, repeats: int, batch_tokens: int) -> None:
             for name, signals in _SIGNALS.items():
                 layers = tuple(range(2, teacher.n_layers + 1, 2))
                 chosen = {key: {"layers": layers} for key in signals}
-                arrays = SignalSettings.model_validate(chosen).arrays()
+                arrays = SignalSettings.model_validate(chosen).arrays(CLASSIFICATION)
                 times = _measure(
                     model, teacher, arrays, lengths, precision, device, repeats, batch_tokens
                 )

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.made_store import write_made_store
 from benchmarks.made_training import SHAPES
 from pipeline.store.spec import Encoding, SegmentSize, with_moments
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.work import choose_segment_rows
 
@@ -41,9 +42,10 @@ def main(shape: str, n_rows: int) -> None:
         for encoding in encodings:
             signals = {"attentions": {"layers": layers, "encoding": encoding}}
             settings = SignalSettings.model_validate(signals)
-            arrays = with_moments(settings.arrays())
+            asked = settings.arrays(CLASSIFICATION)
+            arrays = with_moments(asked)
             padded = SegmentSize(n_rows, n_rows * _PADDED_LENGTH, n_rows * _PADDED_LENGTH**2)
-            plain = sum(4 * math.prod(array.shape(padded, teacher)) for array in settings.arrays())
+            plain = sum(4 * math.prod(array.shape(padded, teacher)) for array in asked)
             with tempfile.TemporaryDirectory() as folder:
                 store = Path(folder) / "store"
                 n_segment = choose_segment_rows(lengths, arrays, teacher)

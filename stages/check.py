@@ -17,7 +17,8 @@ from pipeline.store.spec import with_moments
 from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
-from pipeline.tasks.task import TaskSettings
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Task, TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.augment import AugmentationSettings
@@ -73,7 +74,7 @@ def check_params(params: dict[str, Any]) -> None:
         faults += _export_faults(sections.get("export"), students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
-        faults += capture.signals.layer_faults(teacher)
+        faults += capture.signals.layer_faults(_task(sections), teacher)
     if faults:
         raise SettingsError([f"params.yaml: {fault}" for fault in faults])
 
@@ -140,7 +141,8 @@ def _comparison_faults(
 ) -> list[str]:
     """Return a line for each thing that a student cannot be compared by with this teacher."""
     capture = sections.get("capture")
-    captured = capture.signals.arrays() if isinstance(capture, CaptureSettings) else {}
+    task = _task(sections)
+    captured = capture.signals.arrays(task) if isinstance(capture, CaptureSettings) else {}
     faults = _missing_weights(place, model, capture)
     try:
         shape = _shape(model, sections, teacher)
@@ -148,7 +150,7 @@ def _comparison_faults(
         return [*faults, *(f"{place}.model.{fault}" for fault in error.faults)]
     if shape is None:
         return faults
-    models = Models(shape, teacher, frozenset(captured))
+    models = Models(shape, teacher, task, frozenset(captured))
     for objective, settings in student.objectives.chosen():
         at = f"{place}.objectives.{objective}"
         try:
@@ -166,6 +168,12 @@ def _comparison_faults(
                     "add them there"
                 )
     return faults
+
+
+def _task(sections: dict[str, Section]) -> Task:
+    """Return the task; where its section is faulty, the default one."""
+    settings = sections.get("task")
+    return TASKS[settings.kind if isinstance(settings, TaskSettings) else TaskSettings().kind]
 
 
 def _missing_weights(place: str, model: ModelSettings, capture: Section | None) -> list[str]:

@@ -31,7 +31,7 @@ def main(store: Path | None, as_json: bool) -> None:
     tokens = open_captured_tokens(TOKENS, AUGMENTED)
     opened = open_store(store or teacher.store or STORE)
     check_fits(opened.manifest.identity, tokens, task, opened.store_dir)
-    coverage = cover(opened, tokens, settings.signals.arrays())
+    coverage = cover(opened, tokens, settings.signals.arrays(task))
     click.echo(
         json_bytes(coverage.document()).decode().rstrip()
         if as_json

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
@@ -31,6 +32,7 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.student.positions import most_tokens
+from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
@@ -71,10 +73,7 @@ def evaluate(
             "Set evaluation.splits."
         )
     store = TeacherStore(store_dir, view.manifest)
-    # `trust_remote_code=False`: registered students come from this library's own code.
-    student = task.auto_model.from_pretrained(
-        student_dir, use_safetensors=True, trust_remote_code=False
-    ).to(device)
+    student = nn.Module.to(load_trained(student_dir, task), device)
     tokenizer = load_tokenizer(student_dir)
     pad_id = int(student.config.pad_token_id or 0)
     most = most_tokens(student.config)
@@ -91,6 +90,7 @@ def evaluate(
                 student,
                 rows[split_name].split,
                 pad_id,
+                predicts=task.predicts,
                 has_token_types=rows[split_name].has_token_types,
             )
             theirs = store.logits(store.find(split.keys).tolist()).numpy()
@@ -128,8 +128,7 @@ def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:
     carried = any(is_weights(name) for name in store.manifest.teacher_files)
     if not carried or store.absent.weights:
         return {}
-    checkpoint = store.store_dir / TEACHER_FOLDER
-    return {"teacher": task.auto_model.from_pretrained(checkpoint, use_safetensors=True)}
+    return {"teacher": load_trained(store.store_dir / TEACHER_FOLDER, task)}
 
 
 def _timed(

@@ -32,7 +32,7 @@ from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import ExportSettings
 from pipeline.made_from import write_record
 from pipeline.student.positions import most_tokens
-from pipeline.tasks.task import Task
+from pipeline.tasks.task import Task, Unit
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.predict import predict, predict_by
@@ -119,6 +119,7 @@ class _Trial:
     """The validation rows, with what the student itself makes of them."""
 
     rows: TokenSplit
+    predicts: Unit
     pad_id: int
     has_token_types: bool
     metric: str
@@ -139,11 +140,15 @@ class _Trial:
         )
         pad_id = int(student.config.pad_token_id or 0)
         has_token_types = "token_type_ids" in tokenizer.model_input_names
-        logits = predict(student, rows, pad_id, has_token_types=has_token_types)
+        logits = predict(
+            student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
+        )
         scores = quality(logits, rows.labels)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
-        return cls(rows, pad_id, has_token_types, task.primary_metric, logits, scores)
+        return cls(
+            rows, task.predicts, pad_id, has_token_types, task.primary_metric, logits, scores
+        )
 
     def compare(self, exported: OnnxStudent) -> dict[str, Any]:
         """Return the scores of an exported student, and how far it is from the student."""
@@ -151,6 +156,7 @@ class _Trial:
             exported.logits,
             self.rows,
             self.pad_id,
+            predicts=self.predicts,
             n_labels=self.logits.shape[1],
             has_token_types=self.has_token_types,
         )

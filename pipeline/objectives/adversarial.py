@@ -47,6 +47,7 @@ class AdversarialSettings(ObjectiveSettings):
     def needs(self, models: Models) -> Needs:
         """Return that logits and [CLS] states are read, of the student at the mapped layers."""
         models.require("cls")
+        models.require_labelled_rows()
         models.require_equal_width(has_projection=self.projection)
         return Needs(
             teacher=frozenset({CLS, LOGITS}),

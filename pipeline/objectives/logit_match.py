@@ -1,6 +1,6 @@
 """Matching of logits, the high-temperature limit of soft targets.
 
-    L = mean over rows and labels of (z_s - z_t)^2        (squared logits)
+    L = mean over predictions and classes of (z_s - z_t)^2        (squared logits)
 
 Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """
@@ -16,7 +16,7 @@ from pipeline.objectives.objective import (
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.store.spec import ArraySpec
+from pipeline.tasks.predictions import Targets
 
 
 class LogitMatchSettings(ObjectiveSettings):
@@ -24,7 +24,7 @@ class LogitMatchSettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return that the teacher's logits are read."""
-        return Needs(teacher=frozenset({ArraySpec("logits")}))
+        return Needs(teacher=frozenset({models.logits}))
 
     def build(self, models: Models) -> Objective:
         """Return the loss itself."""
@@ -35,6 +35,10 @@ class LogitMatch(Objective):
     """Mean squared difference of logits."""
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over rows and labels."""
+        """Return the mean over predictions and classes."""
         assert teacher.logits is not None
         return mse_loss(student.logits.float(), teacher.logits)
+
+    def count_targets(self, targets: Targets) -> int:
+        """Return the number of predictions."""
+        return len(targets.labels)

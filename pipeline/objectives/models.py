@@ -5,7 +5,9 @@ from typing import Literal
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
-from pipeline.store.spec import ArraySpec
+from pipeline.store.spec import ArraySpec, logits_array
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Task
 
 Part = Literal["cls", "hidden_states", "attentions", "pooling"]
 """What a student may give beside logits. `pooling`: how much of each token its head reads."""
@@ -41,8 +43,42 @@ class Models:
 
     student: StudentShape
     teacher: Architecture
+    task: Task = CLASSIFICATION
     captured: frozenset[ArraySpec] = field(default_factory=frozenset)
     """Arrays that the store has, for objectives that take what there is."""
+
+    @property
+    def logits(self) -> ArraySpec:
+        """The array with the teacher's logits."""
+        return logits_array(self.task)
+
+    def require_classes(self) -> None:
+        """Refuse a task whose predictions are no probabilities.
+
+        Raises:
+            SettingsError: naming an objective that serves.
+        """
+        if self.task.label_kind == "number":
+            raise SettingsError(
+                [
+                    f"compares probabilities of classes, and a {self.task.kind} has none. Use "
+                    "logit_match, which compares the predicted numbers"
+                ]
+            )
+
+    def require_labelled_rows(self) -> None:
+        """Refuse a task that does not put each row into one of several classes.
+
+        Raises:
+            SettingsError: naming the tasks that do.
+        """
+        if (self.task.predicts, self.task.label_kind) != ("row", "name"):
+            raise SettingsError(
+                [
+                    f"needs one label of several for each row, which a {self.task.kind} does not "
+                    "have; it is for classification. Take this objective out"
+                ]
+            )
 
     def require(self, part: Part) -> None:
         """Refuse a student that does not have this part, or not for the teacher's tokens.

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-import numpy as np
-from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,6 +18,7 @@ from pipeline.objectives.linear import LinearWeight
 from pipeline.objectives.models import Models
 from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec
+from pipeline.tasks.predictions import Targets
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Needs:
 class StudentOutputs:
     """What the student computed for a batch."""
 
-    logits: Float[Tensor, "batch label"]
-    """Pre-softmax."""
+    logits: Float[Tensor, "prediction class"]
+    """Pre-softmax, as `tasks.predictions` arranges them."""
     mask: Bool[Tensor, "batch token"]
     """True on real tokens."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
@@ -71,9 +70,9 @@ class StudentOutputs:
 class TeacherSignals:
     """What the store holds for the same batch, in float32."""
 
-    logits: Float[Tensor, "batch label"] | None = None
-    """Pre-softmax."""
-    other_logits: Mapping[str, Float[Tensor, "batch label"]] = field(default_factory=dict)
+    logits: Float[Tensor, "prediction class"] | None = None
+    """Pre-softmax, arranged as the student's."""
+    other_logits: Mapping[str, Float[Tensor, "prediction class"]] = field(default_factory=dict)
     """Those of other teachers, by the folder of their store."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
     cls_deviations: Mapping[int, Float[Tensor, " hidden"]] = field(default_factory=dict)
@@ -91,16 +90,19 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, student: StudentOutputs, teacher: TeacherSignals, labels: Int[Tensor, " batch"]
+        self,
+        student: StudentOutputs,
+        teacher: TeacherSignals,
+        labels: Shaped[Tensor, " prediction"],
     ) -> Float[Tensor, ""]:
-        """Return the loss, a mean over targets; `labels` are -1 where a row is unlabelled."""
+        """Return the loss, a mean over targets; `labels` are -1 (numbers: nan) where unknown."""
 
     def begin_step(self, progress: float) -> None:  # nothing, unless one anneals
         """Take note of the share of all updates that was made, from 0 to 1."""
 
-    def count_targets(self, labels: NDArray[np.int64]) -> int:
+    def count_targets(self, targets: Targets) -> int:
         """Return what the mean is over; by it, the means of parts add up to that of the batch."""
-        return len(labels)
+        return targets.n_rows
 
 
 class ObjectiveSettings(Section, ABC):

@@ -1,6 +1,6 @@
 """Soft targets: the teacher's probabilities at a temperature.
 
-With p = softmax(z_t / T), q = softmax(z_s / T), m = (p + q) / 2, and the mean over rows of:
+With p = softmax(z_t / T), q = softmax(z_s / T), m = (p + q) / 2, and the mean over predictions of:
 
 | distance | direction | loss | |
 |---|---|---|---|
@@ -37,7 +37,7 @@ from pipeline.objectives.objective import (
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.store.spec import ArraySpec
+from pipeline.tasks.predictions import Targets
 
 Distance = Literal["kl", "l1", "l2"]
 Direction = Literal["forward", "reverse", "jensen_shannon"]
@@ -73,8 +73,9 @@ class SoftTargetSettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return that the teachers' logits are read."""
+        models.require_classes()
         return Needs(
-            teacher=frozenset({ArraySpec("logits")}), other_stores=frozenset(self.other_teachers)
+            teacher=frozenset({models.logits}), other_stores=frozenset(self.other_teachers)
         )
 
     def build(self, models: Models) -> Objective:
@@ -95,7 +96,7 @@ class SoftTarget(Objective):
         self.temperature = value_at(self.settings.temperature, progress)
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over rows."""
+        """Return the mean over predictions."""
         ours = log_softmax(student.logits.float() / self.temperature, dim=-1)
         theirs = self._teachers(teacher)
         if self.settings.distance == "l1":
@@ -103,6 +104,10 @@ class SoftTarget(Objective):
         if self.settings.distance == "l2":
             return self.temperature**2 * (ours.exp() - theirs.exp()).square().sum(-1).mean()
         return self.temperature**2 * self._divergence(ours, theirs)
+
+    def count_targets(self, targets: Targets) -> int:
+        """Return the number of predictions."""
+        return len(targets.labels)
 
     def _divergence(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return the KL divergence in the direction asked for, from log-probabilities."""

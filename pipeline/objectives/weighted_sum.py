@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import create_model, model_validator
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from pipeline.objectives.objective import (
     TeacherSignals,
 )
 from pipeline.settings import Section
+from pipeline.tasks.predictions import Targets
 
 
 class ChosenObjectives(Section):
@@ -66,7 +65,7 @@ class WeightedSum(nn.Module):
     """All objectives of a student and their total.
 
     A batch may be computed in parts, one after the other or by several processes. Each
-    objective is a mean over its own targets (rows, labelled rows), so the parts' terms
+    objective is a mean over its own targets (rows, labelled predictions), so the parts' terms
     are weighed by their shares of the batch's targets: then totals and gradients of the
     parts add up to those of the batch, however it was cut.
     """
@@ -78,8 +77,8 @@ class WeightedSum(nn.Module):
         )
         self.weights = {name: chosen.weight for name, chosen in settings.chosen()}
 
-    def shares(self, part: NDArray[np.int64], batch: NDArray[np.int64]) -> dict[str, float]:
-        """Return the part's share of the batch's targets for each objective, from the labels."""
+    def shares(self, part: Targets, batch: Targets) -> dict[str, float]:
+        """Return the part's share of the batch's targets for each objective."""
         return {
             name: objective.count_targets(part) / max(1, objective.count_targets(batch))
             for name, objective in self._each()

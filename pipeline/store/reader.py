@@ -35,8 +35,17 @@ from pipeline.store.mapped_array import MappedArray, has_room, map_file
 from pipeline.store.presence import check_present, signal_option
 from pipeline.store.recycling import RecycledMemory
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, ArraySpec, SignalName, chunk_file
+from pipeline.store.spec import (
+    CLS,
+    CLS_MOMENTS,
+    TOKEN_LOGITS,
+    ArraySpec,
+    SignalName,
+    chunk_file,
+    logits_array,
+)
 from pipeline.store.stored_signal import StoredSignal
+from pipeline.tasks import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -234,7 +243,9 @@ class TeacherStore:
                 parts = [maps[index][part] for index, part in zip(indices, slices, strict=True)]
                 np.concatenate(parts, out=gathered)
             values = as_tensor(gathered, opened.encoding)
-            if opened.row_shape is not None:
+            if array.is_by_token:
+                values = values.view(-1, opened.width)
+            elif opened.row_shape is not None:
                 values = values.view(len(numbers), *opened.row_shape)
             map_lengths = None
             if opened.encoding == "uint8_cbrt":
@@ -279,9 +290,12 @@ class TeacherStore:
         """Unmap all arrays: what was read of them no longer counts as this process's memory."""
         self._release_all_but(None, set())
 
-    def logits(self, rows: Rows) -> Float[Tensor, "batch label"]:
-        """Return the teacher's pre-softmax logits."""
-        return self.read(LOGITS, rows).decode()
+    def logits(self, rows: Rows) -> Float[Tensor, "flat label"]:
+        """Return the teacher's pre-softmax logits.
+
+        Those of each row; of a teacher of words, those of each token, row after row.
+        """
+        return self.read(logits_array(TASKS[self.manifest.identity.task]), rows).decode()
 
     def cls(self, rows: Rows) -> Float[Tensor, "batch layer hidden"]:
         """Return the [CLS] states of all layers; layer 0 is the embedding output."""
@@ -289,8 +303,7 @@ class TeacherStore:
 
     def hidden_states(self, rows: Rows, layer: int) -> Float[Tensor, "token hidden"]:
         """Return one layer's token states, row after row, without padding."""
-        flat = self.read(ArraySpec("hidden_states", layer), rows).decode()
-        return flat.view(-1, self.manifest.teacher.hidden_size)
+        return self.read(ArraySpec("hidden_states", layer), rows).decode()
 
     def attentions(self, rows: Rows, layer: int) -> Float[Tensor, " element"]:
         """Return one layer's attention probabilities as one flat tensor.
@@ -396,7 +409,7 @@ class TeacherStore:
             if array.signal == "attentions":
                 width = array.n_maps(teacher)
             elif array.is_ragged:
-                width = teacher.hidden_size
+                width = teacher.n_labels if array == TOKEN_LOGITS else teacher.hidden_size
             else:
                 row_shape = array.shape(self.manifest.segments[0].size, teacher)[1:]
                 width = math.prod(row_shape)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.architecture import Architecture
+from pipeline.tasks.task import Task
 
 Encoding = Literal["float32", "float16", "bfloat16", "uint8_cbrt"]
-SignalName = Literal["logits", "cls", "cls_moments", "hidden_states", "attentions"]
+SignalName = Literal["logits", "token_logits", "cls", "cls_moments", "hidden_states", "attentions"]
 Heads = Literal["all", "mean"]
 """Attention maps of every head, or one map that is their mean."""
 
@@ -64,13 +65,25 @@ class ArraySpec:
         """The folder, below the store, that holds this array of every segment."""
         if self.signal == "cls_moments":
             return "cls/moments"
-        if self.is_ragged:
+        if self.signal == "token_logits":
+            return "logits/tokens"
+        if self.has_layers:
             return f"{self.signal}/{self.layer:02d}" + ("-mean" if self.heads == "mean" else "")
         return self.signal
 
     @property
     def is_ragged(self) -> bool:
         """Whether rows of other lengths have other sizes; such an array is stored flat."""
+        return self.signal in ("token_logits", "hidden_states", "attentions")
+
+    @property
+    def is_by_token(self) -> bool:
+        """Whether a row has as many vectors as tokens."""
+        return self.signal in ("token_logits", "hidden_states")
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether there is one such array for each layer that was asked for."""
         return self.signal in ("hidden_states", "attentions")
 
     @property
@@ -78,6 +91,7 @@ class ArraySpec:
         """Names of the stored axes; a ragged signal is one flat axis."""
         return {
             "logits": ("row", "label"),
+            "token_logits": ("element",),
             "cls": ("row", "layer", "hidden"),
             "cls_moments": ("moment", "layer", "hidden"),
             "hidden_states": ("element",),
@@ -98,6 +112,7 @@ class ArraySpec:
         n_states = teacher.n_layers + 1
         return {
             "logits": (size.n_rows, teacher.n_labels),
+            "token_logits": (size.n_tokens * teacher.n_labels,),
             "cls": (size.n_rows, n_states, teacher.hidden_size),
             "cls_moments": (2, n_states, teacher.hidden_size),
             "hidden_states": (size.n_tokens * teacher.hidden_size,),
@@ -115,7 +130,7 @@ class ArraySpec:
 
     def exists_in(self, teacher: Architecture) -> bool:
         """Say whether that teacher has such a layer."""
-        return not self.is_ragged or self.first_layer <= self.layer <= teacher.n_layers
+        return not self.has_layers or self.first_layer <= self.layer <= teacher.n_layers
 
     def size_bytes(self, size: SegmentSize, teacher: Architecture, encoding: Encoding) -> int:
         """Return the size of the array's raw data, without checksum and metadata."""
@@ -123,8 +138,15 @@ class ArraySpec:
 
 
 LOGITS = ArraySpec("logits")
+TOKEN_LOGITS = ArraySpec("token_logits")
 CLS = ArraySpec("cls")
 CLS_MOMENTS = ArraySpec("cls_moments")
+
+
+def logits_array(task: Task) -> ArraySpec:
+    """Return the array that holds a task's logits."""
+    return TOKEN_LOGITS if task.predicts == "token" else LOGITS
+
 
 Arrays = dict[ArraySpec, Encoding]
 """Arrays, and how each is stored."""
@@ -141,7 +163,7 @@ def parse_array_name(name: str) -> ArraySpec:
     Raises:
         ValueError: no such array in this format version.
     """
-    plain = {array.name: array for array in (LOGITS, CLS, CLS_MOMENTS)}
+    plain = {array.name: array for array in (LOGITS, TOKEN_LOGITS, CLS, CLS_MOMENTS)}
     if name in plain:
         return plain[name]
     match = _LAYERED.fullmatch(name)

@@ -15,7 +15,7 @@ class StoredSignal:
     """One array's values for a batch of rows, as they are stored."""
 
     values: Tensor
-    """(row, ...), or flat (element,) row after row for a signal with token axes."""
+    """(row, ...); (token, ...) row after row; for attention maps flat, row after row."""
     encoding: Encoding
     map_lengths: Int[Tensor, " map_row"] | None = None
     """Keys of each consecutive row of the attention maps; of `uint8_cbrt` only."""

@@ -18,7 +18,8 @@ from pipeline.atomic import write_json
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, Manifest, check_identity, read_manifest
 from pipeline.store.row_table import read_row_table
-from pipeline.store.spec import LOGITS, ArraySpec
+from pipeline.store.spec import ArraySpec, logits_array
+from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 
 
@@ -52,11 +53,12 @@ def make_view(
         StoreMismatchError: the tokens belong to another tokenizer, label set or length limit.
         StoreIncompleteError: an array was not captured, or rows are missing.
     """
+    logits = logits_array(TASKS[manifest.identity.task])
     return View(
         tokens=tokens.digest,
         manifest=_cut(store_dir, manifest, tokens, arrays),
         others={
-            folder: _cut(Path(folder), read_manifest(Path(folder)), tokens, [LOGITS])
+            folder: _cut(Path(folder), read_manifest(Path(folder)), tokens, [logits])
             for folder in sorted(other_stores)
         },
         checkpoint=checkpoint,

@@ -11,6 +11,7 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.student import STUDENTS
 from pipeline.student.settings import TRANSFORMER, ModelSettings, TransformerSettings
+from pipeline.tasks import TASKS
 
 
 def model_of(value: Any, place: str) -> ModelSettings:
@@ -57,5 +58,6 @@ def models_of(model: ModelSettings, manifest: Manifest) -> Models:
     return Models(
         student=shape,
         teacher=manifest.teacher,
+        task=TASKS[manifest.identity.task],
         captured=frozenset(parse_array_name(name) for name in manifest.array_names()),
     )

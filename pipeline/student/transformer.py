@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from pipeline.checkpoint import find_weights
@@ -12,7 +11,7 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.config import narrow, student_config
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.warm_start import copy_head, copy_teacher_layers
-from pipeline.tasks.head import load_with_head
+from pipeline.tasks.head import load_with_head, new_model
 from pipeline.tasks.task import Task
 
 
@@ -35,9 +34,7 @@ def build_transformer(
     if settings.is_narrower:
         shape = settings.shape(manifest.teacher, manifest.identity.tokenizer)
         narrow(config, shape.hidden_size, shape.n_heads, settings.intermediate_size)
-    # The teacher's weights may be of 16 bits, in which small steps would be rounded away.
-    student = task.auto_model.from_config(config, dtype=torch.float32)
-    assert isinstance(student, PreTrainedModel)
+    student = new_model(config, task)
     if layers:
         copied = copy_teacher_layers(student, teacher_folder, layers)
     elif settings.warm_start == "heads":

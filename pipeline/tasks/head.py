@@ -1,6 +1,6 @@
-"""A checkpoint's encoder with a head for a task's labels."""
+"""Models with a task's head: from a checkpoint, or new."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,8 @@ from pipeline.errors import CheckpointError, first_line
 from pipeline.tasks.task import Task
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def load_with_head(
@@ -23,6 +24,7 @@ def load_with_head(
     Raises:
         CheckpointError: the weights cannot be loaded so.
     """
+    options = {} if task.problem_type is None else {"problem_type": task.problem_type}
     try:
         model, loading = task.auto_model.from_pretrained(
             checkpoint,
@@ -34,7 +36,75 @@ def load_with_head(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             dtype="float32",
+            **options,
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    return model, loading
+    return _reading_rows(model, task), loading
+
+
+def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
+    """Return the model that a checkpoint with the task's head is.
+
+    `trust_remote_code=False`: registered students come from this library's own code.
+    """
+    model = task.auto_model.from_pretrained(
+        checkpoint, use_safetensors=True, trust_remote_code=False
+    )
+    return _reading_rows(model, task)
+
+
+def new_model(config: "PreTrainedConfig", task: Task) -> "PreTrainedModel":
+    """Return a model of torch's random generator, in float32."""
+    import torch
+
+    # The config may be of a teacher of 16 bits, in which small steps would be rounded away.
+    return _reading_rows(task.auto_model.from_config(config, dtype=torch.float32), task)
+
+
+def _reading_rows(model: "PreTrainedModel", task: Task) -> "PreTrainedModel":
+    """Let a model for questions with choices read rows, each the only choice of a question."""
+    if task.predicts == "choice":
+        model.register_forward_pre_hook(_as_questions, with_kwargs=True)
+    return model
+
+
+def _as_questions(
+    model: "nn.Module", args: tuple[Any, ...], inputs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return inputs (row, token) as (row, 1, token)."""
+    import torch
+
+    return args, {
+        name: value[:, None] if isinstance(value, torch.Tensor) else value
+        for name, value in inputs.items()
+    }
+
+
+def reorder_labels(model: "PreTrainedModel", labels: Sequence[str]) -> None:
+    """Put a head's outputs into the order of `labels`, which are its config's in another one.
+
+    Raises:
+        CheckpointError: which of the head's tensors have one part for each label is not clear.
+    """
+    import torch
+
+    stored = list((model.config.id2label or {}).values())
+    order = torch.tensor([stored.index(name) for name in labels])
+    encoder = f"{model.base_model_prefix}."
+    head = {
+        name: weight
+        for name, weight in model.named_parameters()
+        if not name.startswith(encoder) and len(weight) == len(labels)
+    }
+    if len({name.rpartition(".")[0] for name in head}) != 1:
+        raise CheckpointError(
+            f"the labels of {model.config.name_or_path} are in another order than the data's, and "
+            f"{', '.join(head) or 'no tensor'} may give them. Name them in the order "
+            f"{', '.join(stored)} under data.labels."
+        )
+    with torch.no_grad():
+        for weight in head.values():
+            weight.copy_(weight[order])
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {name: index for index, name in enumerate(labels)}

@@ -89,8 +89,8 @@ def capture(
     start = time.monotonic()
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
     architecture = read_architecture(teacher_dir)
-    arrays = settings.signals.arrays()
-    faults = settings.signals.layer_faults(architecture)
+    arrays = settings.signals.arrays(task)
+    faults = settings.signals.layer_faults(task, architecture)
     if faults:
         raise SettingsError(faults)
     precision = choose_precision(settings.precision, begun_from(store_dir, teacher_dir), device)

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from pipeline.architecture import Architecture
 from pipeline.settings import Section
-from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec, Encoding, Heads
+from pipeline.store.spec import CLS, Arrays, ArraySpec, Encoding, Heads, logits_array
+from pipeline.tasks.task import Task
 
 AskedPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -53,9 +54,9 @@ class SignalSettings(Section):
     hidden_states: HiddenStateSettings | None = None
     attentions: AttentionSettings | None = None
 
-    def arrays(self) -> Arrays:
+    def arrays(self, task: Task) -> Arrays:
         """Return the arrays that these settings ask for."""
-        arrays: Arrays = {LOGITS: self.logits.encoding}
+        arrays: Arrays = {logits_array(task): self.logits.encoding}
         if self.cls is not None:
             arrays[CLS] = self.cls.encoding
         if self.hidden_states is not None:
@@ -67,12 +68,12 @@ class SignalSettings(Section):
                 arrays[array] = self.attentions.encoding
         return arrays
 
-    def layer_faults(self, teacher: Architecture) -> list[str]:
+    def layer_faults(self, task: Task, teacher: Architecture) -> list[str]:
         """Return a line for each layer that the teacher does not have."""
         return [
             f"capture.signals.{array.signal}.layers: layer {array.layer} does not exist, the "
             f"teacher has layers {array.first_layer} to {teacher.n_layers}"
-            for array in self.arrays()
+            for array in self.arrays(task)
             if not array.exists_in(teacher)
         ]
 

@@ -37,8 +37,9 @@ class Extracted:
     def wait(self) -> Mapping[ArraySpec, Tensor]:
         """Return each array, padded to the longest row, once it has arrived.
 
-        Shapes: logits (row, label), cls (row, layer, hidden), hidden_states (row, token,
-        hidden), attentions (row, head, query, key), their mean over heads with one head.
+        Shapes: logits (row, label), token_logits (row, token, label), cls (row, layer, hidden),
+        hidden_states (row, token, hidden), attentions (row, head, query, key), their mean over
+        heads with one head.
         """
         if self._copied is not None:
             self._copied.synchronize()
@@ -123,7 +124,7 @@ class Extractor:
         maps = self._tap.maps() if self._tap is not None else {}
 
         def take(array: ArraySpec) -> Tensor:
-            if array.signal == "logits":
+            if array.signal in ("logits", "token_logits"):
                 return outputs.logits  # type: ignore[no-any-return]
             if array.signal == "hidden_states":
                 return states[array.layer]  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from pipeline.architecture import read_architecture
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import CheckpointError
 from pipeline.fingerprint import digest_tokenizer
-from pipeline.tasks.head import load_with_head
+from pipeline.tasks.head import load_with_head, reorder_labels
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import Tokens
 
@@ -24,11 +24,11 @@ def load_teacher(
     """Return the model with the task's head, in float32 and evaluation mode.
 
     With `needs_head` the checkpoint must hold a trained head. Without it a missing head
-    is initialised. Weights come from safetensors only, and no code from the checkpoint.
+    is initialised, and labels in another order are put into that of the data. Weights come
+    from safetensors only, and no code from the checkpoint.
 
     Raises:
-        CheckpointError: no such head, another number of labels, other label names or
-            another order, or weights that are not safetensors.
+        CheckpointError: no such head, other labels, or weights that are not safetensors.
     """
     read_architecture(checkpoint)
     stored = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
@@ -44,20 +44,19 @@ def load_teacher(
             f"{checkpoint} lacks {', '.join(sorted(missing))}: it is not fine-tuned for this task. "
             "Set teacher.epochs to 1 or more to fine-tune it."
         )
-    if not missing:
-        _check_label_names(checkpoint, dict(stored.id2label), labels)
+    names = [stored.id2label[index] for index in sorted(stored.id2label)]
+    has_names = names != [f"LABEL_{index}" for index in range(len(names))]
+    if not missing and has_names and names != list(labels):
+        if sorted(names) != sorted(labels):
+            raise CheckpointError(
+                f"{checkpoint} was trained with the labels {', '.join(names)}, the data has "
+                f"{', '.join(labels)}. Give the data's labels the teacher's names under "
+                "data.labels."
+            )
+        model.config.id2label = dict(enumerate(names))
+        reorder_labels(model, labels)
     model.eval()
     return model
-
-
-def _check_label_names(checkpoint: Path, stored: dict[int, str], labels: Sequence[str]) -> None:
-    names = [stored[index] for index in sorted(stored)]
-    has_names = names != [f"LABEL_{index}" for index in range(len(names))]
-    if has_names and names != list(labels):
-        raise CheckpointError(
-            f"{checkpoint} was trained with the labels {', '.join(names)} in this order, the data "
-            f"has {', '.join(labels)}. Name them in the teacher's order under data.labels."
-        )
 
 
 def load_matching_tokenizer(checkpoint: Path, tokens: Tokens) -> "PreTrainedTokenizerFast":

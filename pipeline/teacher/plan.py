@@ -106,8 +106,8 @@ def make_plan(
     load_matching_tokenizer(teacher_dir, tokens)
     n_labels = len(tokens.labels)
     teacher = read_architecture(teacher_dir).model_copy(update={"n_labels": n_labels})
-    arrays = settings.signals.arrays()
-    faults = settings.signals.layer_faults(teacher)
+    arrays = settings.signals.arrays(task)
+    faults = settings.signals.layer_faults(task, teacher)
     if faults:
         raise SettingsError(faults)
     store_dir = begun_from(store_dir, teacher_dir)

@@ -191,11 +191,11 @@ def _explain_misfit(
 def _real(padded: Tensor, array: ArraySpec, n_tokens: int) -> Tensor:
     if array.signal == "attentions":
         return padded[:, :n_tokens, :n_tokens]
-    return padded[:n_tokens] if array.signal == "hidden_states" else padded
+    return padded[:n_tokens] if array.is_ragged else padded
 
 
 def _describe(array: ArraySpec, values: Tensor, limit: float) -> str:
-    if array.is_ragged:
+    if array.has_layers:
         return f"{array.signal} of layer {array.layer}"
     if array == CLS:
         is_bad = ~(values.abs() <= limit)

@@ -96,6 +96,18 @@ class TokenSplit:
         """Tokens per row."""
         return np.diff(self.offsets)
 
+    def rows_of(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of these examples, one example after the other."""
+        if self.n_examples == len(self):
+            return examples
+        return _positions(self.first_rows, examples)
+
+    def labels_of(self, rows: NDArray[np.int64]) -> Labels:
+        """Return the labels of these rows, joined."""
+        if len(self.labels) == len(self):
+            return self.labels[rows]
+        return self.labels[_positions(self.label_offsets, rows)]
+
     def row(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the token ids and type ids of one row."""
         span = slice(self.offsets[index], self.offsets[index + 1])
@@ -117,6 +129,27 @@ class Tokens:
     """Digest of all rows, labels and the tokenizer."""
     source: str | None = None
     """Digest of the table that all rows are variants of; None for the texts of the data."""
+
+
+def _positions(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions from offsets[i] to offsets[i + 1] of each i, joined."""
+    counts = offsets[chosen + 1] - offsets[chosen]
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    positions: NDArray[np.int64] = np.repeat(offsets[chosen], counts) + within
+    return positions
+
+
+def has_labels(split: TokenSplit) -> bool:
+    """Say whether any label of a split is known."""
+    known = is_labelled(split.labels)
+    return bool((known & (split.labels != IGNORED)).any())
+
+
+def is_labelled(labels: Labels) -> NDArray[np.bool_]:
+    """Say which of some labels, none of them of an ignored token, are known."""
+    if np.issubdtype(labels.dtype, np.floating):
+        return np.asarray(~np.isnan(labels))
+    return np.asarray(labels != UNLABELLED)
 
 
 def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:

@@ -12,14 +12,26 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.objectives.objective import Needs, TeacherSignals
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, ArraySpec, Heads, SignalName
+from pipeline.store.spec import (
+    CLS,
+    CLS_MOMENTS,
+    LOGITS,
+    TOKEN_LOGITS,
+    ArraySpec,
+    Heads,
+    SignalName,
+    logits_array,
+)
 from pipeline.store.stored_signal import StoredSignal
+from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import Targets, arrange, targets_of
+from pipeline.tasks.task import Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.order import EpochOrder, block_order, global_order
@@ -30,12 +42,15 @@ from pipeline.train.settings import TrainingSettings
 class Batch:
     """Some examples as the student sees them, and what the teacher said of them."""
 
-    inputs: dict[str, Int[Tensor, "batch token"]]
-    labels: Int[Tensor, " batch"]
-    """-1 where a row is unlabelled."""
+    inputs: dict[str, Int[Tensor, "row token"]]
+    labels: Shaped[Tensor, " prediction"]
+    """-1, or not a number, where it is not known."""
     signals: Mapping[ArraySpec, StoredSignal]
-    rows: NDArray[np.int64]
-    """Positions in the split."""
+    examples: NDArray[np.int64]
+    """Their numbers in the split."""
+    predicts: Unit = "row"
+    places: Int[Tensor, "..."] | None = None
+    """Where the predictions are in flat logits, as in `tasks.predictions.Targets`."""
     other_logits: Mapping[str, StoredSignal] = field(default_factory=dict)
     """Those of other teachers, by the folder of their store."""
     cls_deviations: Float[Tensor, "layer hidden"] | None = None
@@ -47,23 +62,31 @@ class Batch:
             self,
             inputs={name: values.pin_memory() for name, values in self.inputs.items()},
             labels=self.labels.pin_memory(),
+            places=None if self.places is None else self.places.pin_memory(),
             signals={array: signal.pin() for array, signal in self.signals.items()},
             other_logits={store: signal.pin() for store, signal in self.other_logits.items()},
         )
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device; signals stay as they are stored."""
-        deviations = self.cls_deviations
+        deviations, places = self.cls_deviations, self.places
         return replace(
             self,
             inputs={
                 name: values.to(device, non_blocking=True) for name, values in self.inputs.items()
             },
             labels=self.labels.to(device, non_blocking=True),
+            places=None if places is None else places.to(device, non_blocking=True),
             signals={array: signal.to(device) for array, signal in self.signals.items()},
             other_logits={store: signal.to(device) for store, signal in self.other_logits.items()},
             cls_deviations=None if deviations is None else deviations.to(device),
         )
+
+    def arrange(self, logits: Float[Tensor, "..."]) -> Float[Tensor, "prediction class"]:
+        """Return the logits of a model, padded or flat, as predictions."""
+        if self.predicts == "token" and logits.ndim == 3:
+            logits = logits[self.inputs["attention_mask"].to(torch.bool)]
+        return arrange(logits, self.predicts, self.places)
 
     def teacher(self) -> TeacherSignals:
         """Return the teacher's signals, decoded where the batch is."""
@@ -71,18 +94,25 @@ class Batch:
         by_kind: dict[tuple[SignalName, Heads], dict[int, Tensor]] = defaultdict(dict)
         for array, values in decoded.items():
             by_kind[array.signal, array.heads][array.layer] = values
-        states = by_kind["hidden_states", "all"]
-        n_tokens = int(self.inputs["attention_mask"].sum()) if states else 0
         deviations = self.cls_deviations
         return TeacherSignals(
-            logits=decoded.get(LOGITS),
-            other_logits={store: signal.decode() for store, signal in self.other_logits.items()},
+            logits=self._logits(decoded),
+            other_logits={
+                store: self.arrange(signal.decode()) for store, signal in self.other_logits.items()
+            },
             cls=dict(enumerate(decoded[CLS].unbind(1))) if CLS in decoded else {},
             cls_deviations={} if deviations is None else dict(enumerate(deviations)),
-            hidden_states={layer: flat.view(n_tokens, -1) for layer, flat in states.items()},
+            hidden_states=by_kind["hidden_states", "all"],
             attentions=by_kind["attentions", "all"],
             mean_attentions=by_kind["attentions", "mean"],
         )
+
+    def _logits(
+        self, decoded: Mapping[ArraySpec, Tensor]
+    ) -> Float[Tensor, "prediction class"] | None:
+        """Return the teacher's logits, arranged, where they are in the batch."""
+        array = TOKEN_LOGITS if self.predicts == "token" else LOGITS
+        return self.arrange(decoded[array]) if array in decoded else None
 
 
 class JoinedSplit:
@@ -106,8 +136,9 @@ class JoinedSplit:
         Raises:
             StoreIncompleteError: saying how many are missing.
         """
-        self.split = split
+        self._split = split
         self._student_split = split if student_split is None else student_split
+        self._task = TASKS[store.manifest.identity.task]
         self._store = store
         self._store_rows = store.find(split.keys)
         self._others = {
@@ -119,33 +150,52 @@ class JoinedSplit:
         self._pad_id = pad_id
         self._has_token_types = has_token_types
 
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return self._split.n_examples
+
+    def keys(self, examples: NDArray[np.int64]) -> NDArray[np.void]:
+        """Return the keys of the examples' rows."""
+        return self._split.keys[self._split.rows_of(examples)]
+
+    def targets(self, examples: NDArray[np.int64]) -> Targets:
+        """Return what is to be predicted of these examples."""
+        return targets_of(self._split, examples, self._task.predicts)
+
     def order(self, settings: TrainingSettings, epoch: int) -> EpochOrder:
         """Return the batches of an epoch, from 0."""
-        of_all = self._student_split.lengths, settings.batch_size, settings.seed, epoch
+        first = self._split.first_rows[:-1]
+        lengths = np.maximum.reduceat(self._student_split.lengths, first)
+        of_all = lengths, settings.batch_size, settings.seed, epoch
         if settings.shuffle == "global":
             return global_order(*of_all, group_by_length=settings.group_by_length)
+        row_bytes = self._store.row_bytes(self._arrays)[self._store_rows]
         return block_order(
             *of_all,
             group_by_length=settings.group_by_length,
-            store_rows=self._store_rows,
-            row_bytes=self._store.row_bytes(self._arrays)[self._store_rows],
+            store_rows=self._store_rows[first],
+            row_bytes=np.add.reduceat(row_bytes, first),
             buffer_bytes=settings.shuffle_buffer_mib * 2**20,
         )
 
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return the batch of these rows of the split, in this order, on the CPU."""
+    def read(self, examples: NDArray[np.int64]) -> Batch:
+        """Return the batch of these examples of the split, in this order, on the CPU."""
+        rows = self._split.rows_of(examples)
         store_rows = self._store_rows[rows]
+        targets = self.targets(examples)
         return Batch(
             inputs=pad_rows(
                 [self._student_split.row(row) for row in rows],
                 self._pad_id,
                 has_token_types=self._has_token_types,
             ),
-            labels=torch.from_numpy(self.split.labels[rows]),
+            labels=torch.from_numpy(targets.labels),
             signals=self._store.read_many(self._arrays, store_rows),
-            rows=rows,
+            examples=examples,
+            predicts=self._task.predicts,
+            places=None if targets.places is None else torch.from_numpy(targets.places),
             other_logits={
-                folder: other.read(LOGITS, other_rows[rows])
+                folder: other.read(logits_array(self._task), other_rows[rows])
                 for folder, (other, other_rows) in self._others.items()
             },
             cls_deviations=self._cls_deviations,
@@ -180,6 +230,7 @@ class JoinedSplit:
         if window is not None:
             self._store.release()
             for expected in window:
-                self._store.expect(self._arrays, self._store_rows[expected])
+                rows = self._store_rows[self._split.rows_of(expected)]
+                self._store.expect(self._arrays, np.sort(rows))
         batch = self.read(rows)
         return batch.pin() if is_pinned else batch

@@ -7,11 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from pipeline.atomic import replacing_folder
@@ -26,9 +23,10 @@ from pipeline.student.build import build_student
 from pipeline.student.model import digest_start, models_of
 from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
-from pipeline.tasks.task import Task
+from pipeline.tasks.predictions import Predictions, predictions_of
+from pipeline.tasks.task import Task, Unit
 from pipeline.text.retokenise import split_for
-from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
+from pipeline.text.tokens import Tokens, TokenSplit, has_labels
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, count_steps, train
@@ -40,8 +38,8 @@ from pipeline.train.settings import StudentSettings, TrainingSettings, check_bat
 from pipeline.train.state import Learner
 from pipeline.train.unfinished import UnfinishedTraining
 
-Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
-"""Scores by name from logits (row, label) and labels (row,)."""
+Judge = Callable[[Predictions], dict[str, float]]
+"""Scores by name, of the predictions for validation."""
 
 _CURVE_POINTS = 200
 
@@ -104,7 +102,7 @@ def distill(
     tokenizer = load_tokenizer(own_tokenizer or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     is_main = accelerator.is_main_process
-    if not (tokens.splits["validation"].labels != UNLABELLED).any():
+    if not has_labels(tokens.splits["validation"]):
         raise DataError("the validation split has no labelled row to choose the best student by")
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
@@ -128,7 +126,7 @@ def distill(
         other_stores=others,
         student_split=train_rows,
     )
-    n_steps = count_steps(len(rows.split), training)
+    n_steps = count_steps(len(rows), training)
     learner = Learner(student, objective, training, n_steps, accelerator.device)
 
     unfinished = UnfinishedTraining(unfinished_dir, inputs)
@@ -138,7 +136,7 @@ def distill(
         learner.load_state_dict(state["learner"])
         outcome, points = TrainedStudent(**state["outcome"]), state["points"]
 
-    n_examples = len(rows.split) * training.epochs
+    n_examples = len(rows) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
     with (
@@ -154,10 +152,15 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                logits = _predict(
-                    student, validation, training, accelerator, has_token_types=has_token_types
+                predictions = _predict(
+                    student,
+                    validation,
+                    task.predicts,
+                    training,
+                    accelerator,
+                    has_token_types=has_token_types,
                 )
-                scores = judge(logits, validation.labels)
+                scores = judge(predictions)
                 curves.log(report.step, _validation_point(scores))
                 outcome = outcome.judged(report.step, scores, task.primary_metric)
                 if outcome.n_without_gain == training.patience:
@@ -208,24 +211,25 @@ def _check_start(view: View, model: ModelSettings, settings: StudentSettings) ->
 def _predict(
     student: PreTrainedModel,
     split: TokenSplit,
+    predicts: Unit,
     training: TrainingSettings,
     accelerator: Accelerator,
     *,
     has_token_types: bool,
-) -> Float[np.ndarray, "row label"]:
-    """Return the logits for a split, of which every process computes its share."""
+) -> Predictions:
+    """Return the predictions for a split, of which every process computes its share."""
     with autocast(training, accelerator.device):
         logits = predict(
             student,
             split,
             int(student.config.pad_token_id or 0),
+            predicts=predicts,
             has_token_types=has_token_types,
             rank=accelerator.process_index,
             count=accelerator.num_processes,
         )
     shared = torch.from_numpy(logits).to(accelerator.device)
-    whole: Float[np.ndarray, "row label"] = accelerator.reduce(shared, "sum").cpu().numpy()
-    return whole
+    return predictions_of(split, accelerator.reduce(shared, "sum").cpu().numpy(), predicts)
 
 
 def _training_point(report: StepReport) -> dict[str, float]:

@@ -50,7 +50,7 @@ class TransformerForward:
         pad_id = self._model.config.pad_token_id or 0
         states = outputs.hidden_states
         return StudentOutputs(
-            logits=outputs.logits,
+            logits=batch.arrange(outputs.logits),
             mask=mask.to(torch.bool),
             cls={
                 layer: cls_state(states[layer], ids, mask, self._head_reads, pad_id)
@@ -72,7 +72,7 @@ class NetworkForward:
         """Return the outputs for a batch on the model's device."""
         outputs = self._model(**batch.inputs)
         return StudentOutputs(
-            logits=outputs.logits,
+            logits=batch.arrange(outputs.logits),
             mask=batch.inputs["attention_mask"].to(torch.bool),
             cls=dict.fromkeys(self._needs.student_cls, outputs.pooler_output),
             pooling=outputs.attentions if self._needs.student_pooling else None,

@@ -81,13 +81,13 @@ def train(
         for number, batch in enumerate(order.batches[n_done:], start=n_done + 1):
             module.train()
             _seed(settings.seed, learner.step, rank)
-            labels = rows.split.labels
             progress = learner.step / max(1, learner.n_steps - 1)
             values = torch.zeros(1 + len(names), device=device)
+            targets = rows.targets(batch)
             remaining = parts(batch)
             while remaining:
                 part = remaining.pop(0)
-                shares = learner.objective.shares(labels[part], labels[batch])
+                shares = learner.objective.shares(rows.targets(part), targets)
                 with accelerator.no_sync(module) if remaining else nullcontext():
                     computed = module(next(stream).to(device), shares, progress)
                     # The processes' gradients are averaged, and should be added up.
@@ -98,7 +98,7 @@ def train(
                 raise TrainingError(
                     f"step {learner.step + 1}: the loss is {loss} "
                     f"({dict(zip(names, terms, strict=True))}) on the rows with the keys "
-                    f"{', '.join(rows.split.keys[row].tobytes().hex() for row in batch)}. Lower "
+                    f"{', '.join(key.tobytes().hex() for key in rows.keys(batch))}. Lower "
                     "training.learning_rate, or set training.precision to float32."
                 )
             learning_rate = learner.update(settings.clip_norm)

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pipeline.tasks.task import Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 
 _PREDICTION_ROWS = 64
 
 Inputs = dict[str, Int[Tensor, "batch token"]]
-LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch label"]]
+LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch *token label"]]
 """Gives the logits of a padded batch that is on the CPU."""
 
 
@@ -24,21 +25,23 @@ def predict(
     split: TokenSplit,
     pad_id: int,
     *,
+    predicts: Unit,
     has_token_types: bool,
     rank: int = 0,
     count: int = 1,
-) -> Float[np.ndarray, "row label"]:
-    """Return a model's logits (row, label) for a whole split, in its order.
+) -> Float[np.ndarray, "flat label"]:
+    """Return a model's logits for a whole split, in its order: (row, label).
 
+    Of a model that predicts something of each token they are (token, label), row after row.
     Of `count` processes, each computes its share of the rows and gives zeros for all
     others: the sum over processes is the whole, with no row twice.
     """
     model.eval()
     device = next(model.parameters()).device
 
-    def logits_of(inputs: Inputs) -> Float[np.ndarray, "batch label"]:
+    def logits_of(inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
         outputs = model(**{key: value.to(device) for key, value in inputs.items()})
-        logits: Float[np.ndarray, "batch label"] = outputs.logits.float().cpu().numpy()
+        logits: Float[np.ndarray, "batch *token label"] = outputs.logits.float().cpu().numpy()
         return logits
 
     with torch.inference_mode():
@@ -46,6 +49,7 @@ def predict(
             logits_of,
             split,
             pad_id,
+            predicts=predicts,
             n_labels=int(model.config.num_labels or 0),
             has_token_types=has_token_types,
             rank=rank,
@@ -58,17 +62,24 @@ def predict_by(
     split: TokenSplit,
     pad_id: int,
     *,
+    predicts: Unit,
     n_labels: int,
     has_token_types: bool,
     rank: int = 0,
     count: int = 1,
-) -> Float[np.ndarray, "row label"]:
+) -> Float[np.ndarray, "flat label"]:
     """Return the logits as `predict` does, of whatever gives them for a batch."""
-    logits = np.zeros((len(split), n_labels), dtype=np.float32)
+    n_vectors = len(split.input_ids) if predicts == "token" else len(split)
+    logits = np.zeros((n_vectors, n_labels), dtype=np.float32)
     for rows in _batches(split, rank, count):
-        logits[rows] = logits_of(
+        padded = logits_of(
             pad_rows([split.row(row) for row in rows], pad_id, has_token_types=has_token_types)
         )
+        if predicts != "token":
+            logits[rows] = padded
+            continue
+        for row, own in zip(rows, padded, strict=True):
+            logits[split.offsets[row] : split.offsets[row + 1]] = own[: split.lengths[row]]
     return logits
 
 

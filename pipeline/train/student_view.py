@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.errors import SettingsError
 from pipeline.settings import faults_at, parse_section
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.student.settings import ModelSettings
@@ -42,9 +41,10 @@ def student_view(
     manifest = read_manifest(store_dir)
     model = model_of(settings.model, place)
     with faults_at(place):
-        needs = settings.objectives.needs(models_of(model, manifest))
+        models = models_of(model, manifest)
+        needs = settings.objectives.needs(models)
     # Logits are always read: every student is compared with its teacher.
-    arrays = needs.teacher | {LOGITS}
+    arrays = needs.teacher | {models.logits}
     tokens = open_training_tokens(tokens_dir, augmented_dir, is_augmented=settings.augmented)
     view = make_view(store_dir, manifest, tokens, arrays, needs.other_stores, digest_start(model))
     return StudentView(model, view)

@@ -73,7 +73,7 @@ class Setting:
             student or self.build_student(),
             WeightedSum(self.settings, MODELS),
             settings,
-            count_steps(len(rows.split), settings),
+            count_steps(len(rows), settings),
             CPU,
         )
         return train(learner, self.needs, rows, settings, make_accelerator(CPU))

@@ -85,7 +85,7 @@ def errors(batch: Batch, split: TokenSplit, live: dict[bytes, OwnOutputs]) -> li
     teacher = batch.teacher()
     assert teacher.logits is not None
     table, first = [], 0
-    for index, row in enumerate(batch.rows):
+    for index, row in enumerate(batch.examples):
         own = live[split.keys[row].tobytes()]
         n_heads, n = own.attentions.shape[1:3]
         stop = first + n_heads * n * n
@@ -115,7 +115,7 @@ def test_a_row_has_the_signals_of_its_own_text(
     """Catches a student that learns from the teacher's view of another text."""
     for split in even_tokens.splits.values():
         batch = join(split, half_store).read(shuffled(len(split)))
-        assert len(batch.rows) == len(split) >= 20
+        assert len(batch.examples) == len(split) >= 20
         assert max(max(row) for row in errors(batch, split, live)) <= 1
 
 
@@ -211,7 +211,7 @@ def test_signals_reach_the_objectives_in_float32(even_tokens: Tokens, half_store
 
 def tensors_of(batch: Batch) -> list[Tensor]:
     signals = [signal.values for signal in batch.signals.values()]
-    return [*batch.inputs.values(), batch.labels, torch.from_numpy(batch.rows), *signals]
+    return [*batch.inputs.values(), batch.labels, torch.from_numpy(batch.examples), *signals]
 
 
 def test_a_stream_gives_what_reading_gives(even_tokens: Tokens, half_store: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert "attention_tap" not in (folder / "config.json").read_text(encoding="utf-8")
     validation = bench.tokens.splits["validation"]
-    logits = predict(model, validation, 0, has_token_types=True)
+    logits = predict(model, validation, 0, predicts="row", has_token_types=True)
     assert trained.scores == accuracy(logits, validation.labels)
     assert trained.best_step in (4, 8)
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == bench.tokens.tokenizer
@@ -99,7 +99,9 @@ def test_the_best_weights_are_kept(
     assert trained.best_step == 4 * best
     assert trained.scores == {"accuracy": scores[best - 1]}
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a")
-    logits = predict(model, bench.tokens.splits["validation"], 0, has_token_types=True)
+    logits = predict(
+        model, bench.tokens.splits["validation"], 0, predicts="row", has_token_types=True
+    )
     assert [np.array_equal(logits, shown) for shown in judge.logits] == [
         number == best for number in (1, 2, 3)
     ]

@@ -47,7 +47,7 @@ def read_epoch(split: TokenSplit, store: TeacherStore, shuffle: Shuffle) -> floa
     total = 0.0
     for batch in joined.stream(joined.order(settings, 0), lambda rows: [rows]):
         sums = [signal.values.double().sum() for signal in batch.signals.values()]
-        total += float(sum(sums)) * float(batch.rows.sum())
+        total += float(sum(sums)) * float(batch.examples.sum())
     return total
 
 

@@ -51,7 +51,8 @@ def test_a_loss_that_is_no_number_stops_the_training(make_setting: MakeSetting) 
     """Catches weights that turn into NaN unnoticed, and an error that names no row."""
     setting = make_setting(logit_match={})
     rows, student = setting.join(PoisonedSplit), setting.build_student()
-    order = global_order(rows.split.lengths, BATCH_SIZE, 0, 0, group_by_length=True).batches
+    split = setting.tokens.splits["train"]
+    order = global_order(split.lengths, BATCH_SIZE, 0, 0, group_by_length=True).batches
     (bad,) = (number for number, members in enumerate(order) if 7 in members)
     assert bad > 0
     reports = setting.train(rows, student)
@@ -60,7 +61,7 @@ def test_a_loss_that_is_no_number_stops_the_training(make_setting: MakeSetting) 
     before = copy_weights(student)
     message = (
         f"step {bad + 1}: the loss is nan ({{'logit_match': nan}}) on the rows with the keys "
-        f"{', '.join(bytes(key).hex() for key in rows.split.keys[order[bad]])}. Lower "
+        f"{', '.join(bytes(key).hex() for key in split.keys[order[bad]])}. Lower "
         "training.learning_rate, or set training.precision to float32."
     )
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}$"):

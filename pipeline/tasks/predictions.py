@@ -1,0 +1,104 @@
+"""What a task predicts, as one table: a row for each prediction, a column for each class.
+
+Losses, metrics and the report see nothing else of a model's logits, so that they need not
+know whether a prediction is about a text, one of its labels, a word, or a question's choices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.tasks.task import Unit
+from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
+
+ABSENT = -1e4
+"""The logit of a choice that a question does not have: no exponential of it is above zero."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's predictions for a split."""
+
+    logits: Float[np.ndarray, "prediction class"]
+    """Pre-softmax; a number that is predicted is the only class."""
+    labels: Labels
+    """(prediction,): the number of the right class, or the right number; -1, or not a number,
+    where it is not known."""
+    examples: NDArray[np.int64]
+    """(prediction,): the example that each is about, in ascending order."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be predicted of some examples."""
+
+    labels: Labels
+    """(prediction,): the number of the right class, or the right number; -1, or not a number,
+    where it is not known."""
+    places: NDArray[np.int64] | None
+    """Where in a model's flat logits the predictions are: (prediction,), the tokens that words
+    begin with; (prediction, class), a question's choices, -1 where there is none. None: all,
+    in their order."""
+    n_rows: int
+
+
+def targets_of(split: TokenSplit, examples: NDArray[np.int64], predicts: Unit) -> Targets:
+    """Return what is to be predicted of these examples, in this order."""
+    rows = split.rows_of(examples)
+    labels = split.labels_of(rows)
+    if predicts == "token":
+        places = np.flatnonzero(labels != IGNORED)
+        return Targets(labels[places], places, len(rows))
+    if predicts == "choice":
+        counts = split.first_rows[examples + 1] - split.first_rows[examples]
+        places = _places_of_choices(counts)
+        is_right = np.where(places < 0, 0, labels[places.clip(min=0)])
+        is_known = (is_right >= 0).all(1)
+        return Targets(np.where(is_known, is_right.argmax(1), UNLABELLED), places, len(rows))
+    return Targets(labels, None, len(rows))
+
+
+def predictions_of(
+    split: TokenSplit, logits: Float[np.ndarray, "flat width"], predicts: Unit
+) -> Predictions:
+    """Return a model's flat logits for a whole split as predictions."""
+    examples = np.arange(split.n_examples)
+    targets = targets_of(split, examples, predicts)
+    places = None if targets.places is None else torch.from_numpy(targets.places)
+    arranged = arrange(torch.from_numpy(logits), predicts, places).numpy()
+    if predicts == "choice":
+        return Predictions(arranged, targets.labels, examples)
+    owners = np.repeat(examples, np.diff(split.label_offsets))
+    if predicts == "token":
+        owners = owners[targets.places]
+    return Predictions(arranged, targets.labels, owners)
+
+
+def _places_of_choices(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of each choice (question, choice) among all, -1 where there is none."""
+    columns = np.arange(counts.max(initial=1))
+    first = np.cumsum(counts) - counts
+    return np.where(columns < counts[:, None], first[:, None] + columns, -1)
+
+
+def arrange(
+    logits: Float[Tensor, "flat width"], predicts: Unit, places: Int[Tensor, "..."] | None
+) -> Float[Tensor, "prediction class"]:
+    """Return a model's flat logits as predictions; `places` as in `Targets`.
+
+    Flat are the logits of rows after one another, (row, label), of their real tokens, (token,
+    label), or of choices, (row, 1). A label that may be there or not is a prediction of two
+    classes with the logits 0 and z, whose softmax is the sigmoid of z.
+    """
+    if predicts == "label":
+        return torch.stack([torch.zeros_like(logits), logits], -1).view(-1, 2)
+    if places is None:
+        return logits
+    if places.ndim == 1:
+        return logits[places]
+    chosen = logits.reshape(-1)[places.clamp(min=0)]
+    return chosen.masked_fill(places < 0, ABSENT)
