@@ -88,7 +88,7 @@ def main(name: str) -> None:
                     settings,
                     training,
                     folder,
-                    judge=lambda predictions: quality(predictions.logits, predictions.labels),
+                    judge=lambda logits, split: quality(logits, split.labels),
                     inputs=inputs,
                     unfinished_dir=UNFINISHED / name,
                     seconds_between_saves=runtime.seconds_between_saves,

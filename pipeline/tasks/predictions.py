@@ -20,19 +20,6 @@ ABSENT = -1e4
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """A model's predictions for a split."""
-
-    logits: Float[np.ndarray, "prediction class"]
-    """Pre-softmax; a number that is predicted is the only class."""
-    labels: Labels
-    """(prediction,): the number of the right class, or the right number; -1, or not a number,
-    where it is not known."""
-    examples: NDArray[np.int64]
-    """(prediction,): the example that each is about, in ascending order."""
-
-
-@dataclass(frozen=True)
 class Targets:
     """What is to be predicted of some examples."""
 
@@ -60,22 +47,6 @@ def targets_of(split: TokenSplit, examples: NDArray[np.int64], predicts: Unit) -
         is_known = (is_right >= 0).all(1)
         return Targets(np.where(is_known, is_right.argmax(1), UNLABELLED), places, len(rows))
     return Targets(labels, None, len(rows))
-
-
-def predictions_of(
-    split: TokenSplit, logits: Float[np.ndarray, "flat width"], predicts: Unit
-) -> Predictions:
-    """Return a model's flat logits for a whole split as predictions."""
-    examples = np.arange(split.n_examples)
-    targets = targets_of(split, examples, predicts)
-    places = None if targets.places is None else torch.from_numpy(targets.places)
-    arranged = arrange(torch.from_numpy(logits), predicts, places).numpy()
-    if predicts == "choice":
-        return Predictions(arranged, targets.labels, examples)
-    owners = np.repeat(examples, np.diff(split.label_offsets))
-    if predicts == "token":
-        owners = owners[targets.places]
-    return Predictions(arranged, targets.labels, owners)
 
 
 def _places_of_choices(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float
 from transformers import PreTrainedModel
 
 from pipeline.atomic import replacing_folder
@@ -23,7 +25,6 @@ from pipeline.student.build import build_student
 from pipeline.student.model import digest_start, models_of
 from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
-from pipeline.tasks.predictions import Predictions, predictions_of
 from pipeline.tasks.task import Task, Unit
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit, has_labels
@@ -38,8 +39,8 @@ from pipeline.train.settings import StudentSettings, TrainingSettings, check_bat
 from pipeline.train.state import Learner
 from pipeline.train.unfinished import UnfinishedTraining
 
-Judge = Callable[[Predictions], dict[str, float]]
-"""Scores by name, of the predictions for validation."""
+Judge = Callable[[Float[np.ndarray, "flat label"], TokenSplit], dict[str, float]]
+"""Scores by name from a model's logits for a split, as `predict` returns them."""
 
 _CURVE_POINTS = 200
 
@@ -152,7 +153,7 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                predictions = _predict(
+                logits = _predict(
                     student,
                     validation,
                     task.predicts,
@@ -160,7 +161,7 @@ def distill(
                     accelerator,
                     has_token_types=has_token_types,
                 )
-                scores = judge(predictions)
+                scores = judge(logits, validation)
                 curves.log(report.step, _validation_point(scores))
                 outcome = outcome.judged(report.step, scores, task.primary_metric)
                 if outcome.n_without_gain == training.patience:
@@ -216,8 +217,8 @@ def _predict(
     accelerator: Accelerator,
     *,
     has_token_types: bool,
-) -> Predictions:
-    """Return the predictions for a split, of which every process computes its share."""
+) -> Float[np.ndarray, "flat label"]:
+    """Return the logits for a split, of which every process computes its share."""
     with autocast(training, accelerator.device):
         logits = predict(
             student,
@@ -229,7 +230,8 @@ def _predict(
             count=accelerator.num_processes,
         )
     shared = torch.from_numpy(logits).to(accelerator.device)
-    return predictions_of(split, accelerator.reduce(shared, "sum").cpu().numpy(), predicts)
+    whole: Float[np.ndarray, "flat label"] = accelerator.reduce(shared, "sum").cpu().numpy()
+    return whole
 
 
 def _training_point(report: StepReport) -> dict[str, float]:

@@ -15,7 +15,7 @@ from pipeline.store.spec import LOGITS
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.tasks import TASKS
-from pipeline.text.tokens import Tokens
+from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.distill import TrainedStudent, distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
@@ -34,9 +34,9 @@ STUDENT: dict[str, Any] = {
 Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
 
 
-def accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
+def accuracy(logits: NDArray[np.floating], split: TokenSplit) -> dict[str, float]:
     """Return the share of rows whose largest logit is their label's."""
-    return {"accuracy": float((logits.argmax(1) == labels).mean())}
+    return {"accuracy": float((logits.argmax(1) == split.labels).mean())}
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Judgement:
     """After the last one, Ctrl-C comes."""
     logits: list[NDArray[np.floating]] = field(default_factory=list)
 
-    def __call__(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, float]:
+    def __call__(self, logits: NDArray[np.floating], split: TokenSplit) -> dict[str, float]:
         self.logits.append(logits)
         if len(self.logits) > len(self.scores):
             raise KeyboardInterrupt

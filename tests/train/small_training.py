@@ -61,7 +61,7 @@ def distill_small(
         settings,
         TrainingSettings.model_validate({**TRAINING, **training}),
         folder,
-        judge=quality,
+        judge=lambda logits, split: quality(logits, split.labels),
         inputs={"settings": json.dumps(dict(training))},
         unfinished_dir=folder.with_name("unfinished"),
         seconds_between_saves=seconds_between_saves,
