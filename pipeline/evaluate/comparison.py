@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.student_metrics import Quality, SplitMetrics, StudentMetrics
+from pipeline.evaluate.student_metrics import Scores, SplitMetrics, StudentMetrics
+from pipeline.evaluate.things import things_of
 from pipeline.evaluate.work import Work
+from pipeline.metrics import METRICS, Metric
+from pipeline.metrics.measure import Measure
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,28 @@ class Comparison:
         return tuple(name for name in self.split_names if splits[name].n_labelled)
 
     @property
+    def things(self) -> str:
+        """What the predictions are about: rows, words and so on."""
+        return things_of(self.students[0].task)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What models are judged by against the labels; the first ranks students."""
+        return tuple(METRICS[name] for name in self.students[0].metrics)
+
+    @property
+    def fidelities(self) -> tuple[Fidelity, ...]:
+        """How students are compared with the teacher; without labels the first ranks them."""
+        return tuple(FIDELITIES[name] for name in fidelities_of(self.students[0].task))
+
+    @property
+    def measure(self) -> Measure[Any]:
+        """What students are ranked by."""
+        return self.metrics[0] if self.labelled_split_names else self.fidelities[0]
+
+    @property
     def best(self) -> StudentMetrics:
-        """The most accurate student, or without labels the one that agrees most.
+        """The student of the best score, or without labels the one closest to the teacher.
 
         Of equally good ones it is the smallest, then the first by name.
         """
@@ -57,22 +82,22 @@ class Comparison:
         return student.splits[self.compared_on]
 
     def score(self, student: StudentMetrics) -> float:
-        """Return the student's accuracy, or without labels its agreement; a fraction."""
+        """Return the student's value of `measure`."""
         split = self.split_of(student)
-        return split.student.accuracy if split.student else split.fidelity.agreement
+        return (split.student or split.fidelity)[self.measure.name]
 
-    def teacher_quality(self, split_name: SplitName) -> Quality | None:
+    def teacher_scores(self, split_name: SplitName) -> Scores | None:
         """Return the teacher's scores on a split, or None where it has no labels."""
         return self.students[0].splits[split_name].teacher
 
     @property
     def teacher_score(self) -> float:
-        """The teacher's accuracy; without labels 1, as it agrees with itself."""
-        teacher = self.teacher_quality(self.compared_on)
-        return teacher.accuracy if teacher else 1.0
+        """The teacher's value of `measure`; without labels 1, as it agrees with itself."""
+        teacher = self.teacher_scores(self.compared_on)
+        return teacher[self.measure.name] if teacher else 1.0
 
     def drop(self, student: StudentMetrics) -> float:
-        """Return how much score the student loses against the teacher; a fraction."""
+        """Return how much score the student loses against the teacher."""
         return self.teacher_score - self.score(student)
 
     def times_smaller(self, student: StudentMetrics) -> float | None:

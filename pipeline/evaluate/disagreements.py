@@ -1,63 +1,139 @@
-"""The rows on which a student and its teacher disagree most."""
+"""The predictions in which a student and its teacher disagree most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
-from pipeline.evaluate.evidence import Predictions, Probabilities
+from pipeline.evaluate.evidence import Predictions
+from pipeline.evaluate.things import things_of
+from pipeline.tasks.task import Kind
 
 N_EXAMPLES = 5
 _LONGEST_TEXT = 280
-
-HOW_TO_READ = (
-    "Rows of the largest divergence KL(teacher ‖ student), in nats; beside each model's first "
-    "label stands the probability that it gives it."
-)
+_LONGEST_CHOICE = 60
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of a row."""
+    """What a model says of a prediction."""
 
     label: str
-    probability: float
+    probability: float | None
+    """None of a number."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One row, and both models' answers."""
+    """One prediction, and both models' answers."""
 
     text: str
     """Shortened; both texts where a row has two."""
     label: str | None
-    """None where the row is unlabelled."""
+    """None where it is unlabelled."""
     teacher: Answer
     student: Answer
-    kl: float
+    divergence: float
 
 
-def find_disagreements(predictions: Predictions, labels: Sequence[str]) -> tuple[Disagreement, ...]:
-    """Return up to five rows, the largest divergence first; none where nothing differs."""
-    worst = np.argsort(-predictions.kl, kind="stable")[:N_EXAMPLES]
-    return tuple(
-        Disagreement(
-            text=_shorten(predictions.texts[row]),
-            label=labels[predictions.labels[row]] if predictions.is_labelled[row] else None,
-            teacher=_answer(predictions.teacher, row, labels),
-            student=_answer(predictions.student, row, labels),
-            kl=float(predictions.kl[row]),
-        )
-        for row in worst
-        if predictions.kl[row] > 0
+def how_to_read(kind: Kind) -> str:
+    """Return what the examples are."""
+    things = things_of(kind).capitalize()
+    if kind == "regression":
+        return f"{things} in which the two models' numbers are furthest apart."
+    return (
+        f"{things} of the largest divergence KL(teacher ‖ student), in nats; beside what each "
+        "model puts first stands the probability that it gives it."
     )
 
 
-def _answer(probabilities: Probabilities, row: int, labels: Sequence[str]) -> Answer:
-    first = int(probabilities[row].argmax())
-    return Answer(labels[first], float(probabilities[row, first]))
+def divergence_heading(kind: Kind) -> tuple[str, str]:
+    """Return the name of the divergence, and its unit."""
+    return ("difference", "") if kind == "regression" else ("KL", "nats")
 
 
-def _shorten(text: str) -> str:
+def can_be_wrong(kind: Kind) -> bool:
+    """Say whether an answer is right or wrong, and not only nearer or further."""
+    return kind != "regression"
+
+
+def find_disagreements(predictions: Predictions, labels: Sequence[str]) -> tuple[Disagreement, ...]:
+    """Return up to five predictions, the largest divergence first; none where nothing differs."""
+    divergence = predictions.divergence
+    worst = np.argsort(-divergence, kind="stable")[:N_EXAMPLES]
+    return tuple(
+        _example(predictions, int(number), labels) for number in worst if divergence[number] > 0
+    )
+
+
+def _example(predictions: Predictions, number: int, labels: Sequence[str]) -> Disagreement:
+    one = predictions.table.slice(number, 1).to_pylist()[0]
+    names = _class_names(predictions.kind, one, labels)
+    label = None
+    if predictions.is_labelled[number]:
+        label = _name(predictions.labels[number], names)
+    return Disagreement(
+        text=_text(predictions.kind, one, labels),
+        label=label,
+        teacher=_answer(predictions.teacher[number], names),
+        student=_answer(predictions.student[number], names),
+        divergence=float(predictions.divergence[number]),
+    )
+
+
+def _class_names(kind: Kind, one: dict[str, object], labels: Sequence[str]) -> Sequence[str] | None:
+    """Return what the classes of a prediction are called; None where it is a number."""
+    if kind == "regression":
+        return None
+    if kind == "multi_label":
+        return ("no", "yes")
+    if kind == "multiple_choice":
+        choices = one["choices"]
+        assert isinstance(choices, list)
+        return [
+            shorten_line(choice or f"choice {place}", _LONGEST_CHOICE)
+            for place, choice in enumerate(choices, start=1)
+        ]
+    return labels
+
+
+def _text(kind: Kind, one: dict[str, object], labels: Sequence[str]) -> str:
+    text, pair, place = str(one["text"]), one["text_pair"], one["place"]
+    assert isinstance(place, int)
+    if kind == "multiple_choice":
+        return shorten_line(text, _LONGEST_TEXT)
+    whole = text if pair is None else f"{text} ‖ {pair}"
+    if kind == "multi_label":
+        return f"{labels[place]}? {shorten_line(whole, _LONGEST_TEXT)}"
+    if kind == "token_classification":
+        return _with_marked_word(text.split(), place)
+    return shorten_line(whole, _LONGEST_TEXT)
+
+
+def _with_marked_word(words: Sequence[str], place: int) -> str:
+    """Return a sentence around one of its words, which stands between angle quotes."""
+    if place >= len(words):
+        return shorten_line(" ".join(words), _LONGEST_TEXT)
+    before, after = " ".join(words[:place]), " ".join(words[place + 1 :])
+    half = _LONGEST_TEXT // 2
+    if len(before) > half:
+        before = "…" + before[1 - half :]
+    return " ".join([before, f"»{words[place]}«", shorten_line(after, half)]).strip()
+
+
+def _name(label: np.number, names: Sequence[str] | None) -> str:
+    return f"{float(label):.3g}" if names is None else names[int(label)]
+
+
+def _answer(values: Float[np.ndarray, " class"], names: Sequence[str] | None) -> Answer:
+    if names is None:
+        return Answer(f"{values[0]:.3g}", None)
+    first = int(values.argmax())
+    return Answer(names[first], float(values[first]))
+
+
+def shorten_line(text: str, n_characters: int) -> str:
+    """Return a text on one line, cut to so many characters."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+    return line if len(line) <= n_characters else line[: n_characters - 1] + "…"

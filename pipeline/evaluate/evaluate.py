@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,12 +20,15 @@ from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
 from pipeline.evaluate.cost import Timed, measure_costs
+from pipeline.evaluate.fidelity import fidelity
 from pipeline.evaluate.model_rows import ModelRows
-from pipeline.evaluate.quality import fidelity, quality
+from pipeline.evaluate.predictions import write_predictions
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.work import count_work
 from pipeline.made_from import write_record
+from pipeline.metrics.answers import answers_of
+from pipeline.metrics.score import score
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
@@ -35,7 +37,7 @@ from pipeline.student.positions import most_tokens
 from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
-from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
+from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.predict import predict
 
 METRICS_NAME = "metrics.json"
@@ -94,13 +96,20 @@ def evaluate(
                 has_token_types=rows[split_name].has_token_types,
             )
             theirs = store.logits(store.find(split.keys).tolist()).numpy()
-            _write_predictions(partial / f"{split_name}.arrow", split, ours, theirs)
+            student_answers, teacher_answers = (
+                answers_of(logits, one, task.predicts, tokens.labels)
+                for logits, one in ((ours, rows[split_name].split), (theirs, split))
+            )
+            write_predictions(
+                partial / f"{split_name}.arrow", split, student_answers, teacher_answers
+            )
             scores[split_name] = {
                 "n_rows": len(split),
-                "n_labelled": int(np.count_nonzero(split.labels != UNLABELLED)),
-                "student": quality(ours, split.labels),
-                "teacher": quality(theirs, split.labels),
-                "fidelity": fidelity(ours, theirs),
+                "n_predictions": len(teacher_answers.labels),
+                "n_labelled": int(np.count_nonzero(teacher_answers.is_labelled)),
+                "student": score(task.metrics, student_answers),
+                "teacher": score(task.metrics, teacher_answers),
+                "fidelity": fidelity(student_answers.logits, teacher_answers.logits, task.kind),
             }
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
@@ -110,6 +119,8 @@ def evaluate(
             "architecture": student.config.model_type,
             "n_layers": getattr(student.config, "num_hidden_layers", None),
             "objectives": objectives,
+            "task": task.kind,
+            "metrics": list(task.metrics),
             "labels": list(tokens.labels),
             "splits": scores,
             "cost": _costs(timed, settings, device),
@@ -163,23 +174,3 @@ def _costs(
 def _work(timed: Mapping[str, Timed], device: torch.device) -> dict[str, Any]:
     work = {name: asdict(count_work(one, device)) for name, one in timed.items()}
     return {"student": work["student"], "teacher": work.get("teacher")}
-
-
-def _write_predictions(
-    path: Path,
-    split: TokenSplit,
-    student_logits: "np.ndarray[Any, np.dtype[np.float32]]",
-    teacher_logits: "np.ndarray[Any, np.dtype[np.float32]]",
-) -> None:
-    """Keep both models' logits for every row, for the report and whoever looks closer."""
-    table = pa.table(
-        {
-            "text": split.table["text"],
-            "text_pair": split.table["text_pair"],
-            "label": split.labels,
-            "student_logits": pa.array(list(student_logits), pa.list_(pa.float32())),
-            "teacher_logits": pa.array(list(teacher_logits), pa.list_(pa.float32())),
-        }
-    )
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)

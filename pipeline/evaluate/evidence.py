@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -23,9 +23,10 @@ from pipeline.evaluate.shown_parts import (
     Provenance,
     Similarity,
 )
+from pipeline.tasks.task import Kind
 from pipeline.text.tokens import UNLABELLED
 
-Probabilities = Float[np.ndarray, "row label"]
+Probabilities = Float[np.ndarray, "prediction class"]
 
 
 P = TypeVar("P", bound=Part)
@@ -33,22 +34,39 @@ P = TypeVar("P", bound=Part)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Both models' answers for the rows that students are compared on."""
+    """Both models' answers for all that students are compared on."""
 
-    texts: tuple[str, ...]
-    labels: NDArray[np.int64]
-    """-1 where a row is unlabelled."""
+    kind: Kind
+    labels: NDArray[np.int64] | NDArray[np.float64]
+    """-1, or not a number, where there is none."""
     student: Probabilities
+    """Of a regression, the numbers themselves."""
     teacher: Probabilities
+    table: pa.Table
+    """The file, for the texts."""
 
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
-        """Which rows have a label."""
+        """Which predictions have a label."""
+        if self.kind == "regression":
+            return ~np.isnan(self.labels)
         return np.asarray(self.labels != UNLABELLED)
+
+    @property
+    def numbers_of_labels(self) -> Integer[np.ndarray, " prediction"]:
+        """The labels of a task that has classes."""
+        return self.labels.astype(np.int64)
+
+    @property
+    def divergence(self) -> NDArray[np.float64]:
+        """How far the two models are apart in each prediction: `kl`, or of numbers |difference|."""
+        if self.kind == "regression":
+            return np.asarray(np.abs(self.student - self.teacher)[:, 0])
+        return self.kl
 
     @cached_property
     def kl(self) -> NDArray[np.float64]:
-        """KL(teacher || student) of each row at temperature 1, in nats."""
+        """KL(teacher || student) of each prediction at temperature 1, in nats."""
         tiny = np.finfo(np.float64).tiny  # 0 log 0 is 0
         ratio = np.log(np.maximum(self.teacher, tiny)) - np.log(np.maximum(self.student, tiny))
         return np.asarray((self.teacher * ratio).sum(1).clip(min=0))
@@ -74,14 +92,16 @@ class Evidence:
     """By name, such as `train/soft_target`."""
 
 
-def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str) -> Evidence:
+def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str, kind: Kind) -> Evidence:
     """Return what there is of a student; `split` is the one that students are compared on.
+
+    `kind` is that of their task.
 
     Raises:
         PipelineError: a file is not what `evaluate` writes.
     """
     return Evidence(
-        predictions=_read_predictions(evaluation_dir / f"{split}.arrow"),
+        predictions=_read_predictions(evaluation_dir / f"{split}.arrow", kind),
         similarity=_read(Similarity, evaluation_dir / SIMILARITY_NAME),
         attentions=_read(Attentions, evaluation_dir / ATTENTIONS_NAME),
         provenance=_read(Provenance, evaluation_dir / PROVENANCE_NAME),
@@ -107,23 +127,22 @@ class _Absence(Part):
     absent: str
 
 
-def _read_predictions(path: Path) -> Predictions | str:
+def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         logits = {
             name: np.array(table[f"{name}_logits"].to_pylist(), dtype=np.float64)
             for name in ("student", "teacher")
         }
-        pairs = table["text_pair"].to_pylist()
-        texts = table["text"].to_pylist()
+        if kind != "regression":
+            logits = {name: _softmax(values) for name, values in logits.items()}
+        table.select(["row", "place", "text", "text_pair"])
         return Predictions(
-            texts=tuple(
-                text if pair is None else f"{text} ‖ {pair}"
-                for text, pair in zip(texts, pairs, strict=True)
-            ),
+            kind=kind,
             labels=np.asarray(table["label"].combine_chunks()),
-            student=_softmax(logits["student"]),
-            teacher=_softmax(logits["teacher"]),
+            student=logits["student"],
+            teacher=logits["teacher"],
+            table=table,
         )
     except FileNotFoundError:
         return f"{path} is not here"
@@ -131,7 +150,7 @@ def _read_predictions(path: Path) -> Predictions | str:
         raise _damaged(path, str(error).splitlines()[0]) from None
 
 
-def _softmax(logits: Float[np.ndarray, "row label"]) -> Probabilities:
+def _softmax(logits: Float[np.ndarray, "prediction class"]) -> Probabilities:
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 

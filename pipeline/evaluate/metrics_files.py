@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.errors import PipelineError
-from pipeline.evaluate.student_metrics import Quality, StudentMetrics
+from pipeline.evaluate.student_metrics import Scores, StudentMetrics
 
 TEACHER_TOLERANCE = 1e-4
-"""Scores of one teacher may differ by this much between machines, which round differently.
-The report prints none of them finer."""
+"""Scores of one teacher may differ by this much between machines, which round differently, or
+by this share where they are above 1. The report prints none of them finer."""
 
 
 def read_all_metrics(paths: Sequence[Path]) -> tuple[StudentMetrics, ...]:
@@ -73,6 +73,10 @@ def read_metrics(path: Path) -> StudentMetrics:
 
 def _comparison_fault(one: StudentMetrics, other: StudentMetrics) -> str:
     """Return why the two must not be compared, or nothing."""
+    if one.task != other.task:
+        return f"tasks {one.task} and {other.task}"
+    if one.metrics != other.metrics:
+        return f"metrics {', '.join(one.metrics)} and {', '.join(other.metrics)}"
     if one.labels != other.labels:
         return f"labels {', '.join(one.labels)} and {', '.join(other.labels)}"
     if one.split_names != other.split_names:
@@ -87,10 +91,11 @@ def _comparison_fault(one: StudentMetrics, other: StudentMetrics) -> str:
     return ""
 
 
-def _teacher_fault(one: Quality | None, other: Quality | None) -> str:
+def _teacher_fault(one: Scores | None, other: Scores | None) -> str:
     if one is None or other is None:
         return "" if one is other else "only one has scores"
-    for name, score in one.model_dump().items():
-        if abs(score - getattr(other, name)) > TEACHER_TOLERANCE:
-            return f"{name} {score:.4f} and {getattr(other, name):.4f}"
+    for name in sorted(one.keys() & other.keys()):
+        tolerance = TEACHER_TOLERANCE * max(1.0, abs(one[name]))
+        if abs(one[name] - other[name]) > tolerance:
+            return f"{name} {one[name]:.4f} and {other[name]:.4f}"
     return ""

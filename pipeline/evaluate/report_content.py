@@ -53,7 +53,10 @@ def read_content(comparison: Comparison, sources: Sources) -> Content:
     names = [one.student for one in comparison.students]
     evidence = {
         name: read_evidence(
-            sources.evaluations / name, sources.curves / name, comparison.compared_on
+            sources.evaluations / name,
+            sources.curves / name,
+            comparison.compared_on,
+            comparison.students[0].task,
         )
         for name in names
     }

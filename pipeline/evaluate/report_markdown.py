@@ -74,12 +74,14 @@ def _disagreements(content: Content) -> Iterator[str]:
     if not content.disagreements:
         return
     yield "## Where student and teacher disagree most"
-    yield _escape(disagreements.HOW_TO_READ)
+    kind = content.comparison.students[0].task
+    yield _escape(disagreements.how_to_read(kind))
+    divergence, _ = disagreements.divergence_heading(kind)
     for name, examples in content.disagreements:
         yield f"### {_escape(name)}"
         yield (
             _table(
-                ["text", "label", "teacher", "student", "KL"],
+                ["text", "label", "teacher", "student", divergence],
                 [_example_cells(example) for example in examples],
             )
             if examples
@@ -93,11 +95,13 @@ def _example_cells(example: Disagreement) -> list[str]:
         MISSING if example.label is None else _escape(example.label),
         _answer(example.teacher),
         _answer(example.student),
-        f"{example.kl:.2f}",
+        f"{example.divergence:.2f}",
     ]
 
 
 def _answer(answer: Answer) -> str:
+    if answer.probability is None:
+        return _escape(answer.label)
     return f"{_escape(answer.label)} {answer.probability:.3f}"
 
 

@@ -34,6 +34,7 @@ def render_page(content: Content, pareto: Mapping[str, bytes]) -> str:
     )
     environment.filters["inline"] = as_part_of_a_page
     comparison = content.comparison
+    kind = comparison.students[0].task
     return environment.get_template(TEMPLATE_NAME).render(
         headline=write_headline(comparison),
         columns=build_columns(comparison),
@@ -47,7 +48,9 @@ def render_page(content: Content, pareto: Mapping[str, bytes]) -> str:
         pareto=pareto,
         content=content,
         seeds_how_to_read=seed_groups.HOW_TO_READ,
-        disagreements_how_to_read=disagreements.HOW_TO_READ,
+        disagreements_how_to_read=disagreements.how_to_read(kind),
+        divergence=disagreements.divergence_heading(kind),
+        can_be_wrong=disagreements.can_be_wrong(kind),
         student_colour=STUDENT_COLOUR,
         teacher_colour=TEACHER_COLOUR,
     )

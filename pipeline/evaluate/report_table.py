@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.cost import BATCH_SIZE, Cost
-from pipeline.evaluate.student_metrics import Quality, StudentMetrics
+from pipeline.evaluate.settings import SplitName
+from pipeline.evaluate.student_metrics import Scores, StudentMetrics
 from pipeline.evaluate.work import Work
+from pipeline.metrics import Metric
 
 MISSING = "–"
 
@@ -45,65 +47,52 @@ def build_columns(comparison: Comparison) -> tuple[Column, ...]:
 
 
 def _quality_columns(comparison: Comparison) -> Iterator[Column]:
+    first, *others = comparison.metrics
     for split in comparison.labelled_split_names:
-        teacher = comparison.teacher_quality(split)
-        students = [one.splits[split].student for one in comparison.students]
-        yield Column(
-            f"accuracy, {split}",
-            "%",
-            f"Labelled {split} rows on which the label the model puts first is the right one.",
-            _percent(teacher, "accuracy"),
-            tuple(_percent(one, "accuracy") for one in students),
-        )
+        yield _metric_column(comparison, first, split, f"{first.heading}, {split}")
     if not comparison.labelled_split_names:
         return
     split = comparison.compared_on
-    teacher = comparison.teacher_quality(split)
-    students = [one.splits[split].student for one in comparison.students]
-    yield Column(
-        "macro-F1",
-        "%",
-        "Mean over the labels of F1, the harmonic mean of precision and recall: a rare label "
-        f"weighs as much as a frequent one. {split.capitalize()} rows.",
-        _percent(teacher, "macro_f1"),
-        tuple(_percent(one, "macro_f1") for one in students),
-    )
-    yield Column(
-        "ECE",
-        "points",
-        "Expected calibration error: mean gap between the model's confidence and its accuracy "
-        f"among rows of like confidence. 0 is best. {split.capitalize()} rows.",
-        _percent(teacher, "expected_calibration_error"),
-        tuple(_percent(one, "expected_calibration_error") for one in students),
-    )
+    for metric in others:
+        yield _metric_column(comparison, metric, split, metric.heading)
     yield Column(
         "drop",
         "points",
-        f"The teacher's accuracy minus the student's, {split} rows. Below 0 the student is better.",
+        f"The teacher's {first.heading} minus the student's, {split} {comparison.things}. Below 0 "
+        "the student is better.",
         MISSING,
         tuple(f"{100 * comparison.drop(one):z.1f}" for one in comparison.students),
     )
 
 
+def _metric_column(
+    comparison: Comparison, metric: Metric, split: SplitName, heading: str
+) -> Column:
+    def cell(scores: Scores | None) -> str:
+        return MISSING if scores is None else metric.write(scores[metric.name])
+
+    return Column(
+        heading,
+        metric.unit.name,
+        f"{metric.meaning} Labelled {split} {comparison.things}.",
+        cell(comparison.teacher_scores(split)),
+        tuple(cell(one.splits[split].student) for one in comparison.students),
+    )
+
+
 def _fidelity_columns(comparison: Comparison) -> Iterator[Column]:
     split = comparison.compared_on
-    fidelities = [one.splits[split].fidelity for one in comparison.students]
-    yield Column(
-        "agreement",
-        "%",
-        f"Rows on which student and teacher put the same label first, right or wrong; all {split} "
-        "rows.",
-        MISSING,
-        tuple(f"{100 * one.agreement:.1f}" for one in fidelities),
-    )
-    yield Column(
-        "KL",
-        "nats",
-        "Mean divergence of the student's probabilities from the teacher's, KL(teacher ‖ student) "
-        f"at temperature 1; all {split} rows. 0 is equality.",
-        MISSING,
-        tuple(f"{one.kl:.4f}" for one in fidelities),
-    )
+    for measure in comparison.fidelities:
+        yield Column(
+            measure.heading,
+            measure.unit.name,
+            f"{measure.meaning} All {split} {comparison.things}.",
+            MISSING,
+            tuple(
+                measure.write(one.splits[split].fidelity[measure.name])
+                for one in comparison.students
+            ),
+        )
 
 
 def _cost_columns(comparison: Comparison) -> Iterator[Column]:
@@ -184,10 +173,6 @@ def _column_of(
     """Return a column of what was measured of each model; of a teacher only where there is one."""
     teacher_cell = MISSING if teacher is None else show(teacher)
     return Column(heading, unit, meaning, teacher_cell, tuple(map(show, students)))
-
-
-def _percent(quality: Quality | None, name: str) -> str:
-    return MISSING if quality is None else f"{100 * getattr(quality, name):.1f}"
 
 
 def _ratio(compute: Callable[[StudentMetrics], float | None], student: StudentMetrics) -> str:

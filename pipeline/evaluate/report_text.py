@@ -1,27 +1,30 @@
 """The sentences of the report, as plain text."""
 
 from pipeline.evaluate.comparison import Comparison
-from pipeline.evaluate.student_metrics import StudentMetrics
+from pipeline.evaluate.student_metrics import SplitMetrics, StudentMetrics
+from pipeline.tasks.task import Kind
 
 _N_LABELS_SHOWN = 12
+_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice"))
 
 
 def write_headline(comparison: Comparison) -> str:
     """Return the result in a sentence or two: the teacher, and the best student beside it."""
     best = comparison.best
     split = comparison.compared_on
-    score = f"{100 * comparison.score(best):.1f}%"
+    measure = comparison.measure
+    score = measure.write_with_unit(comparison.score(best))
     n_students = len(comparison.students)
     if not comparison.labelled_split_names:
         who = f"the closest of {n_students} students" if n_students > 1 else "the student"
         return (
-            f"No row has a label, so only closeness to the teacher is known: {who}, "
-            f"{best.student}, agrees with it on {score} of the {split} rows"
-            f"{_costs(comparison, best)}."
+            "No row has a label, so only closeness to the teacher is known: "
+            f"{who}, {best.student}, {_closeness(comparison, score)}{_costs(comparison, best)}."
         )
     who = f"The best of {n_students} students" if n_students > 1 else "The student"
     return (
-        f"The teacher's accuracy on {split} is {100 * comparison.teacher_score:.1f}%. "
+        f"The teacher's {measure.heading} on {split} is "
+        f"{measure.write_with_unit(comparison.teacher_score)}. "
         f"{who}, {best.student}, reaches {score}: {_drop(comparison.drop(best))}"
         f"{_costs(comparison, best)}."
     )
@@ -39,10 +42,12 @@ def describe_rows(comparison: Comparison) -> str:
     """Return what the students were tested on."""
     splits = comparison.students[0].splits
     counts = "; ".join(
-        f"{name} {splits[name].n_rows:,} rows, {splits[name].n_labelled:,} of them labelled"
+        f"{name} {_count(comparison, splits[name])}, {splits[name].n_labelled:,} of them labelled"
         for name in comparison.split_names
     )
     labels = comparison.students[0].labels
+    if comparison.students[0].task in _WITHOUT_NAMES:
+        return f"Tested on: {counts}."
     more = len(labels) - _N_LABELS_SHOWN
     shown = ", ".join(labels[:_N_LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"Tested on: {counts}. {len(labels)} labels: {shown}."
@@ -81,6 +86,20 @@ def describe_work(comparison: Comparison) -> str:
         for (single, longest), names in students_by_lengths.items()
     ]
     return f"Counted: {'; '.join(phrases)}."
+
+
+def _count(comparison: Comparison, split: SplitMetrics) -> str:
+    rows = f"{split.n_rows:,} rows"
+    if comparison.things == "rows" or split.n_predictions is None:
+        return rows
+    return f"{rows} with {split.n_predictions:,} {comparison.things}"
+
+
+def _closeness(comparison: Comparison, score: str) -> str:
+    split, measure = comparison.compared_on, comparison.measure
+    if measure.name == "agreement":
+        return f"agrees with it on {score} of the {split} {comparison.things}"
+    return f"has a {measure.heading} of {score} {measure.unit.name} with it on {split}"
 
 
 def _drop(drop: float) -> str:

@@ -11,9 +11,18 @@ from pipeline.evaluate.figures import (
     confusion,
     layers,
     learning_curves,
+    numbers,
 )
 from pipeline.evaluate.figures.confusion import count_confusions, draw_confusion
 from pipeline.evaluate.figures.pareto import TEACHER_NAME
+from pipeline.tasks.task import Kind
+
+_WITHOUT_CONFUSIONS: dict[Kind, str] = {
+    "multi_label": "a text may have several labels, so none is taken for another",
+    "regression": "numbers are near or far, and none is taken for another",
+    "multiple_choice": "each question has choices of its own",
+}
+"""Kinds of task without a matrix, and why."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Section:
 def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> tuple[Section, ...]:
     """Return the sections of all students, each in the order of the comparison."""
     is_labelled = bool(comparison.labelled_split_names)
+    is_of_numbers = comparison.students[0].task == "regression"
 
     def section(
         anchor: str,
@@ -74,12 +84,24 @@ def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> 
         return Section(anchor, title, how_to_read, (*first, *panels))
 
     return (
-        section("learning", "Learning curves", learning_curves.HOW_TO_READ, _curves_of(comparison)),
-        section("confidence", "Confidence and agreement", confidence.HOW_TO_READ, _draw_confidence),
+        section(
+            "learning",
+            "Learning curves",
+            learning_curves.how_to_read(comparison.metrics[0]),
+            _curves_of(comparison),
+        ),
+        section("numbers", "Numbers beside the teacher's", numbers.HOW_TO_READ, _draw_numbers)
+        if is_of_numbers
+        else section(
+            "confidence",
+            "Confidence and agreement",
+            confidence.how_to_read(comparison.things),
+            _draw_confidence,
+        ),
         section(
             "confusions",
             "Confusions",
-            confusion.HOW_TO_READ if is_labelled else confusion.HOW_TO_READ_UNLABELLED,
+            confusion.how_to_read(comparison.things, is_labelled=is_labelled),
             _confusions_of(comparison),
             _confusions_of_teacher(comparison, evidence),
         ),
@@ -96,13 +118,15 @@ def _panel(name: str, drawn: Iterator[Picture] | str) -> Panel:
 
 def _curves_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
     has_validation = "validation" in comparison.split_names
-    quality = comparison.teacher_quality("validation") if has_validation else None
-    accuracy = quality.accuracy if quality else None
+    scores = comparison.teacher_scores("validation") if has_validation else None
+    metric = comparison.metrics[0]
+    teacher_score = scores[metric.name] if scores else None
 
     def draw(name: str, one: Evidence) -> Iterator[Picture] | str:
         if not one.curves:
             return "no curves of its training are here"
-        return iter([Picture(learning_curves.draw_learning_curves(one.curves, accuracy, name))])
+        drawn = learning_curves.draw_learning_curves(one.curves, metric, teacher_score, name)
+        return iter([Picture(drawn)])
 
     return draw
 
@@ -113,6 +137,12 @@ def _draw_confidence(name: str, one: Evidence) -> Iterator[Picture] | str:
     return iter([Picture(confidence.draw_confidence(one.predictions, name))])
 
 
+def _draw_numbers(name: str, one: Evidence) -> Iterator[Picture] | str:
+    if isinstance(one.predictions, str):
+        return one.predictions
+    return iter([Picture(numbers.draw_numbers(one.predictions, name))])
+
+
 def _confusions_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
     labels = comparison.students[0].labels
 
@@ -120,8 +150,10 @@ def _confusions_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator
         found = one.predictions
         if isinstance(found, str):
             return found
+        if found.kind in _WITHOUT_CONFUSIONS:
+            return _WITHOUT_CONFUSIONS[found.kind]
         rows = found.is_labelled
-        expected = found.labels if rows.any() else found.teacher.argmax(1)
+        expected = found.numbers_of_labels if rows.any() else found.teacher.argmax(1)
         kept = rows if rows.any() else ~rows
         counts = count_confusions(expected[kept], found.student.argmax(1)[kept], len(labels))
         return iter([Picture(draw_confusion(counts, labels, name))])
@@ -136,9 +168,11 @@ def _confusions_of_teacher(
     labels = comparison.students[0].labels
     for one in evidence.values():
         found = one.predictions
-        if not isinstance(found, str) and (rows := found.is_labelled).any():
+        if isinstance(found, str) or found.kind in _WITHOUT_CONFUSIONS:
+            continue
+        if (rows := found.is_labelled).any():
             answers = found.teacher.argmax(1)[rows]
-            counts = count_confusions(found.labels[rows], answers, len(labels))
+            counts = count_confusions(found.numbers_of_labels[rows], answers, len(labels))
             # No student's name can hold a space, so this salt is no student's.
             svg = draw_confusion(counts, labels, "the teacher", is_teacher=True)
             return (Panel(TEACHER_NAME, (Picture(svg),)),)

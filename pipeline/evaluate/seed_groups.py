@@ -10,9 +10,11 @@ from statistics import mean, stdev
 from typing import Any
 
 from pipeline.evaluate.comparison import Comparison
+from pipeline.evaluate.fidelity import Fidelity
 from pipeline.evaluate.settings import SplitName
 from pipeline.evaluate.student_metrics import StudentMetrics
 from pipeline.fingerprint import digest_json
+from pipeline.metrics import Metric
 
 HOW_TO_READ = (
     "Students whose settings differ only in training.seed: mean ± standard deviation over them "
@@ -74,20 +76,35 @@ _Measure = tuple[str, str, int, Callable[[StudentMetrics], float]]
 
 def _measures(comparison: Comparison) -> Iterator[_Measure]:
     yield "students", "", 0, lambda one: 1.0
+    metric = comparison.metrics[0]
     for split in comparison.labelled_split_names:
-        yield f"accuracy, {split}", "%", 1, partial(_accuracy_percent, split)
+        yield (
+            f"{metric.heading}, {split}",
+            metric.unit.name,
+            metric.unit.digits,
+            partial(_written_score, metric, split),
+        )
     split = comparison.compared_on
     if comparison.labelled_split_names:
         yield "drop", "points", 1, lambda one: 100 * comparison.drop(one)
-    yield "agreement", "%", 1, lambda one: 100 * one.splits[split].fidelity.agreement
-    yield "KL", "nats", 4, lambda one: one.splits[split].fidelity.kl
+    for measure in comparison.fidelities:
+        yield (
+            measure.heading,
+            measure.unit.name,
+            measure.unit.digits,
+            partial(_written_fidelity, measure, split),
+        )
     yield "latency", "ms", 2, lambda one: one.cost.student.latency_ms
 
 
-def _accuracy_percent(split: SplitName, student: StudentMetrics) -> float:
-    quality = student.splits[split].student
-    assert quality is not None
-    return 100 * quality.accuracy
+def _written_score(metric: Metric, split: SplitName, student: StudentMetrics) -> float:
+    scores = student.splits[split].student
+    assert scores is not None
+    return metric.unit.factor * scores[metric.name]
+
+
+def _written_fidelity(measure: Fidelity, split: SplitName, student: StudentMetrics) -> float:
+    return measure.unit.factor * student.splits[split].fidelity[measure.name]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

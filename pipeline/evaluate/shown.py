@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from pipeline.atomic import write_json
@@ -43,6 +44,7 @@ def write_shown(
     `rows` are the rows of `split` as the student reads them.
     """
     manifest = view.manifest
+    is_of_words = tokens.label_kind == "word_names"
 
     def similarity() -> dict[str, Any]:
         store = open_signal(store_dir, manifest, "cls")
@@ -53,7 +55,9 @@ def write_shown(
         theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
         opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
         logits = opened.logits(opened.find(theirs.split.keys)).numpy()
-        texts = shown_attentions(student, rows, store, theirs, logits)
+        # Of words there is none for the whole row, and the texts are chosen by length alone.
+        first = np.zeros(len(theirs.split), int) if is_of_words else logits.argmax(1)
+        texts = shown_attentions(student, rows, store, theirs, first)
         return {"split": split, "texts": texts}
 
     write_json(folder / SIMILARITY_NAME, _or_reason(similarity))

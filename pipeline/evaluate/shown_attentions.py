@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -30,11 +30,11 @@ def shown_attentions(
     ours: ModelRows,
     store: TeacherStore,
     theirs: ModelRows,
-    teacher_logits: Float[np.ndarray, "row label"],
+    teacher_first: Int[np.ndarray, " row"],
 ) -> list[dict[str, Any]]:
     """Return what `attentions.json` has of each chosen text: tokens, and maps by layer pair.
 
-    `store` has the teacher's attention maps. The model has plain attention again afterwards.
+    `store` has the teacher's attention maps, `teacher_first` is the label it puts first. The model has plain attention again afterwards.
 
     Raises:
         CheckpointError: the student gives no attention maps.
@@ -47,7 +47,7 @@ def shown_attentions(
     pairs = _pair_layers(
         int(student.config.num_hidden_layers), store.manifest.teacher.n_layers, sorted(arrays)
     )
-    chosen = choose_texts(np.maximum(ours.split.lengths, theirs.split.lengths), teacher_logits)
+    chosen = choose_texts(np.maximum(ours.split.lengths, theirs.split.lengths), teacher_first)
     numbers = store.find(theirs.split.keys[chosen])
     shown = []
     for row, number in zip(chosen, numbers.tolist(), strict=True):
@@ -72,14 +72,13 @@ def shown_attentions(
 
 
 def choose_texts(
-    lengths: np.ndarray[Any, np.dtype[np.int64]], teacher_logits: Float[np.ndarray, "row label"]
+    lengths: np.ndarray[Any, np.dtype[np.int64]], predicted: Int[np.ndarray, " row"]
 ) -> list[int]:
     """Return rows of easily read length, one for each of the labels the teacher gives most.
 
     Raises:
         DataError: every row is too long.
     """
-    predicted = teacher_logits.argmax(1)
     by_frequency = np.argsort(-np.bincount(predicted), kind="stable")
     chosen: list[int] = []
     for label in by_frequency:

@@ -1,7 +1,8 @@
 """What the metrics file of one student holds, as `evaluate` writes it and the report reads it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -12,12 +13,15 @@ from pydantic import (
 )
 
 from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.settings import SplitName
 from pipeline.evaluate.work import Work
+from pipeline.metrics import METRICS
+from pipeline.metrics.measure import Measure
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind
 
 SPLIT_ORDER: tuple[SplitName, ...] = ("validation", "test")
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
@@ -26,29 +30,15 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Quality(Part):
-    """Scores against the labels, as fractions."""
-
-    accuracy: Fraction
-    macro_f1: Fraction
-    expected_calibration_error: Fraction
-
-
-class Fidelity(Part):
-    """Closeness of a student to its teacher."""
-
-    agreement: Fraction
-    """Share of the rows on which both put the same label first."""
-
-    kl: Annotated[float, Field(ge=0)]
-    """Mean of KL(teacher || student), in nats."""
+Scores = dict[str, float]
+"""By the name of a metric, or of a measure of fidelity."""
 
 
 def _none_if_empty(value: object) -> object:
     return None if value == {} else value
 
 
-QualityIfLabelled = Annotated[Quality | None, BeforeValidator(_none_if_empty)]
+ScoresIfLabelled = Annotated[Scores | None, BeforeValidator(_none_if_empty)]
 """In the file, a split without labels has an empty object."""
 
 
@@ -56,16 +46,21 @@ class SplitMetrics(Part):
     """What was measured on one split."""
 
     n_rows: int
+    n_predictions: int | None = None
+    """None where each row is one prediction."""
     n_labelled: int
-    student: QualityIfLabelled
-    teacher: QualityIfLabelled
-    fidelity: Fidelity
+    """Of the predictions."""
+    student: ScoresIfLabelled
+    """Against the labels."""
+    teacher: ScoresIfLabelled
+    fidelity: Scores
+    """Closeness of the student to its teacher."""
 
     @model_validator(mode="after")
     def _has_both_scores_or_none(self) -> Self:
         if {self.student is None, self.teacher is None} != {self.n_labelled == 0}:
             raise ValueError(
-                f"{self.n_labelled} rows are labelled; student and teacher must have scores "
+                f"{self.n_labelled} are labelled; student and teacher must have scores "
                 "where there are labels, and only there"
             )
         return self
@@ -97,6 +92,18 @@ class Works(Part):
     """Absent where the teacher's weights were not at hand."""
 
 
+def _faults(
+    place: str, scores: Mapping[str, float], known: Mapping[str, Measure[Any]]
+) -> Sequence[str]:
+    missing = [f"{place}.{name}: missing" for name in known if name not in scores]
+    impossible = [
+        f"{place}.{name}: {fault}"
+        for name, measure in known.items()
+        if name in scores and (fault := measure.fault(scores[name]))
+    ]
+    return missing + impossible
+
+
 class StudentMetrics(Part):
     """One student's metrics file."""
 
@@ -104,10 +111,42 @@ class StudentMetrics(Part):
     architecture: str
     n_layers: int | None
     objectives: tuple[str, ...]
+    task: Kind = "classification"
+    metrics: tuple[str, ...]
+    """Names of those that all scores against labels have; the first ranks students."""
     labels: tuple[str, ...]
     splits: Annotated[dict[SplitName, SplitMetrics], Field(min_length=1)]
     cost: Costs
     work: Works
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_the_tasks_own_metrics(cls, values: Any) -> Any:
+        """Files of before there were other tasks name neither task nor metrics."""
+        if not isinstance(values, dict) or "metrics" in values:
+            return values
+        return {**values, "metrics": TASKS["classification"].metrics}
+
+    @model_validator(mode="after")
+    def _has_possible_scores(self) -> Self:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise ValueError(f"metrics: there is no metric {unknown or 'named'}")
+        metrics = {name: METRICS[name] for name in self.metrics}
+        fidelities = {name: FIDELITIES[name] for name in fidelities_of(self.task)}
+        faults: list[str] = []
+        for split, one in self.splits.items():
+            for who, scores, known in (
+                ("student", one.student, metrics),
+                ("teacher", one.teacher, metrics),
+                ("fidelity", one.fidelity, fidelities),
+            ):
+                if scores is not None:
+                    faults += _faults(f"splits.{split}.{who}", scores, known)
+        if faults:
+            count = f" (the first of {len(faults)} faults)" if len(faults) > 1 else ""
+            raise ValueError(faults[0] + count)
+        return self
 
     @property
     def split_names(self) -> tuple[SplitName, ...]:

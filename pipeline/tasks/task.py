@@ -1,6 +1,7 @@
 """What a kind of task is: the facts every stage shares about it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
@@ -22,6 +23,10 @@ class TaskSettings(Section):
 
     kind: Kind = "classification"
 
+    metrics: tuple[str, ...] | None = None
+    """What models are judged by, in place of the kind's own; the first chooses a student's best
+    weights and ranks students. The teacher's are chosen by the kind's own."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -42,6 +47,10 @@ class Task:
     def primary_metric(self) -> str:
         """The metric that chooses the best checkpoint; larger is better."""
         return self.metrics[0]
+
+    def judged_by(self, metrics: Sequence[str] | None) -> "Task":
+        """Return the task with these metrics, where there are any in place of its own."""
+        return self if metrics is None else replace(self, metrics=tuple(metrics))
 
     @property
     def auto_model(self) -> Any:

@@ -7,15 +7,19 @@ from matplotlib.ticker import MultipleLocator
 
 from pipeline.evaluate.evidence import Predictions
 from pipeline.evaluate.figures.style import INK, STUDENT_COLOUR, TEACHER_COLOUR, to_svg
-
-HOW_TO_READ = (
-    "Left, rows by a model's confidence, the probability of the label that it puts first: the "
-    "further right, the surer it is. Right, rows by the distance of the two models' probabilities "
-    "(half the sum of differences: 0 equal, 1 nothing in common); filled where both put the same "
-    "label first, hatched where they do not. Counts are on a logarithmic scale."
-)
+from pipeline.evaluate.things import things_of
 
 N_BINS = 20
+
+
+def how_to_read(things: str) -> str:
+    """Return what the figure shows of rows, words or whatever predictions are about."""
+    return (
+        f"Left, {things} by a model's confidence, the probability of what it puts first: the "
+        f"further right, the surer it is. Right, {things} by the distance of the two models' "
+        "probabilities (half the sum of differences: 0 equal, 1 nothing in common); filled where "
+        "both put the same first, hatched where they do not. Counts are on a logarithmic scale."
+    )
 
 
 def draw_confidence(predictions: Predictions, name: str) -> bytes:
@@ -30,7 +34,7 @@ def build_confidence(predictions: Predictions) -> Figure:
     figure.subplots_adjust(left=0.155, right=0.97, bottom=0.17, top=0.9, wspace=0.14)
     _draw_confidence(sure, predictions)
     _draw_distance(apart, predictions)
-    sure.set_ylabel("rows")
+    sure.set_ylabel(things_of(predictions.kind))
     for axes in (sure, apart):
         axes.set_xlim(0, 1)
         axes.set_yscale("symlog", linthresh=1)

@@ -17,17 +17,6 @@ from pipeline.evaluate.figures.style import (
     to_svg,
 )
 
-HOW_TO_READ = (
-    "One row for each true label, one column for each label that the model puts first: the "
-    "diagonal is right, everything off it a mistake of the row's label for the column's. Numbers "
-    "are rows of the data; the fuller the colour, the larger the share of its row."
-)
-HOW_TO_READ_UNLABELLED = (
-    "No row has a label, so what the teacher puts first stands for it: one row for each of the "
-    "teacher's labels, one column for each of the student's. Numbers are rows of the data; the "
-    "fuller the colour, the larger the share of its row."
-)
-
 _MOST_NUMBERED = 12
 """Labels up to which every cell has its number, and every axis all names."""
 _LONGEST_NAME = 14
@@ -35,10 +24,25 @@ _LONGEST_NAME = 14
 Counts = Int[np.ndarray, "expected found"]
 
 
+def how_to_read(things: str, *, is_labelled: bool) -> str:
+    """Return what the figure shows of rows, words or whatever predictions are about."""
+    shown = (
+        "One row for each true label, one column for each label that the model puts first: the "
+        "diagonal is right, everything off it a mistake of the row's label for the column's."
+        if is_labelled
+        else "Nothing has a label, so what the teacher puts first stands for it: one row for each "
+        "of the teacher's labels, one column for each of the student's."
+    )
+    return (
+        f"{shown} Numbers are {things} of the data; the fuller the colour, the larger the share "
+        "of its row."
+    )
+
+
 def count_confusions(
     expected: NDArray[np.integer[Any]], found: NDArray[np.integer[Any]], n_labels: int
 ) -> Counts:
-    """Return how many rows of each expected label were given each label."""
+    """Return how many predictions of each expected label were given each label."""
     return np.asarray(confusion_matrix(expected, found, labels=np.arange(n_labels)))
 
 

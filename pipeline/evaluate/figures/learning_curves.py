@@ -9,37 +9,45 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from pipeline.evaluate.evidence import Curve
 from pipeline.evaluate.figures.style import COLOURS, INK, TEACHER_COLOUR, to_svg
-
-HOW_TO_READ = (
-    "Above, each term of the loss on the training rows, before its weight, and their weighted sum "
-    "(thin line); lower is better, and terms have scales of their own. Below, the share of "
-    "validation rows that the student gets right; the dashed line is the teacher's."
-)
+from pipeline.metrics import Metric
+from pipeline.metrics.measure import PERCENT
 
 _TOTAL = "train/loss"
 _NOT_A_LOSS = ("train/learning_rate",)
-_SCORE = "validation/accuracy"
 _MOST_POINTS = 120
 """More cannot be told apart in the figure; neighbours are averaged."""
 
 
+def how_to_read(metric: Metric) -> str:
+    """Return what the figure shows; `metric` is the one that chose the best weights."""
+    return (
+        "Above, each term of the loss on the training rows, before its weight, and their weighted "
+        "sum (thin line); lower is better, and terms have scales of their own. Below, the "
+        f"student's {metric.heading} on validation; the dashed line is the teacher's."
+    )
+
+
 def draw_learning_curves(
-    curves: Mapping[str, Curve], teacher_accuracy: float | None, name: str
+    curves: Mapping[str, Curve], metric: Metric, teacher_score: float | None, name: str
 ) -> bytes:
     """Return the figure of one student as an SVG document in UTF-8; there must be a curve.
 
-    `teacher_accuracy` is a fraction, on validation.
+    `teacher_score` is the teacher's on validation.
     """
-    return to_svg(lambda: build_learning_curves(curves, teacher_accuracy), f"curves of {name}")
+    return to_svg(
+        lambda: build_learning_curves(curves, metric, teacher_score), f"curves of {name}"
+    )
 
 
-def build_learning_curves(curves: Mapping[str, Curve], teacher_accuracy: float | None) -> Figure:
+def build_learning_curves(
+    curves: Mapping[str, Curve], metric: Metric, teacher_score: float | None
+) -> Figure:
     """Return the figure as matplotlib holds it."""
     figure = Figure(figsize=(4.8, 4.2))
     losses, scores = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.subplots_adjust(left=0.165, right=0.97, bottom=0.115, top=0.98, hspace=0.1)
     _draw_losses(losses, curves)
-    _draw_score(scores, curves.get(_SCORE), teacher_accuracy)
+    _draw_score(scores, curves.get(f"validation/{metric.name}"), metric, teacher_score)
     scores.set_xlabel("step")
     scores.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     scores.yaxis.set_major_locator(MaxNLocator(4))
@@ -88,15 +96,17 @@ def _make_room_above(axes: Axes, n_rows: int) -> None:
         axes.set_ylim(low, high + (high - low) * share / (1 - share))
 
 
-def _draw_score(axes: Axes, curve: Curve | None, teacher_accuracy: float | None) -> None:
+def _draw_score(
+    axes: Axes, curve: Curve | None, metric: Metric, teacher_score: float | None
+) -> None:
+    factor = metric.unit.factor
     if curve is not None:
-        axes.plot(
-            curve.steps, 100 * curve.values, ".-", color=COLOURS[0], linewidth=1.6, markersize=6
-        )
-    if teacher_accuracy is not None:
-        level = 100 * teacher_accuracy
+        values = factor * curve.values
+        axes.plot(curve.steps, values, ".-", color=COLOURS[0], linewidth=1.6, markersize=6)
+    if teacher_score is not None:
+        level = factor * teacher_score
         axes.axhline(level, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(metric.heading + (f", {metric.unit.name}" if metric.unit == PERCENT else ""))
 
 
 def thin_out(curve: Curve) -> Curve:

@@ -45,8 +45,8 @@ class Point:
 
     cost: float
 
-    percent: float
-    """Accuracy, or without labels the agreement with the teacher."""
+    score: float
+    """In the measure's unit."""
 
     is_teacher: bool
 
@@ -62,16 +62,17 @@ def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     figure.subplots_adjust(left=0.12, right=0.98, bottom=0.13, top=0.97)
     axes = figure.add_subplot()
     points = _points(comparison, axis)
-    teacher_percent = 100 * comparison.teacher_score
-    _scale_axes(axes, points, teacher_percent)
+    measure = comparison.measure
+    teacher_score = measure.unit.factor * comparison.teacher_score
+    _scale_axes(axes, points, teacher_score)
     axes.set_xlabel(axis.label)
-    measure = "accuracy" if comparison.labelled_split_names else "agreement with the teacher"
-    axes.set_ylabel(f"{measure}, % ({comparison.compared_on})")
-    axes.axhline(teacher_percent, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
+    of_whom = "" if comparison.labelled_split_names else " with the teacher"
+    axes.set_ylabel(f"{measure.heading}{of_whom}, {measure.unit.name} ({comparison.compared_on})")
+    axes.axhline(teacher_score, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
     best = pareto_front(points)
     axes.plot(
         [point.cost for point in best],
-        [point.percent for point in best],
+        [point.score for point in best],
         color=INK,
         alpha=0.3,
         linewidth=1.5,
@@ -80,43 +81,42 @@ def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     for point in points:
         axes.plot(
             point.cost,
-            point.percent,
+            point.score,
             marker="D" if point.is_teacher else "o",
             markersize=8,
             color=TEACHER_COLOUR if point.is_teacher else STUDENT_COLOUR,
             markeredgecolor=SURFACE,
             linestyle="none",
         )
-    names = [(point.name, point.cost, point.percent) for point in points]
+    names = [(point.name, point.cost, point.score) for point in points]
     if comparison.teacher_cost is None:  # then only the line shows the teacher
-        names.append((TEACHER_NAME, axes.get_xlim()[0], teacher_percent))
-    place_labels(
-        axes, names, line_y=teacher_percent, path=[(one.cost, one.percent) for one in best]
-    )
+        names.append((TEACHER_NAME, axes.get_xlim()[0], teacher_score))
+    place_labels(axes, names, line_y=teacher_score, path=[(one.cost, one.score) for one in best])
     return figure
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """Return the models than which no other is both cheaper and better, the cheapest first."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.cost, -one.percent)):
-        if not front or point.percent > front[-1].percent:
+    for point in sorted(points, key=lambda one: (one.cost, -one.score)):
+        if not front or point.score > front[-1].score:
             front.append(point)
     return front
 
 
 def _points(comparison: Comparison, axis: CostAxis) -> list[Point]:
+    factor = comparison.measure.unit.factor
     points = [
-        Point(one.student, axis.value(one.cost.student), 100 * comparison.score(one), False)
+        Point(one.student, axis.value(one.cost.student), factor * comparison.score(one), False)
         for one in comparison.students
     ]
     if comparison.teacher_cost is not None:
         cost = axis.value(comparison.teacher_cost)
-        points.append(Point(TEACHER_NAME, cost, 100 * comparison.teacher_score, True))
+        points.append(Point(TEACHER_NAME, cost, factor * comparison.teacher_score, True))
     return points
 
 
-def _scale_axes(axes: Axes, points: list[Point], teacher_percent: float) -> None:
+def _scale_axes(axes: Axes, points: list[Point], teacher_score: float) -> None:
     """Fix both axes with room for the labels, before these are placed by them."""
     costs = [point.cost for point in points]
     low, high = min(costs) / 1.7, max(costs) * 1.7
@@ -127,8 +127,8 @@ def _scale_axes(axes: Axes, points: list[Point], teacher_percent: float) -> None
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    percents = [teacher_percent, *(point.percent for point in points)]
-    margin = max(0.15 * (max(percents) - min(percents)), 0.5)
-    axes.set_ylim(min(percents) - margin, max(percents) + margin)
+    scores = [teacher_score, *(point.score for point in points)]
+    margin = max(0.15 * (max(scores) - min(scores)), 0.5)
+    axes.set_ylim(min(scores) - margin, max(scores) + margin)
     axes.grid(color=INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,17 +1,19 @@
-"""Quality and fidelity, against references in float64."""
-
-from typing import Any
+"""Metrics of classification, against references in float64."""
 
 import numpy as np
 import pytest
 
 from pipeline.errors import DataError, SignalError
-from pipeline.evaluate.quality import fidelity, quality
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from pipeline.metrics.score import score
+from pipeline.tasks.classification import CLASSIFICATION
+from tests.metrics.made_answers import Array, made_answers
 
 # torchmetrics adds confidences up in float32; over some hundred rows that loses less.
 CALIBRATION_TOLERANCE = 1e-6
+
+
+def quality(logits: Array, labels: Array) -> dict[str, float]:
+    return score(CLASSIFICATION.metrics, made_answers(logits, labels))
 
 
 def softmax(logits: Array) -> Array:
@@ -116,7 +118,6 @@ def test_memory_mapped_half_precision_is_accepted(random: np.random.Generator) -
     labels = random.integers(0, 3, 64).astype(np.int32)
     logits.flags.writeable = labels.flags.writeable = False
     assert quality(logits, labels) == quality(logits.astype(np.float64), labels)
-    assert fidelity(logits, logits)["kl"] == 0.0
 
 
 def test_a_label_without_a_column_is_refused() -> None:
@@ -139,43 +140,3 @@ def test_a_diverged_model_is_refused() -> None:
     logits[1, 0], logits[2] = np.nan, np.inf
     with pytest.raises(SignalError, match="logits: 3 of 8 values are infinite or not a number"):
         quality(logits, np.zeros(4, dtype=np.int64))
-    with pytest.raises(SignalError, match="student logits: 3 of 8 values"):
-        fidelity(logits, np.zeros((4, 2)))
-
-
-def test_kl_is_that_of_the_student_from_the_teacher(random: np.random.Generator) -> None:
-    """Catches the reverse direction, a mean over labels, bits for nats, and float32."""
-    student, teacher = random.normal(scale=3, size=(2, 200, 5))
-    p, q = softmax(teacher), softmax(student)
-    expected = float(np.mean(np.sum(p * (np.log(p) - np.log(q)), axis=1)))
-    reverse = float(np.mean(np.sum(q * (np.log(q) - np.log(p)), axis=1)))
-    assert abs(expected - reverse) > 1e-3
-    assert fidelity(student, teacher)["kl"] == pytest.approx(expected, rel=1e-12)
-
-
-def test_kl_is_0_at_equality_and_never_below(random: np.random.Generator) -> None:
-    """Catches a cross-entropy under the name of KL, and -0.0000 in the report."""
-    logits = random.normal(scale=3, size=(200, 5))
-    assert fidelity(logits, logits)["kl"] == 0.0
-    for shift in (0.1, 1.7, 12.3):  # equal up to rounding
-        assert 0.0 <= fidelity(logits + shift, logits)["kl"] < 1e-12
-
-
-def test_kl_of_certain_models_is_finite() -> None:
-    """Catches the logarithm of a probability that has become 0."""
-    scores = fidelity(np.array([[2000.0, 0.0]]), np.array([[0.0, 2000.0]]))
-    assert scores == {"agreement": 0.0, "kl": pytest.approx(2000.0)}
-
-
-def test_agreement_is_the_share_of_equal_decisions() -> None:
-    """Catches comparing logits or ranks below the first."""
-    teacher = np.array([[3.0, 1, 0], [0, 2, 1], [5, 4, 0], [0, 0, 1]])
-    student = np.array([[9.0, 0, 1], [1, 2, 0], [4, 5, 0], [0, 0, 9]])
-    assert fidelity(student, teacher)["agreement"] == 0.75
-
-
-def test_fidelity_needs_the_same_rows_and_labels() -> None:
-    """Catches broadcasting one row over all."""
-    with pytest.raises(DataError, match=r"student logits have shape \(1, 3\), .*\(4, 3\)"):
-        fidelity(np.zeros((1, 3)), np.zeros((4, 3)))
-    assert fidelity(np.zeros((0, 3)), np.zeros((0, 3))) == {}

@@ -1,0 +1,61 @@
+"""Both models' predictions for a split, as a file: for the report and whoever looks closer.
+
+An Arrow row is a prediction: `row` is its row in the split, `place` its number among that
+row's (of a word, or of a label; 0 where there is one). The texts are dictionaries, so that
+one of many words is there once. A question has its choices' texts in `choices`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from pipeline.metrics.answers import Answers
+from pipeline.text.tokens import TokenSplit
+
+
+def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: Answers) -> None:
+    """Write the arranged logits of both models for all predictions of a split.
+
+    The labels are the teacher's, which reads the table's own tokens.
+    """
+    columns = {
+        "row": pa.array(teacher.rows, pa.int32()),
+        "place": pa.array(_places(teacher.rows), pa.int32()),
+        "text": _texts(split, "text", teacher.rows),
+        "text_pair": _texts(split, "text_pair", teacher.rows),
+        "label": pa.array(teacher.labels),
+        "student_logits": _lists(student.logits),
+        "teacher_logits": _lists(teacher.logits),
+    }
+    if teacher.predicts == "choice":
+        columns["choices"] = _choices(split)
+    table = pa.table(columns)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _places(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each prediction's number among those of its row; a row's are neighbours."""
+    numbers = np.arange(len(rows))
+    is_first = np.diff(rows, prepend=-1) != 0
+    return numbers - np.maximum.accumulate(np.where(is_first, numbers, 0))
+
+
+def _texts(split: TokenSplit, column: str, rows: NDArray[np.int64]) -> pa.DictionaryArray:
+    return split.table[column].combine_chunks().take(pa.array(rows)).dictionary_encode()
+
+
+def _choices(split: TokenSplit) -> pa.ListArray:
+    """Return the texts of each question's choices, which are the second texts of its rows."""
+    texts = split.table["text_pair"].combine_chunks()
+    return pa.ListArray.from_arrays(pa.array(split.first_rows, pa.int32()), texts)
+
+
+def _lists(logits: Float[np.ndarray, "prediction class"]) -> pa.Array:
+    values = pa.array(logits.astype(np.float32).reshape(-1))
+    n_predictions, n_classes = logits.shape
+    offsets = pa.array(np.arange(n_predictions + 1) * n_classes, pa.int32())
+    return pa.ListArray.from_arrays(offsets, values)

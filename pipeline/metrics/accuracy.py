@@ -1,0 +1,21 @@
+"""How often what a model puts first is right."""
+
+from sklearn.metrics import accuracy_score
+
+from pipeline.metrics.answers import Answers
+from pipeline.metrics.measure import PERCENT, Measure
+
+
+def accuracy(answers: Answers) -> float:
+    """Return the share of right predictions, a fraction."""
+    return float(accuracy_score(answers.labels, answers.predicted))
+
+
+ACCURACY = Measure(
+    name="accuracy",
+    heading="accuracy",
+    unit=PERCENT,
+    meaning="How often what the model puts first is right.",
+    compute=accuracy,
+    kinds=frozenset(("classification", "multi_label", "token_classification", "multiple_choice")),
+)

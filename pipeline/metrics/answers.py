@@ -1,0 +1,118 @@
+"""What a model answered and what is right, prediction by prediction."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, SignalError
+from pipeline.tasks.predictions import arrange, targets_of
+from pipeline.tasks.task import Unit
+from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit
+
+Logits = Float[np.ndarray, "prediction class"]
+ExactLogits = Float64[np.ndarray, "prediction class"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's predictions beside the labels."""
+
+    logits: Logits
+    """Pre-softmax, or for a number the number itself, one class."""
+    labels: Labels
+    """(prediction,): numbers of classes, -1 where there is none; or numbers that are to be
+    predicted, not a number where there is none."""
+    rows: Int[np.ndarray, " prediction"]
+    """The row that each prediction is about: the first, of a question's choices. Neighbours
+    in it are neighbours here."""
+    predicts: Unit
+    names: tuple[str, ...]
+    """Of the labels, in order of their numbers."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class that the model puts first."""
+        return np.asarray(self.logits.argmax(axis=1))
+
+    @property
+    def is_labelled(self) -> NDArray[np.bool_]:
+        """Which predictions have a label."""
+        if np.issubdtype(self.labels.dtype, np.floating):
+            return ~np.isnan(self.labels)
+        return np.asarray(self.labels != UNLABELLED)
+
+    def labelled(self) -> "Answers":
+        """Return the predictions with a label, their logits in float64.
+
+        Raises:
+            DataError: the shapes do not fit, or a label is not a column of the logits.
+            SignalError: a logit is infinite or not a number.
+        """
+        if self.labels.shape != self.logits.shape[:1] or self.rows.shape != self.labels.shape:
+            raise DataError(f"labels have shape {self.labels.shape}, logits {self.logits.shape}")
+        kept = self.is_labelled
+        labels = self.labels[kept]
+        if not np.issubdtype(labels.dtype, np.floating):
+            labels = labels.astype(np.int64)
+            if len(labels):
+                _require_columns(labels, n_columns=self.logits.shape[1])
+        return replace(
+            self,
+            logits=exact(self.logits[kept], "logits"),
+            labels=labels,
+            rows=self.rows[kept],
+        )
+
+
+def answers_of(
+    flat_logits: Float[np.ndarray, "flat width"],
+    split: TokenSplit,
+    predicts: Unit,
+    names: tuple[str, ...],
+) -> Answers:
+    """Return what a model says of a whole split, from its flat logits, beside the labels."""
+    examples = np.arange(split.n_examples)
+    targets = targets_of(split, examples, predicts)
+    places = None if targets.places is None else torch.from_numpy(targets.places)
+    logits = arrange(torch.from_numpy(np.array(flat_logits)), predicts, places)
+    return Answers(
+        logits.numpy(), targets.labels, _rows_of(split, targets.places, predicts), predicts, names
+    )
+
+
+def exact(logits: Logits, name: str) -> ExactLogits:
+    """Return a float64 copy, which may be made of read-only memory and of half precision.
+
+    Raises:
+        SignalError: a logit is infinite or not a number.
+    """
+    copied = np.array(logits, dtype=np.float64)
+    n_bad = int(np.count_nonzero(~np.isfinite(copied)))
+    if n_bad:
+        raise SignalError(
+            f"{name}: {n_bad:,} of {copied.size:,} values are infinite or not a number, "
+            "so no metric of them means anything. Look at the training that made them."
+        )
+    return copied
+
+
+def _rows_of(
+    split: TokenSplit, places: NDArray[np.int64] | None, predicts: Unit
+) -> NDArray[np.int64]:
+    """Return the row of each prediction of a whole split."""
+    if predicts == "choice":
+        return split.first_rows[:-1]
+    rows = np.repeat(np.arange(len(split)), np.diff(split.label_offsets))
+    return rows if places is None else rows[places]
+
+
+def _require_columns(labels: NDArray[np.int64], n_columns: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= n_columns:
+        raise DataError(
+            f"labels run from {low} to {high}, but the logits have {n_columns} columns "
+            f"(0..{n_columns - 1}; {UNLABELLED} marks what has no label)"
+        )

@@ -1,0 +1,62 @@
+"""What a number that models are compared by is called, and how it is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pipeline.tasks.task import Kind
+
+F = TypeVar("F", bound=Callable[..., float])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a number is written."""
+
+    name: str
+    """Empty for a plain number."""
+    factor: float
+    digits: int
+    """After the point."""
+
+
+PERCENT = Unit("%", 100, 1)
+POINTS = Unit("points", 100, 1)
+"""Hundredths, of what is no share of anything."""
+PLAIN = Unit("", 1, 4)
+NATS = Unit("nats", 1, 4)
+
+
+@dataclass(frozen=True)
+class Measure(Generic[F]):
+    """One measure of a model, or of a student beside its teacher."""
+
+    name: str
+    """In params.yaml, metrics files and curves."""
+    heading: str
+    unit: Unit
+    meaning: str
+    """A sentence for who reads the report."""
+    compute: F
+    kinds: frozenset[Kind]
+    """The kinds of task that have it."""
+    lowest: float = 0.0
+    highest: float | None = 1.0
+    """None where it has no bound."""
+    is_larger_better: bool = True
+
+    def write(self, value: float) -> str:
+        """Return a value in the measure's unit, without the unit's name."""
+        return f"{self.unit.factor * value:.{self.unit.digits}f}"
+
+    def write_with_unit(self, value: float) -> str:
+        """Return a value as it stands in a sentence."""
+        return self.write(value) + ("%" if self.unit == PERCENT else "")
+
+    def fault(self, value: float) -> str:
+        """Return why this cannot be a value of the measure, or nothing."""
+        if value < self.lowest:
+            return f"{value} should be greater than or equal to {self.lowest:g}"
+        if self.highest is not None and value > self.highest:
+            return f"{value} should be less than or equal to {self.highest:g}"
+        return ""
