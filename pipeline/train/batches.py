@@ -230,7 +230,7 @@ class JoinedSplit:
         if window is not None:
             self._store.release()
             for expected in window:
-                rows = self._store_rows[self._split.rows_of(expected)]
-                self._store.expect(self._arrays, np.sort(rows))
+                store_rows = self._store_rows[self._split.rows_of(expected)]
+                self._store.expect(self._arrays, np.sort(store_rows))
         batch = self.read(rows)
         return batch.pin() if is_pinned else batch
