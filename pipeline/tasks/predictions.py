@@ -42,14 +42,14 @@ def targets_of(split: TokenSplit, examples: NDArray[np.int64], predicts: Unit) -
         return Targets(labels[places], places, len(rows))
     if predicts == "choice":
         counts = split.first_rows[examples + 1] - split.first_rows[examples]
-        places = _places_of_choices(counts)
+        places = places_of_choices(counts)
         is_right = np.where(places < 0, 0, labels[places.clip(min=0)])
         is_known = (is_right >= 0).all(1)
         return Targets(np.where(is_known, is_right.argmax(1), UNLABELLED), places, len(rows))
     return Targets(labels, None, len(rows))
 
 
-def _places_of_choices(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def places_of_choices(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the number of each choice (question, choice) among all, -1 where there is none."""
     columns = np.arange(counts.max(initial=1))
     first = np.cumsum(counts) - counts

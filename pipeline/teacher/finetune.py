@@ -2,20 +2,16 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
-from torch.utils.data import Dataset
 from transformers import (
-    DataCollatorWithPadding,
     EvalPrediction,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
 )
@@ -23,32 +19,14 @@ from transformers import (
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.errors import DataError
 from pipeline.made_from import write_record
+from pipeline.metrics.score import score_split
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
+from pipeline.teacher.labelled_examples import LabelledExamples, loss_of_questions
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
-from pipeline.text.tokens import UNLABELLED, Tokens, TokenSplit
+from pipeline.text.tokens import Tokens
 
 METRICS_NAME = "metrics.json"
-
-
-class _Rows(Dataset[dict[str, Any]]):
-    """The labelled rows of a split, as `Trainer` wants them."""
-
-    def __init__(self, split: TokenSplit, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._split = split
-        self._positions = np.flatnonzero(split.labels != UNLABELLED)
-        self._has_token_types = "token_type_ids" in tokenizer.model_input_names
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        position = self._positions[index]
-        ids, type_ids = self._split.row(position)
-        row = {"input_ids": ids.tolist(), "labels": int(self._split.labels[position])}
-        if self._has_token_types:
-            row["token_type_ids"] = type_ids.tolist()
-        return row
 
 
 def finetune(
@@ -74,23 +52,24 @@ def finetune(
     tokenizer = load_matching_tokenizer(checkpoint, tokens)
     torch.manual_seed(settings.seed)  # a new head is drawn when the model is loaded
     model = load_teacher(checkpoint, task, tokens.labels, needs_head=settings.epochs == 0)
-    rows = {split: _Rows(tokens.splits[split], tokenizer) for split in ("train", "validation")}
+    examples = {
+        split: LabelledExamples(tokens.splits[split], task, tokenizer)
+        for split in ("train", "validation")
+    }
     for split in ("train", "validation") if settings.epochs else ("validation",):
-        if not len(rows[split]):
+        if not len(examples[split]):
             raise DataError(
                 f"the {split} split has no labelled row; a teacher cannot be fine-tuned or "
                 "judged without. Check data.columns.label."
             )
     with replacing_folder(teacher_dir) as folder, tempfile.TemporaryDirectory() as scratch:
-        trainer = _make_trainer(model, tokenizer, rows, settings, scratch, device)
+        trainer = _make_trainer(model, tokens.labels, examples, task, settings, scratch, device)
         if settings.epochs:
             trainer.train()
         scores = trainer.evaluate(metric_key_prefix="validation")
         metrics = {
-            "n_rows": len(rows["validation"]),
-            "validation": {
-                name: scores[f"validation_{name}"] for name in ("accuracy", "macro_f1", "loss")
-            },
+            "n_rows": len(examples["validation"]),
+            "validation": {name: scores[f"validation_{name}"] for name in (*task.metrics, "loss")},
         }
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -101,8 +80,9 @@ def finetune(
 
 def _make_trainer(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: Mapping[str, _Rows],
+    labels: Sequence[str],
+    examples: Mapping[str, LabelledExamples],
+    task: Task,
     settings: TeacherSettings,
     scratch: str,
     device: torch.device,
@@ -121,20 +101,22 @@ def _make_trainer(
             use_cpu=device.type == "cpu",
             dataloader_pin_memory=device.type == "cuda",
             eval_strategy="steps",
-            eval_steps=_validation_steps(len(rows["train"]), settings),
+            eval_steps=_validation_steps(len(examples["train"]), settings),
             save_strategy="best",
             save_only_model=True,
             save_total_limit=1,
             load_best_model_at_end=True,
-            metric_for_best_model="accuracy",
+            metric_for_best_model=task.primary_metric,
             logging_steps=0.1,
             report_to="none",
+            remove_unused_columns=False,
             seed=settings.seed,
         ),
-        train_dataset=rows["train"],
-        eval_dataset=rows["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=_score,
+        train_dataset=examples["train"],
+        eval_dataset=examples["validation"],
+        data_collator=examples["train"].collate,
+        compute_loss_func=loss_of_questions if task.predicts == "choice" else None,
+        compute_metrics=partial(_score, task, labels, examples["validation"]),
     )
 
 
@@ -144,16 +126,9 @@ def _validation_steps(n_rows: int, settings: TeacherSettings) -> int:
     return max(1, steps_per_epoch // settings.validations_per_epoch)
 
 
-def _score(prediction: EvalPrediction) -> dict[str, float]:
-    logits, labels = _arrays(prediction)
-    predicted = logits.argmax(-1)
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "macro_f1": float(f1_score(labels, predicted, average="macro")),
-    }
-
-
-def _arrays(prediction: EvalPrediction) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    logits, labels = prediction.predictions, prediction.label_ids
-    assert isinstance(logits, np.ndarray) and isinstance(labels, np.ndarray)
-    return logits, labels
+def _score(
+    task: Task, names: Sequence[str], examples: LabelledExamples, prediction: EvalPrediction
+) -> dict[str, float]:
+    """Return the task's metrics of what `Trainer` predicts of the labelled examples."""
+    assert isinstance(prediction.predictions, np.ndarray)
+    return score_split(task, names, examples.flat(prediction.predictions), examples.split)
