@@ -31,8 +31,8 @@ def split_for(
     as the table, the tokenizer and the model (`most_tokens`, if it has a limit) allow.
 
     Raises:
-        DataError: rows in the table's own tokens are longer than the model can read, or a
-            text has no token of the student's.
+        DataError: rows in the table's own tokens are longer than the model can read, a text
+            has no token of the student's, or labels are of words or choices.
     """
     own = tokens.splits[split]
     if digest_tokenizer(tokenizer) == tokens.tokenizer:
@@ -43,6 +43,12 @@ def split_for(
                 f"{most_tokens}. Start it from another checkpoint, or lower tokenizer.max_length."
             )
         return own
+    if tokens.label_kind in ("word_names", "choice"):
+        raise DataError(
+            "a student with its own tokenizer needs labels of whole rows; those of this table are "
+            f"of the kind '{tokens.label_kind}'. Start it from a checkpoint with the teacher's "
+            "tokenizer."
+        )
     limits = tokens.max_length, tokenizer.model_max_length, most_tokens
     texts = own.table["text"].to_pylist()
     has_pairs = own.table["text_pair"].null_count < len(own)
