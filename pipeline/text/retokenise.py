@@ -9,12 +9,20 @@ from tqdm import tqdm
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_tokenizer
+from pipeline.tasks.task import LabelKind
 from pipeline.text.tokens import Tokens, TokenSplit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _TEXTS_PER_CALL = 1000
+
+_OTHER = "the student has another tokenizer than the teacher. Start it from one with the teacher's"
+NOT_RETOKENISED: dict[LabelKind, str] = {
+    "word_names": f"labels of words stand at the teacher's tokens, but {_OTHER}",
+    "choice": f"a multiple choice cuts its rows by the teacher's tokens, but {_OTHER}",
+}
+"""The kinds of labels whose rows no student reads with another tokenizer, and why."""
 
 
 def split_for(
@@ -43,12 +51,8 @@ def split_for(
                 f"{most_tokens}. Start it from another checkpoint, or lower tokenizer.max_length."
             )
         return own
-    if tokens.label_kind in ("word_names", "choice"):
-        raise DataError(
-            "a student with its own tokenizer needs labels of whole rows; those of this table are "
-            f"of the kind '{tokens.label_kind}'. Start it from a checkpoint with the teacher's "
-            "tokenizer."
-        )
+    if tokens.label_kind in NOT_RETOKENISED:
+        raise DataError(NOT_RETOKENISED[tokens.label_kind])
     limits = tokens.max_length, tokenizer.model_max_length, most_tokens
     texts = own.table["text"].to_pylist()
     has_pairs = own.table["text_pair"].null_count < len(own)
