@@ -18,11 +18,16 @@ from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Task, TaskSettings
+    if task.label_kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
+        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[task.label_kind]}")
+    models = Models(shape, teacher, task, frozenset(captured))
+    faults += [f"{place}.model.{fault}" for fault in models.head_faults()]
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
-from pipeline.text.augment import AugmentationSettings
+from pipeline.text.augment import NOT_VARIED, AugmentationSettings
 from pipeline.text.corpus import DataSettings
+from pipeline.text.data_faults import data_faults
+from pipeline.text.retokenise import NOT_RETOKENISED
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.train.settings import (
     StudentSettings,
@@ -62,6 +67,7 @@ def check_params(params: dict[str, Any]) -> None:
             sections[name] = parse_section(model, params.get(name), name)
         except SettingsError as error:
             faults += error.faults
+    faults += _task_faults(sections)
     teacher = _teacher_architecture(sections)
     students = params.get("students")
     if not isinstance(students, dict) or not students:
@@ -77,6 +83,20 @@ def check_params(params: dict[str, Any]) -> None:
         faults += capture.signals.layer_faults(_task(sections), teacher)
     if faults:
         raise SettingsError([f"params.yaml: {fault}" for fault in faults])
+
+
+def _task_faults(sections: dict[str, Section]) -> list[str]:
+    """Return a line for each setting that does not go with the kind of task."""
+    task, data = sections.get("task"), sections.get("data")
+    if not isinstance(task, TaskSettings):
+        return []
+    faults = data_faults(data, task.kind) if isinstance(data, DataSettings) else []
+    augmentation = sections.get("augmentation")
+    label_kind = TASKS[task.kind].label_kind
+    is_on = isinstance(augmentation, AugmentationSettings) and augmentation.n_copies
+    if is_on and label_kind in NOT_VARIED:
+        faults.append(f"augmentation.n_copies: {NOT_VARIED[label_kind]}; set it to 0")
+    return faults
 
 
 def _export_faults(export: Section | None, students: dict[Any, Any]) -> list[str]:
@@ -150,7 +170,15 @@ def _comparison_faults(
         return [*faults, *(f"{place}.model.{fault}" for fault in error.faults)]
     if shape is None:
         return faults
+<<<<<<< HEAD
     models = Models(shape, teacher, task, frozenset(captured))
+=======
+    task = sections.get("task")
+    kind = TASKS[task.kind].label_kind if isinstance(task, TaskSettings) else "name"
+    if kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
+        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[kind]}")
+    models = Models(shape, teacher, frozenset(captured))
+>>>>>>> 11d543a049f8e011a948098caef501022820d4e7
     for objective, settings in student.objectives.chosen():
         at = f"{place}.objectives.{objective}"
         try:

@@ -19,6 +19,7 @@ _STAGES = (
 )
 _TOOLS = (
     "new",
+    "preset",
     "recipe",
     "seeds",
     "plan",

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import click
 
 from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import find_checkpoint, load_tokenizer
 from pipeline.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
@@ -15,6 +18,13 @@ from pipeline.text.tokenise import TokenizerSettings, write_tokens
 from stages.entry import load_params, stage
 from stages.paths import TOKENS
 from stages.seconds import record_seconds
+
+_LOSSES = {
+    "n_words_dropped": "words dropped with their labels: the tokenizer leaves nothing of them",
+    "n_words_cut": "words with their labels lost at the ends of rows; raise tokenizer.max_length",
+    "n_choices_cut": "choices cut: with their question they are longer than tokenizer.max_length",
+}
+"""What is lost, by its count in the summary."""
 
 
 @click.command()
@@ -25,22 +35,32 @@ def main() -> None:
     started = perf_counter()
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
+    kind = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind].label_kind
     tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
+    length = settings.max_length
     with replacing_folder(TOKENS) as folder:
         if data.source == "tokens":
-            summary = copy_tokens(Path(data.path), tokenizer, settings.max_length, folder)
+            summary = copy_tokens(Path(data.path), tokenizer, length, kind, folder)
         else:
-            corpus = read_corpus(data)
-            names = label_names(corpus, data.labels)
-            length = settings.max_length
-            summary = write_tokens(corpus, "name", names, data.labels, tokenizer, length, folder)
+            corpus = read_corpus(data, kind)
+            mapping = data.names_by_value
+            names = label_names(corpus, mapping, kind)
+            summary = write_tokens(corpus, kind, names, mapping, tokenizer, length, folder)
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(
             f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "
-            f"{counts['n_labelled']:,} labelled, {counts['n_truncated']:,} cut to "
-            f"{settings.max_length} tokens"
+            f"{_labelled(counts)}, {counts['n_truncated']:,} cut to {length} tokens"
         )
+        for name, fate in _LOSSES.items():
+            if counts.get(name):
+                click.echo(f"prepare: {split}: {counts[name]:,} {fate}")
+
+
+def _labelled(counts: dict[str, Any]) -> str:
+    if "n_questions" in counts:
+        return f"{counts['n_labelled']:,} of {counts['n_questions']:,} questions labelled"
+    return f"{counts['n_labelled']:,} labelled"
 
 
 if __name__ == "__main__":

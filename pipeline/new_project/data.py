@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError
-from pipeline.text.corpus import Corpus, DataSettings, find_splits, read_corpus, read_table
+from pipeline.text.corpus import Corpus, DataSettings, read_corpus
+from pipeline.text.files import find_splits, read_table
 from pipeline.text.labels import label_ids, label_names
 
 _MOST_NEW_LABELS = 0.5

@@ -1,13 +1,13 @@
 """The two models that objectives compare: what there is of either, and refusals of the rest."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
 from pipeline.store.spec import ArraySpec, logits_array
 from pipeline.tasks.classification import CLASSIFICATION
-from pipeline.tasks.task import Task
+from pipeline.tasks.task import Task, Unit
 
 Part = Literal["cls", "hidden_states", "attentions", "pooling"]
 """What a student may give beside logits. `pooling`: how much of each token its head reads."""
@@ -33,6 +33,8 @@ class StudentShape:
     """0 without attention maps."""
     architecture: str = "transformer"
     gives: frozenset[Part] = TRANSFORMER_PARTS
+    predicts: frozenset[Unit] = frozenset(get_args(Unit))
+    """What there is a head for."""
     reads_teacher_tokens: bool = True
     """False where it has a tokenizer of its own: then no token of one is a token of the other."""
 
@@ -51,6 +53,15 @@ class Models:
     def logits(self) -> ArraySpec:
         """The array with the teacher's logits."""
         return logits_array(self.task)
+
+    def head_faults(self) -> list[str]:
+        """Return a line where the student has no head for the task."""
+        if self.task.predicts in self.student.predicts:
+            return []
+        return [
+            f"architecture: a {self.student.architecture} student has no head for "
+            f"{self.task.kind}; use a transformer"
+        ]
 
     def require_classes(self) -> None:
         """Refuse a task whose predictions are no probabilities.

@@ -34,6 +34,6 @@ def build_student(
     if settings.reads_teacher_weights:
         check_weights(store_dir, manifest)
     if isinstance(settings, NetworkSettings):
-        return build_network(settings, manifest, store_dir, say=say)
+        return build_network(settings, manifest, store_dir, task, say=say)
     assert isinstance(settings, TransformerSettings)
     return build_transformer(settings, manifest, store_dir, task, say=say)

@@ -55,9 +55,13 @@ def models_of(model: ModelSettings, manifest: Manifest) -> Models:
     """
     with faults_at("model"):
         shape = model.shape(manifest.teacher, manifest.identity.tokenizer)
-    return Models(
+    models = Models(
         student=shape,
         teacher=manifest.teacher,
         task=TASKS[manifest.identity.task],
         captured=frozenset(parse_array_name(name) for name in manifest.array_names()),
     )
+    faults = models.head_faults()
+    if faults:
+        raise SettingsError([f"model.{fault}" for fault in faults])
+    return models

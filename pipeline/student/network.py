@@ -13,10 +13,16 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.network_settings import NetworkSettings
 from pipeline.student.warm_start import read_teacher_tensors
+from pipeline.tasks.task import Task
 
 
 def build_network(
-    settings: NetworkSettings, manifest: Manifest, store_dir: Path, *, say: Callable[[str], None]
+    settings: NetworkSettings,
+    manifest: Manifest,
+    store_dir: Path,
+    task: Task,
+    *,
+    say: Callable[[str], None],
 ) -> PreTrainedModel:
     """Return a new student, as `build_student` says, for the teacher's tokens and labels."""
     folder = store_dir / TEACHER_FOLDER
@@ -36,6 +42,7 @@ def build_network(
         pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(labels)),
         label2id={name: index for index, name in enumerate(labels)},
+        problem_type=task.problem_type,
     )
     student = settings.network()(config)
     embedding = student.get_input_embeddings()

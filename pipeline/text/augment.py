@@ -25,14 +25,23 @@ from tqdm import tqdm
 from pipeline.errors import DataError, SettingsError
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.settings import Section
-from pipeline.text.tokenise import TokenisedTexts, tokenise, write_table
-from pipeline.text.tokens import UNLABELLED, Tokens
+from pipeline.tasks.task import LabelKind
+from pipeline.text.labels import unlabelled
+from pipeline.text.rows import TokenisedTexts, tokenise
+from pipeline.text.tokenise import write_table
+from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _WORD = re.compile(r"\S+")
 _ROWS_AT_ONCE = 1000
+
+NOT_VARIED: dict[LabelKind, str] = {
+    "word_names": "the labels of a token classification belong to words, which variants lose",
+    "choice": "the rows of a multiple choice are choices of questions, which variants are not",
+}
+"""The kinds of labels whose rows have no variants, and why."""
 
 Texts = tuple[str, str | None]
 """A row's text and its second text, if it has one."""
@@ -77,12 +86,17 @@ def augment(
 
     Raises:
         DataError: `tokens` were made by another tokenizer.
-        SettingsError: words are to be masked, and the tokenizer has no mask token.
+        SettingsError: words are to be masked, and the tokenizer has no mask token; or the
+            labels are of words or choices.
     """
     if digest_tokenizer(tokenizer) != tokens.tokenizer:
         raise DataError(
             "the token table was made with another tokenizer than tokenizer.checkpoint. "
             "Run 'dvc repro prepare'."
+        )
+    if settings.n_copies and tokens.label_kind in NOT_VARIED:
+        raise SettingsError(
+            [f"augmentation.n_copies: {NOT_VARIED[tokens.label_kind]}; set it to 0"]
         )
     parts = _new_rows(tokens, tokenizer, settings) if settings.n_copies else ()
     return write_table(
@@ -109,9 +123,14 @@ def _new_rows(
         if not drawn:
             continue
         texts, pairs = ([*column] for column in zip(*drawn, strict=True))
-        labels = pa.array([UNLABELLED] * len(drawn), pa.int64())
+        labels = unlabelled(len(drawn), tokens.label_kind, len(tokens.labels))
         part = tokenise(
-            texts, None if None in pairs else pairs, labels, tokenizer, tokens.max_length
+            texts,
+            None if None in pairs else pairs,
+            labels,
+            tokens.label_kind,
+            tokenizer,
+            tokens.max_length,
         )
         yield _without_known(part, known)
 

@@ -1,46 +1,30 @@
 """Raw text from wherever it lies, as one table per split.
 
-A *corpus* is a mapping from split name to an Arrow table with the string columns
-`text`, `text_pair` and `label`; the last two are null where there is none. Labels
-stay as written in the source here (dictionary-encoded where the source names its
-classes, so that their order is kept); `text.labels` gives them numbers.
+A *corpus* is a mapping from split name to an Arrow table with the columns that
+`text.columns` describes. Labels stay as written in the source here; `text.labels` gives
+them numbers.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from pydantic import Field, model_validator
 
 from pipeline.errors import DataError, first_line
 from pipeline.settings import Section
+from pipeline.tasks.task import LabelKind
+from pipeline.text.class_names import name_classes
+from pipeline.text.columns import ColumnSettings, select_columns
 from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
+from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS
 
 Corpus = dict[str, pa.Table]
-
-_FILE_STEMS = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
-
-
-class ColumnSettings(Section):
-    """Which columns of the source hold what."""
-
-    text: str = "text"
-    text_pair: str | None = None
-    """The second text of a pair, or null for single texts."""
-    label: str | None = "label"
-    """null for a source without labels."""
 
 
 class MaxRows(Section):
@@ -49,6 +33,21 @@ class MaxRows(Section):
     train: int | None = Field(default=None, ge=1)
     validation: int | None = Field(default=None, ge=1)
     test: int | None = Field(default=None, ge=1)
+
+
+class SplitNames(Section):
+    """What the source calls each split, where not train, validation and test; null leaves it out.
+
+    Of files, the name without its ending.
+    """
+
+    train: str = "train"
+    validation: str | None = None
+    test: str | None = None
+
+    def given(self) -> dict[str, str | None]:
+        """Return the splits of params.yaml with what it says of them."""
+        return {split: getattr(self, split) for split in SPLITS if split in self.model_fields_set}
 
 
 class DocstringSettings(Section):
@@ -73,13 +72,34 @@ class DataSettings(Section):
     `nyu-mll/glue:sst2`."""
     docstrings: DocstringSettings = DocstringSettings()
     columns: ColumnSettings = ColumnSettings()
-    labels: dict[str, str] | None = Field(default=None, min_length=2)
-    """Label name by the value in the source; the order gives the label numbers. null
-    takes the source's own names, or the distinct values of the training split."""
+    labels: dict[str, str] | tuple[str, ...] | None = Field(default=None, min_length=2)
+    """The labels' names in order of their numbers; the source has these names or these numbers.
+    Or the name by the value in the source, where they differ otherwise. null takes the source's
+    own names, or the distinct values of the training split."""
+    splits: SplitNames = SplitNames()
     validation_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of train set aside, by hash of the text, when there is no validation split."""
     max_rows: MaxRows = MaxRows()
     """A sample of every split, whatever the source."""
+
+    @property
+    def names_by_value(self) -> dict[str, str] | None:
+        """The label's name by its value in the source, as far as `labels` tells."""
+        if not isinstance(self.labels, tuple):
+            return self.labels
+        numbers = {str(number): name for number, name in enumerate(self.labels)}
+        return {name: name for name in self.labels} | numbers
+
+    @model_validator(mode="after")
+    def _names_are_no_numbers(self) -> "DataSettings":
+        if isinstance(self.labels, tuple):
+            taken = [name for name in self.labels if name.isdecimal()]
+            if taken or len(set(self.labels)) < len(self.labels):
+                raise ValueError(
+                    "a list of labels needs names that differ and are no numbers; write a mapping "
+                    f"from value to name instead, got {', '.join(self.labels)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _hub_needs_an_id(self) -> "DataSettings":
@@ -88,18 +108,23 @@ class DataSettings(Section):
         return self
 
 
-def read_corpus(settings: DataSettings) -> Corpus:
+def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpus:
     """Read every split that the source has, and set validation aside when it has none.
 
     Raises:
-        DataError: nothing readable there, a missing column, or a row without text.
+        DataError: nothing readable there, a missing column, or a row without text or with
+            something else than the labels of this kind need.
     """
-    sources: dict[str, Callable[[DataSettings], Corpus]] = {
+    sources: dict[str, Callable[[DataSettings], dict[str, tuple[pa.Table, str]]]] = {
         "docstrings": _read_docstrings,
         "files": _read_files,
         "hub": _read_hub,
     }
-    corpus = sources[settings.source](settings)
+    columns = ColumnSettings() if settings.source == "docstrings" else settings.columns
+    corpus = {
+        split: select_columns(table, columns, label_kind, place, split)
+        for split, (table, place) in sources[settings.source](settings).items()
+    }
     if "train" not in corpus:
         raise DataError(f"{_describe(settings)} has no train split; it has {', '.join(corpus)}")
     for split, table in corpus.items():
@@ -122,193 +147,48 @@ def _describe(settings: DataSettings) -> str:
     return str(places[settings.source])
 
 
-def _read_docstrings(settings: DataSettings) -> Corpus:
-    columns = ColumnSettings()
+def _read_docstrings(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
     return {
-        split: _select(
+        split: (
             table.slice(0, getattr(settings.docstrings.max_sentences, split)),
-            columns,
             "the docstrings",
-            split,
         )
         for split, table in read_docstrings(settings.docstrings.libraries).items()
     }
 
 
-def _read_files(settings: DataSettings) -> Corpus:
+def _read_files(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
     place = Path(settings.path)
     if not place.exists():
         raise DataError(f"{place}: no such file or folder. Set data.path to your data.")
-    files = find_splits(place) if place.is_dir() else {"train": place}
-    return {
-        split: _select(read_table(path), settings.columns, str(path), split)
-        for split, path in files.items()
-    }
+    given = settings.splits.given()
+    files = find_splits(place, given) if place.is_dir() else {"train": place}
+    return {split: (read_table(path), str(path)) for split, path in files.items()}
 
 
-def find_splits(folder: Path) -> dict[str, Path]:
-    """Return the file of each split that a folder has, by the split's name.
-
-    Raises:
-        DataError: there is no training file, or there are two files for one split.
-    """
-    files: dict[str, Path] = {}
-    for split, stems in _FILE_STEMS.items():
-        names = [f"{stem}{suffix}" for stem in stems for suffix in _READERS]
-        found = [folder / name for name in names if (folder / name).is_file()]
-        if len(found) > 1:
-            both = " and ".join(path.name for path in found)
-            raise DataError(f"{folder} has {both} for the {split} split; keep one.")
-        if found:
-            files[split] = found[0]
-    if "train" not in files:
-        raise DataError(
-            f"{folder} has no training file. Put train{'|'.join(_READERS)} there "
-            "(and validation, test), or set data.path to another folder or a single file."
-        )
-    return files
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read one CSV, TSV, JSON-lines or Parquet file.
-
-    CSV follows the usual quoting rules; in TSV a quote is a character like any other,
-    as in GLUE's files. Integer columns that a Parquet file marks as class labels come
-    back as their names, and -1 there as null, the Hub's mark for an unlabelled row.
-
-    Raises:
-        DataError: unknown kind of file, or one that cannot be parsed.
-    """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file; use {', '.join(_READERS)}")
-    try:
-        return reader(path)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from error
-
-
-def _read_csv(path: Path) -> pa.Table:
-    return _read_delimited(path, pyarrow.csv.ParseOptions(newlines_in_values=True))
-
-
-def _read_tsv(path: Path) -> pa.Table:
-    return _read_delimited(path, pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False))
-
-
-def _read_delimited(path: Path, options: pyarrow.csv.ParseOptions) -> pa.Table:
-    """Read every column as text: a label `01` is not `1`, and a text `1.50` not a number."""
-    with pyarrow.csv.open_csv(path, parse_options=options) as reader:
-        types = dict.fromkeys(reader.schema.names, pa.string())
-    return pyarrow.csv.read_csv(
-        path,
-        parse_options=options,
-        convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
-    )
-
-
-def _read_jsonl(path: Path) -> pa.Table:
-    table = pyarrow.json.read_json(path)
-    # Text that looks like a time is parsed as one, unless the schema says that it is text.
-    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    if not times:
-        return table
-    schema = pa.schema([(name, pa.string()) for name in times])
-    return pyarrow.json.read_json(
-        path, parse_options=pyarrow.json.ParseOptions(explicit_schema=schema)
-    )
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    from datasets import Features
-
-    table = pyarrow.parquet.read_table(path)
-    if table.schema.metadata and b"huggingface" in table.schema.metadata:
-        return _name_classes(table, Features.from_arrow_schema(table.schema))
-    return table
-
-
-_READERS: dict[str, Callable[[Path], pa.Table]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}
-
-
-def _read_hub(settings: DataSettings) -> Corpus:
+def _read_hub(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
     from datasets import load_dataset
 
     assert settings.hub_id is not None
     name, _, config = settings.hub_id.partition(":")
     try:
-        splits = load_dataset(name, config or None)
+        found = load_dataset(name, config or None)
     except Exception as error:  # the library raises a dozen unrelated classes here
         reason = first_line(error)
         raise DataError(f"Hub dataset '{settings.hub_id}' cannot be loaded: {reason}") from error
-    return {
-        split: _select(
-            _name_classes(dataset.data.table, dataset.features),
-            settings.columns,
-            settings.hub_id,
-            split,
+    given = settings.splits.given()
+    absent = [theirs for theirs in given.values() if theirs is not None and theirs not in found]
+    if absent:
+        raise DataError(
+            f"Hub dataset '{settings.hub_id}' has no split '{absent[0]}'; it has "
+            f"{', '.join(found)}. Correct data.splits."
         )
-        for split, dataset in splits.items()
-        if split in SPLITS
+    named = {split: given.get(split, split) for split in SPLITS}
+    return {
+        split: (name_classes(found[theirs].data.table, found[theirs].features), settings.hub_id)
+        for split, theirs in named.items()
+        if theirs in found
     }
-
-
-def _name_classes(table: pa.Table, features: Mapping[str, Any]) -> pa.Table:
-    from datasets import ClassLabel
-
-    for name, feature in features.items():
-        if isinstance(feature, ClassLabel) and name in table.column_names:
-            numbers = table[name].combine_chunks().cast(pa.int32())
-            numbers = pc.if_else(pc.less(numbers, 0), None, numbers)
-            named = pa.DictionaryArray.from_arrays(numbers, pa.array(feature.names))
-            table = table.set_column(table.schema.get_field_index(name), name, named)
-    return table
-
-
-def _select(table: pa.Table, columns: ColumnSettings, place: str, split: str) -> pa.Table:
-    """Return the named columns under our own names, as strings.
-
-    Only a test split may lack the label column: its rows are unlabelled then.
-    """
-    selected = {}
-    for ours in ("text", "text_pair", "label"):
-        theirs = getattr(columns, ours)
-        is_absent = theirs not in table.column_names
-        if theirs is None or (is_absent and (ours, split) == ("label", "test")):
-            selected[ours] = pa.nulls(len(table), pa.string())
-        elif is_absent:
-            raise DataError(
-                f"{place} ({split}) has no column '{theirs}'; it has "
-                f"{', '.join(table.column_names)}. Set data.columns.{ours}."
-            )
-        elif table.column_names.count(theirs) > 1:
-            raise DataError(f"{place} ({split}) has several columns '{theirs}'; rename all but one")
-        else:
-            column = table[theirs]
-            if ours != "label" or not _is_named(column):
-                column = _as_strings(column, f"{place} ({split}), column '{theirs}'")
-            if ours == "label" and not _is_named(column):
-                column = pc.if_else(pc.equal(column, ""), None, column)
-            selected[ours] = column
-    return pa.table(selected)
-
-
-def _is_named(column: pa.ChunkedArray) -> bool:
-    """Say whether a column names its classes, in the order of their numbers."""
-    return bool(pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type))
-
-
-def _as_strings(column: pa.ChunkedArray, place: str) -> pa.ChunkedArray:
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowException:
-        raise DataError(f"{place} holds {column.type}, not text or numbers") from None
 
 
 def _set_aside(train: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_file, digest_tokenizer
+from pipeline.tasks.task import LabelKind
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
 if TYPE_CHECKING:
@@ -14,15 +15,24 @@ if TYPE_CHECKING:
 
 
 def copy_tokens(
-    source: Path, tokenizer: "PreTrainedTokenizerFast", max_length: int, folder: Path
+    source: Path,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    label_kind: LabelKind,
+    folder: Path,
 ) -> dict[str, Any]:
     """Copy the token table `source` into an empty folder; return its summary.
 
     Raises:
-        DataError: it is not a token table, is damaged, or was made with another tokenizer or
-            length limit than these.
+        DataError: it is not a token table, is damaged, or was made with another tokenizer,
+            length limit or kind of labels than these.
     """
     tokens = open_tokens(source)
+    if tokens.label_kind != label_kind:
+        raise DataError(
+            f"{source} has labels of the kind '{tokens.label_kind}', task.kind needs "
+            f"'{label_kind}'. Set task.kind to the task that it was made for."
+        )
     pairs = {
         "tokenizer": (tokens.tokenizer[:12], digest_tokenizer(tokenizer)[:12]),
         "max_length": (tokens.max_length, max_length),

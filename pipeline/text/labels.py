@@ -1,32 +1,47 @@
-"""Label names and numbers: the one place where a label of the source becomes an id."""
+"""Label names and numbers: the one place where labels of the source become those of a table."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError
+from pipeline.tasks.task import LabelKind
+from pipeline.text.choices import right_choices
+from pipeline.text.columns import is_named
 from pipeline.text.corpus import Corpus
+from pipeline.text.lists import as_lists, lists_of
+from pipeline.text.numbers import number_labels
 from pipeline.text.tokens import UNLABELLED
 
 
-def label_names(corpus: Corpus, mapping: Mapping[str, str] | None) -> list[str]:
+def label_names(
+    corpus: Corpus, mapping: Mapping[str, str] | None, label_kind: LabelKind = "name"
+) -> list[str]:
     """Return the label names in order of their numbers.
 
     They are those of `mapping` (name by value in the source), or else the classes that
     the source itself names, or else the distinct values of the training split, numbers
-    in numeric and words in alphabetic order.
+    in numeric and words in alphabetic order. Labels that are numbers or choices have one
+    name, which says what is predicted: `score` or `choice`.
 
     Raises:
         DataError: fewer than two labels.
     """
+    if label_kind in ("number", "choice"):
+        return ["score" if label_kind == "number" else "choice"]
     if mapping is not None:
-        names = list(dict.fromkeys(mapping.values()))
-    elif pa.types.is_dictionary(corpus["train"]["label"].type):
-        names = corpus["train"]["label"].combine_chunks().dictionary.to_pylist()
-    else:
-        values = pc.unique(corpus["train"]["label"]).drop_null().to_pylist()
-        names = sorted(values, key=_natural_order)
+        return _at_least_two(list(dict.fromkeys(mapping.values())))
+    values = corpus["train"]["label"].combine_chunks()
+    if pa.types.is_list(values.type):
+        values = values.flatten()
+    if is_named(values.type):
+        return _at_least_two(values.dictionary.to_pylist())
+    return _at_least_two(sorted(pc.unique(values).drop_null().to_pylist(), key=_natural_order))
+
+
+def _at_least_two(names: list[str]) -> list[str]:
     if len(names) < 2:
         found = f"only '{names[0]}'" if names else "none"
         raise DataError(
@@ -34,6 +49,63 @@ def label_names(corpus: Corpus, mapping: Mapping[str, str] | None) -> list[str]:
             "Check data.columns.label, or name the labels under data.labels."
         )
     return names
+
+
+def encode_labels(
+    corpus: Corpus, label_kind: LabelKind, names: Sequence[str], mapping: Mapping[str, str] | None
+) -> dict[str, pa.Array]:
+    """Return the labels of each split as numbers, one value for each row of the corpus.
+
+    `name`: label numbers; `names`: lists of 0 or 1 for each label; `number`: floats;
+    `word_names`: lists of label numbers, one for each word; `choice`: the right choice's
+    position. Where there is no label: `UNLABELLED`, in each place of a list, or NaN.
+
+    Raises:
+        DataError: a label that is not among the known ones, or is no number or choice.
+    """
+    if label_kind == "choice":
+        return right_choices(corpus)
+    if label_kind == "number":
+        return {split: number_labels(table["label"], split) for split, table in corpus.items()}
+    if label_kind == "name":
+        return {
+            split: label_ids(table["label"], names, mapping, split)
+            for split, table in corpus.items()
+        }
+    encoded = {}
+    for split, table in corpus.items():
+        lists = as_lists(table["label"])
+        rows = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0))
+        ids = _numbers(lists.flatten().to_pylist(), rows.tolist(), names, mapping, split)
+        if label_kind == "names":
+            encoded[split] = _zeros_and_ones(lists, rows, ids, len(names))
+        else:
+            words = as_lists(table["words"])
+            labelled = lists_of(lists, pa.array(ids, pa.int64()))
+            none = lists_of(words, pa.array([UNLABELLED] * len(words.flatten()), pa.int64()))
+            encoded[split] = pc.if_else(lists.is_null(), none, labelled)
+    return encoded
+
+
+def _zeros_and_ones(
+    lists: pa.ListArray, rows: np.ndarray, ids: Sequence[int], n_labels: int
+) -> pa.Array:
+    """Return 1 for the labels of each row and 0 for the others."""
+    held = np.zeros((len(lists), n_labels), dtype=np.int64)
+    labelled = np.asarray(ids, dtype=np.int64)
+    held[rows[labelled != UNLABELLED], labelled[labelled != UNLABELLED]] = 1
+    held[np.asarray(lists.is_null())] = UNLABELLED
+    offsets = np.arange(len(held) + 1, dtype=np.int32) * n_labels
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(held.ravel()))
+
+
+def unlabelled(n_rows: int, label_kind: LabelKind, n_labels: int) -> pa.Array:
+    """Return the labels of rows of texts that have none."""
+    if label_kind == "number":
+        return pa.array([float("nan")] * n_rows, pa.float64())
+    if label_kind == "names":
+        return pa.array([[UNLABELLED] * n_labels] * n_rows, pa.list_(pa.int64()))
+    return pa.array([UNLABELLED] * n_rows, pa.int64())
 
 
 def label_ids(
@@ -44,21 +116,31 @@ def label_ids(
     Raises:
         DataError: a label that is not among the known ones.
     """
+    values = labels.to_pylist()
+    return pa.array(_numbers(values, range(len(values)), names, mapping, split), pa.int64())
+
+
+def _numbers(
+    values: Sequence[str | None],
+    rows: Sequence[int],
+    names: Sequence[str],
+    mapping: Mapping[str, str] | None,
+    split: str,
+) -> list[int]:
+    """Return the label number of each value; `rows` says where a value stands."""
     number = {name: index for index, name in enumerate(names)}
     known = number
     if mapping is not None:
         known = {value: number[name] for value, name in mapping.items()}
-    values = labels.to_pylist()
     unknown = sorted({value for value in values if value is not None and value not in known})
     if unknown:
-        row = values.index(unknown[0]) + 1
+        row = rows[values.index(unknown[0])] + 1
         shown = ", ".join(repr(value) for value in unknown[:5])
         raise DataError(
             f"{split}: unknown label {shown} (first in row {row}); known labels: "
             f"{', '.join(known)}. Correct the data, or name every label under data.labels."
         )
-    ids = [UNLABELLED if value is None else known[value] for value in values]
-    return pa.array(ids, pa.int64())
+    return [UNLABELLED if value is None else known[value] for value in values]
 
 
 def _natural_order(value: str) -> tuple[bool, int, str]:

@@ -9,12 +9,20 @@ from tqdm import tqdm
 
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_tokenizer
+from pipeline.tasks.task import LabelKind
 from pipeline.text.tokens import Tokens, TokenSplit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _TEXTS_PER_CALL = 1000
+
+_OTHER = "the student has another tokenizer than the teacher. Start it from one with the teacher's"
+NOT_RETOKENISED: dict[LabelKind, str] = {
+    "word_names": f"labels of words stand at the teacher's tokens, but {_OTHER}",
+    "choice": f"a multiple choice cuts its rows by the teacher's tokens, but {_OTHER}",
+}
+"""The kinds of labels whose rows no student reads with another tokenizer, and why."""
 
 
 def split_for(
@@ -31,8 +39,8 @@ def split_for(
     as the table, the tokenizer and the model (`most_tokens`, if it has a limit) allow.
 
     Raises:
-        DataError: rows in the table's own tokens are longer than the model can read, or a
-            text has no token of the student's.
+        DataError: rows in the table's own tokens are longer than the model can read, a text
+            has no token of the student's, or labels are of words or choices.
     """
     own = tokens.splits[split]
     if digest_tokenizer(tokenizer) == tokens.tokenizer:
@@ -43,6 +51,8 @@ def split_for(
                 f"{most_tokens}. Start it from another checkpoint, or lower tokenizer.max_length."
             )
         return own
+    if tokens.label_kind in NOT_RETOKENISED:
+        raise DataError(NOT_RETOKENISED[tokens.label_kind])
     limits = tokens.max_length, tokenizer.model_max_length, most_tokens
     texts = own.table["text"].to_pylist()
     has_pairs = own.table["text_pair"].null_count < len(own)

@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.new_project.data import Columns, copy_data, read_data
 from pipeline.new_project.sample import sample_tokens
-from pipeline.text.corpus import read_table
+from pipeline.text.files import read_table
 from tests.conftest import make_sentences, make_tokenizer, write_csv
 
 COLUMNS = Columns("text", "label")

@@ -1,0 +1,82 @@
+"""Texts, or pairs of texts, as rows of a token table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.fingerprint import row_key
+from pipeline.tasks.task import LabelKind
+from pipeline.text.tokens import schema_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Ids = Sequence[Sequence[int]]
+"""Token ids or type ids of each row."""
+
+
+@dataclass(frozen=True)
+class TokenisedTexts:
+    """Some rows of a token table."""
+
+    rows: pa.Table
+    """With the columns of `tokens.schema_of` their kind of labels."""
+    is_cut: NDArray[np.bool_]
+    """(row,), where a text was longer than the limit."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Further numbers that describe these rows, by name; those of all rows are their sums."""
+
+
+def tokenise(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    labels: pa.Array,
+    label_kind: LabelKind,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+) -> TokenisedTexts:
+    """Tokenise one or more texts; `pairs` are the second texts, if the rows have them."""
+    encoded = tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation=True,
+        max_length=max_length,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    is_cut = [bool(encoding.overflowing) for encoding in encoded.encodings or ()]
+    rows = make_rows(
+        encoded["input_ids"], encoded["token_type_ids"], labels, texts, pairs, label_kind
+    )
+    return TokenisedTexts(rows, np.array(is_cut, dtype=bool))
+
+
+def make_rows(
+    input_ids: Ids,
+    token_type_ids: Ids,
+    labels: pa.Array,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    label_kind: LabelKind,
+    choices: Sequence[int] | None = None,
+) -> pa.Table:
+    """Return rows with the columns of a token table; `choices` are numbers within a question."""
+    schema = schema_of(label_kind)
+    ids = [np.array(row, dtype=np.int32) for row in input_ids]
+    type_ids = [np.array(row, dtype=np.int32) for row in token_type_ids]
+    keys = [row_key(*row) for row in zip(ids, type_ids, strict=True)]
+    columns = [
+        pa.array(keys, schema.field("key").type),
+        pa.array(ids, schema.field("input_ids").type),
+        pa.array(type_ids, schema.field("token_type_ids").type),
+        labels,
+        pa.array(texts, pa.string()),
+        pa.nulls(len(texts), pa.string()) if pairs is None else pa.array(pairs, pa.string()),
+    ]
+    if choices is not None:
+        columns.append(pa.array(choices, schema.field("choice").type))
+    return pa.Table.from_arrays(columns, schema=schema)

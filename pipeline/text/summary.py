@@ -1,0 +1,77 @@
+"""The numbers that describe one split of a token table."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.tasks.task import LabelKind
+from pipeline.text.tokens import UNLABELLED
+
+_HISTOGRAM_STEP = 16
+
+
+def summarise(
+    tokens: pa.Table,
+    label_kind: LabelKind,
+    labels: Sequence[str],
+    n_truncated: int,
+    counts: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return what `tokens.json` says of a split, but for the digest of its file.
+
+    `n_labelled` counts rows, or questions where rows are choices, that have a label.
+    `label_counts` has the rows of each label, or the words; labels that are numbers have
+    `label_range` in its place, and choices `n_questions`.
+    """
+    lengths = np.asarray(tokens["input_ids"].combine_chunks().value_lengths())
+    bins = Counter((lengths // _HISTOGRAM_STEP).tolist())
+    n_labelled, described = _describe_labels(tokens, label_kind, labels)
+    return {
+        "n_rows": len(tokens),
+        "n_distinct": len(set(tokens["key"].to_pylist())),
+        "n_labelled": n_labelled,
+        "n_truncated": n_truncated,
+        **counts,
+        "n_tokens": int(lengths.sum()),
+        **described,
+        "length_histogram": {
+            f"{bin * _HISTOGRAM_STEP}-{(bin + 1) * _HISTOGRAM_STEP - 1}": bins[bin]
+            for bin in sorted(bins)
+        },
+    }
+
+
+def _describe_labels(
+    tokens: pa.Table, label_kind: LabelKind, labels: Sequence[str]
+) -> tuple[int, dict[str, Any]]:
+    column = tokens["label"].combine_chunks()
+    if label_kind == "number":
+        numbers = np.asarray(column)
+        numbers = numbers[~np.isnan(numbers)]
+        found = {"min": numbers.min, "mean": numbers.mean, "max": numbers.max}
+        return len(numbers), {
+            "label_range": {
+                name: float(value()) if len(numbers) else None for name, value in found.items()
+            }
+        }
+    if label_kind == "choice":
+        numbers = np.asarray(column)
+        n_questions = int(pc.sum(pc.equal(tokens["choice"], 0)).as_py() or 0)
+        return int((numbers == 1).sum()), {"n_questions": n_questions}
+    if label_kind == "name":
+        counts = Counter(column.to_pylist())
+        n_labelled = len(column) - counts[UNLABELLED]
+    elif label_kind == "names":
+        held = np.asarray(column.flatten()).reshape(-1, len(labels))
+        n_labelled = int((held != UNLABELLED).all(1).sum())
+        counts = Counter(dict(enumerate((held == 1).sum(0).tolist())))
+    else:
+        values = np.asarray(column.flatten())
+        rows = np.repeat(np.arange(len(column)), np.asarray(column.value_lengths()))
+        n_labelled = len(np.unique(rows[values >= 0]))
+        counts = Counter(values.tolist())
+    return n_labelled, {"label_counts": {name: counts[i] for i, name in enumerate(labels)}}

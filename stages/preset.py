@@ -1,0 +1,48 @@
+"""Well-known data sets for params.yaml; no stage of the pipeline."""
+
+import click
+
+from pipeline.atomic import write_file
+from pipeline.errors import SettingsError
+from pipeline.presets import apply_preset, find_preset, list_presets
+from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
+from stages.check import check_params
+from stages.entry import load_params, stage
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--list", "is_list", is_flag=True, help="Say what presets there are.")
+@click.option("--apply", "is_applied", is_flag=True, help="Write it into params.yaml.")
+@click.option("--path", metavar="PATH", help="Read its files there, in place of the Hub's.")
+@stage("preset")
+def main(name: str | None, is_list: bool, is_applied: bool, path: str | None) -> None:
+    """Show the preset NAME, a well-known data set, or write it into params.yaml."""
+    if path is not None and not is_applied:
+        raise click.UsageError("--path says what --apply writes; give both")
+    if is_applied and name is None:
+        raise click.UsageError("--apply writes a preset; give its NAME")
+    if name is None or is_list:
+        presets = list_presets()
+        width = max(len(preset.name) for preset in presets)
+        for preset in presets:
+            click.echo(f"{preset.name:{width}}  {preset.description}")
+        return
+    preset = find_preset(name)
+    if not is_applied:
+        click.echo(preset.text, nl=False)
+        return
+    load_params()
+    text, changes = apply_preset(read_params_text(), preset, path)
+    try:
+        check_params(parse_params(text))
+    except SettingsError as error:
+        raise SettingsError([*error.faults, "params.yaml was not changed"]) from error
+    write_file(PARAMS_PATH, text.encode())
+    for change in changes:
+        click.echo(f"params.yaml: {change}")
+    click.echo("'dvc repro' prepares the data and runs the teacher on it.")
+
+
+if __name__ == "__main__":
+    main()
