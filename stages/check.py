@@ -18,10 +18,7 @@ from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
-    if task.label_kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
-        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[task.label_kind]}")
-    models = Models(shape, teacher, task, frozenset(captured))
-    faults += [f"{place}.model.{fault}" for fault in models.head_faults()]
+from pipeline.tasks.task import Task, TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.augment import NOT_VARIED, AugmentationSettings
@@ -170,15 +167,10 @@ def _comparison_faults(
         return [*faults, *(f"{place}.model.{fault}" for fault in error.faults)]
     if shape is None:
         return faults
-<<<<<<< HEAD
+    if task.label_kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
+        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[task.label_kind]}")
     models = Models(shape, teacher, task, frozenset(captured))
-=======
-    task = sections.get("task")
-    kind = TASKS[task.kind].label_kind if isinstance(task, TaskSettings) else "name"
-    if kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
-        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[kind]}")
-    models = Models(shape, teacher, frozenset(captured))
->>>>>>> 11d543a049f8e011a948098caef501022820d4e7
+    faults += [f"{place}.model.{fault}" for fault in models.head_faults()]
     for objective, settings in student.objectives.chosen():
         at = f"{place}.objectives.{objective}"
         try:

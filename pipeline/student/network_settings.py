@@ -72,6 +72,7 @@ class NetworkSettings(ModelSettings):
             n_heads=0,
             architecture=self.architecture,
             gives=frozenset(gives),
+            predicts=frozenset({"row", "label"}),
         )
 
 
