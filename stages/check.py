@@ -10,6 +10,7 @@ from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import ExportSettings
 from pipeline.fingerprint import digest_tokenizer
+from pipeline.metrics.chosen import metric_faults
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
 from pipeline.settings import Section, faults_at, parse_section, unknown_key
@@ -62,6 +63,9 @@ def check_params(params: dict[str, Any]) -> None:
             sections[name] = parse_section(model, params.get(name), name)
         except SettingsError as error:
             faults += error.faults
+    task = sections.get("task")
+    if isinstance(task, TaskSettings):
+        faults += metric_faults(task)
     teacher = _teacher_architecture(sections)
     students = params.get("students")
     if not isinstance(students, dict) or not students:
