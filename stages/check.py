@@ -10,6 +10,7 @@ from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import ExportSettings
 from pipeline.fingerprint import digest_tokenizer
+from pipeline.metrics.chosen import metric_faults
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.runtime import RuntimeSettings
 from pipeline.settings import Section, faults_at, parse_section, unknown_key
@@ -87,7 +88,9 @@ def _task_faults(sections: dict[str, Section]) -> list[str]:
     task, data = sections.get("task"), sections.get("data")
     if not isinstance(task, TaskSettings):
         return []
-    faults = data_faults(data, task.kind) if isinstance(data, DataSettings) else []
+    faults = metric_faults(task)
+    if isinstance(data, DataSettings):
+        faults += data_faults(data, task.kind)
     augmentation = sections.get("augmentation")
     label_kind = TASKS[task.kind].label_kind
     is_on = isinstance(augmentation, AugmentationSettings) and augmentation.n_copies

@@ -1,15 +1,15 @@
 """One student: `artifacts/students/NAME`."""
 
+from functools import partial
 from time import perf_counter
 
 import click
 from transformers.utils import logging
 
-from pipeline import architecture, attention, cls, objectives, student, tasks, train
-from pipeline.evaluate import quality as metrics
-from pipeline.evaluate.quality import quality
+from pipeline import architecture, attention, cls, metrics, objectives, student, tasks, train
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import is_made_from
+from pipeline.metrics.score import score_split
 from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import faults_at, parse_section
@@ -17,6 +17,7 @@ from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
 from pipeline.text import augmented, padding, retokenise
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
@@ -56,11 +57,12 @@ def main(name: str) -> None:
     settings = parse_section(StudentSettings, params["students"].get(name), place)
     model = model_of(settings.model, place)
     training = training_of(params, settings, place)
+    judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
         "view": digest_file(view_path(name)),
         "settings": digest_json(
-            [part.model_dump(mode="json") for part in (model, settings, training)]
+            [*(part.model_dump(mode="json") for part in (model, settings, training)), judged_by]
         ),
         "code": digest_code(_CODE),
     }
@@ -76,19 +78,21 @@ def main(name: str) -> None:
         else:
             started = perf_counter()
             view = read_view(view_path(name))
+            task = TASKS[view.manifest.identity.task].judged_by(judged_by)
+            tokens = open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented)
             accelerator = make_accelerator(pick_device(runtime, processes.local_rank))
             with faults_at(place):
                 trained = distill(
                     name,
                     view,
                     STORE,
-                    open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented),
-                    TASKS[view.manifest.identity.task],
+                    tokens,
+                    task,
                     model,
                     settings,
                     training,
                     folder,
-                    judge=lambda logits, split: quality(logits, split.labels),
+                    judge=partial(score_split, task, tokens.labels),
                     inputs=inputs,
                     unfinished_dir=UNFINISHED / name,
                     seconds_between_saves=runtime.seconds_between_saves,

@@ -5,14 +5,15 @@ from time import perf_counter
 
 import click
 
-from pipeline import attention, cls
+from pipeline import attention, cls, metrics, tasks
 from pipeline.atomic import write_json
 from pipeline.evaluate import (
     cost,
+    fidelity,
     layer_similarity,
     model_rows,
+    predictions,
     provenance,
-    quality,
     shown,
     shown_attentions,
     work,
@@ -22,11 +23,13 @@ from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import RECORD_NAME, is_made_from
+from pipeline.metrics import METRICS
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
 from pipeline.store import encoding, mapped_array, reader, stored_signal
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
 from pipeline.text import padding, retokenise
 from pipeline.text.tokens import open_tokens
 from pipeline.train import forward, predict
@@ -40,19 +43,22 @@ _CODE = (
     cost,
     encoding,
     evaluation,
+    fidelity,
     forward,
     layer_similarity,
     mapped_array,
+    metrics,
     model_rows,
     padding,
     predict,
+    predictions,
     provenance,
-    quality,
     reader,
     retokenise,
     shown,
     shown_attentions,
     stored_signal,
+    tasks,
     work,
 )
 
@@ -64,28 +70,29 @@ def main(name: str) -> None:
     """Measure the student NAME, unless it was measured with exactly these inputs."""
     params = load_params()
     settings = parse_section(EvaluationSettings, params.get("evaluation"), "evaluation")
+    judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
         "student": digest_file(STUDENTS / name / RECORD_NAME),
         "view": digest_file(view_path(name)),
         "shown": digest_file(shown_path(name)),
-        "settings": digest_json(settings.model_dump(mode="json")),
+        "settings": digest_json([settings.model_dump(mode="json"), judged_by]),
         "code": digest_code(_CODE),
     }
     folder = EVALUATIONS / name
     if is_made_from(folder, inputs):
         click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
-        metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+        measured = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
         started = perf_counter()
         view = read_view(view_path(name))
-        metrics = evaluate(
+        measured = evaluate(
             name,
             STUDENTS / name,
             view,
             STORE,
             open_tokens(TOKENS),
-            TASKS[view.manifest.identity.task],
+            TASKS[view.manifest.identity.task].judged_by(judged_by),
             settings,
             folder,
             objectives=list(params["students"][name]["objectives"]),
@@ -94,12 +101,13 @@ def main(name: str) -> None:
             shown=read_view(shown_path(name)),
         )
         record_seconds(f"evaluate@{name}", started, digest_json(inputs))
-    write_json(metrics_path(name), metrics)
-    for split, scores in metrics["splits"].items():
+    write_json(metrics_path(name), measured)
+    first = METRICS[measured["metrics"][0]]
+    for split, scores in measured["splits"].items():
         if scores["student"]:
             click.echo(
-                f"evaluate: {name}: {split} accuracy {scores['student']['accuracy']:.4f}, "
-                f"teacher {scores['teacher']['accuracy']:.4f}"
+                f"evaluate: {name}: {split} {first.heading} {scores['student'][first.name]:.4f}, "
+                f"teacher {scores['teacher'][first.name]:.4f}"
             )
 
 

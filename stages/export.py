@@ -6,9 +6,10 @@ from typing import Any
 import click
 from transformers.utils import logging
 
+from pipeline import metrics as judging
 from pipeline.atomic import write_json
 from pipeline.errors import CheckpointError
-from pipeline.evaluate import cost, quality
+from pipeline.evaluate import cost
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export import agreement, card, int8, lstm, onnx_file, session
 from pipeline.export import export as exporting
@@ -31,12 +32,12 @@ _CODE = (
     cost,
     exporting,
     int8,
+    judging,
     lstm,
     model_card,
     onnx_file,
     padding,
     predict,
-    quality,
     retokenise,
     session,
 )
@@ -60,6 +61,7 @@ def main(name: str) -> None:
             [
                 settings.model_dump(mode="json", exclude={"students"}),
                 evaluation.model_dump(mode="json", exclude={"splits"}),
+                task.metrics,
             ]
         ),
         "code": digest_code(_CODE),
@@ -73,7 +75,7 @@ def main(name: str) -> None:
             name,
             STUDENTS / name,
             tokens,
-            TASKS[task.kind],
+            TASKS[task.kind].judged_by(task.metrics),
             settings,
             evaluation,
             folder,

@@ -10,6 +10,7 @@ from pipeline.atomic import write_json
 from pipeline.checkpoint import find_weights, read_config
 from pipeline.fingerprint import digest_code, digest_config, digest_json, digest_weights
 from pipeline.made_from import is_made_from
+from pipeline.metrics import METRICS
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
@@ -58,7 +59,8 @@ def main() -> None:
         record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
-    click.echo(f"finetune: validation accuracy {metrics['validation']['accuracy']:.4f}")
+    first = METRICS[task.primary_metric]
+    click.echo(f"finetune: validation {first.heading} {metrics['validation'][first.name]:.4f}")
 
 
 def _take(store_dir: Path, checkpoint: Path | None, tokens: Tokens, task: Task) -> None:

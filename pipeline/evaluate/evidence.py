@@ -24,7 +24,7 @@ from pipeline.evaluate.shown_parts import (
     Similarity,
 )
 from pipeline.tasks.task import Kind
-from pipeline.text.tokens import UNLABELLED
+from pipeline.text.tokens import is_labelled
 
 Probabilities = Float[np.ndarray, "prediction class"]
 
@@ -48,9 +48,7 @@ class Predictions:
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
         """Which predictions have a label."""
-        if self.kind == "regression":
-            return ~np.isnan(self.labels)
-        return np.asarray(self.labels != UNLABELLED)
+        return is_labelled(self.labels)
 
     @property
     def numbers_of_labels(self) -> Integer[np.ndarray, " prediction"]:
@@ -136,7 +134,6 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
         }
         if kind != "regression":
             logits = {name: _softmax(values) for name, values in logits.items()}
-        table.select(["row", "place", "text", "text_pair"])
         return Predictions(
             kind=kind,
             labels=np.asarray(table["label"].combine_chunks()),

@@ -34,7 +34,8 @@ def shown_attentions(
 ) -> list[dict[str, Any]]:
     """Return what `attentions.json` has of each chosen text: tokens, and maps by layer pair.
 
-    `store` has the teacher's attention maps, `teacher_first` is the label it puts first. The model has plain attention again afterwards.
+    `store` has the teacher's attention maps; `teacher_first` is the label it puts first. The
+    model has plain attention again afterwards.
 
     Raises:
         CheckpointError: the student gives no attention maps.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.tasks import TASKS
 from pipeline.train.model_card import card_metadata
 
 CARD_NAME = "README.md"
@@ -67,7 +68,8 @@ def write_export_card(
 ) -> None:
     """Write `README.md` for the `files` (name by format) in `folder`, from their metrics."""
     scores = metrics["float32"]["validation"]
-    data = card_metadata(metrics["student"], scores, library="onnx", licence=licence)
+    task = TASKS[metrics["task"]]
+    data = card_metadata(metrics["student"], task, scores, library="onnx", licence=licence)
     card = _CARD.format(
         metadata=data.to_yaml(),
         name=metrics["student"],

@@ -22,7 +22,6 @@ from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer, read_config
 from pipeline.errors import DataError
 from pipeline.evaluate.cost import Timed, measure_costs
-from pipeline.evaluate.quality import quality
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.agreement import check_agreement, largest_difference
 from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
@@ -31,8 +30,9 @@ from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import ExportSettings
 from pipeline.made_from import write_record
+from pipeline.metrics.score import score_split
 from pipeline.student.positions import most_tokens
-from pipeline.tasks.task import Task, Unit
+from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.predict import predict, predict_by
@@ -99,6 +99,7 @@ def export(
         metrics = {
             "student": name,
             "architecture": student.config.model_type,
+            "task": task.kind,
             "max_length": max_length,
             "n_rows": len(trial.rows),
             "n_threads": torch.get_num_threads(),
@@ -119,11 +120,11 @@ class _Trial:
     """The validation rows, with what the student itself makes of them."""
 
     rows: TokenSplit
-    predicts: Unit
+    task: Task
+    names: tuple[str, ...]
+    """Of the labels."""
     pad_id: int
     has_token_types: bool
-    metric: str
-    """The score that points are lost of."""
     logits: Logits
     scores: dict[str, float]
 
@@ -143,12 +144,10 @@ class _Trial:
         logits = predict(
             student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
         )
-        scores = quality(logits, rows.labels)
+        scores = score_split(task, tokens.labels, logits, rows)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
-        return cls(
-            rows, task.predicts, pad_id, has_token_types, task.primary_metric, logits, scores
-        )
+        return cls(rows, task, tokens.labels, pad_id, has_token_types, logits, scores)
 
     def compare(self, exported: OnnxStudent) -> dict[str, Any]:
         """Return the scores of an exported student, and how far it is from the student."""
@@ -156,14 +155,15 @@ class _Trial:
             exported.logits,
             self.rows,
             self.pad_id,
-            predicts=self.predicts,
+            predicts=self.task.predicts,
             n_labels=self.logits.shape[1],
             has_token_types=self.has_token_types,
         )
-        scores = quality(logits, self.rows.labels)
+        scores = score_split(self.task, self.names, logits, self.rows)
+        first = self.task.primary_metric
         return {
             "validation": scores,
-            "lost_points": 100 * (self.scores[self.metric] - scores[self.metric]),
+            "lost_points": 100 * (self.scores[first] - scores[first]),
             "largest_difference": largest_difference(logits, self.logits),
         }
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError, SignalError
 from pipeline.tasks.predictions import arrange, targets_of
 from pipeline.tasks.task import Unit
-from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit
+from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit, is_labelled
 
 Logits = Float[np.ndarray, "prediction class"]
 ExactLogits = Float64[np.ndarray, "prediction class"]
@@ -40,9 +40,7 @@ class Answers:
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
         """Which predictions have a label."""
-        if np.issubdtype(self.labels.dtype, np.floating):
-            return ~np.isnan(self.labels)
-        return np.asarray(self.labels != UNLABELLED)
+        return is_labelled(self.labels)
 
     def labelled(self) -> "Answers":
         """Return the predictions with a label, their logits in float64.

@@ -30,10 +30,8 @@ def entity_f1(answers: Answers) -> float:
             "the metric entity_f1 needs labels such as B-PER, I-PER and O, but one is "
             f"'{others[0]}'. Set task.metrics to [accuracy, macro_f1]."
         )
-    score = f1_score(
-        _sentences(answers, answers.labels), _sentences(answers, answers.predicted), zero_division=0
-    )
-    return float(score)
+    expected = _sentences(answers, answers.labels.astype(np.int64))
+    return float(f1_score(expected, _sentences(answers, answers.predicted), zero_division=0))
 
 
 def _sentences(answers: Answers, labels: NDArray[np.int64]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from pipeline.tasks.task import Kind
 
-F = TypeVar("F", bound=Callable[..., float])
+F_co = TypeVar("F_co", bound=Callable[..., float], covariant=True)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ NATS = Unit("nats", 1, 4)
 
 
 @dataclass(frozen=True)
-class Measure(Generic[F]):
+class Measure(Generic[F_co]):
     """One measure of a model, or of a student beside its teacher."""
 
     name: str
@@ -37,7 +37,7 @@ class Measure(Generic[F]):
     unit: Unit
     meaning: str
     """A sentence for who reads the report."""
-    compute: F
+    compute: F_co
     kinds: frozenset[Kind]
     """The kinds of task that have it."""
     lowest: float = 0.0

@@ -11,11 +11,53 @@ from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
 from pipeline.student import STUDENTS
 from pipeline.student.settings import ModelSettings
-from pipeline.text.tokens import UNLABELLED, Tokens
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind, Task
+from pipeline.text.tokens import IGNORED, Tokens, is_labelled
 from pipeline.train.settings import StudentSettings, TrainingSettings
 
-HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1"}
+HUB_METRICS = {
+    "accuracy": "accuracy",
+    "f1": "f1",
+    "macro_f1": "f1",
+    "micro_f1": "f1",
+    "entity_f1": "f1",
+    "exact_match": "exact_match",
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "mean_squared_error": "mse",
+}
 """Scores by the names that they have on the Hub; others stand in the text alone."""
+
+HUB_TASKS: dict[Kind, str] = {
+    "classification": "text-classification",
+    "multi_label": "text-classification",
+    "regression": "text-classification",
+    "token_classification": "token-classification",
+    "multiple_choice": "multiple-choice",
+}
+
+_USES: dict[Kind, str] = {
+    "classification": "It sorts texts like those it was trained on into {n_labels} labels: "
+    "{labels}.",
+    "multi_label": "It gives texts like those it was trained on any of {n_labels} labels: "
+    "{labels}.",
+    "regression": "It gives texts like those it was trained on a number.",
+    "token_classification": "It gives each word of texts like those it was trained on one of "
+    "{n_labels} labels: {labels}.",
+    "multiple_choice": "It chooses among the answers to a question, for texts like those it was "
+    "trained on.",
+}
+_LIMITS: dict[Kind, str] = {
+    "classification": "It gives one of these labels to any text, also to one that none of them "
+    "fits.",
+    "multi_label": "It knows no other labels than these.",
+    "regression": "It gives a number to any text, also to one that is like none it was trained on.",
+    "token_classification": "It gives one of these labels to any word, also to one that none of "
+    "them fits.",
+    "multiple_choice": "It chooses one of the answers, also where none of them is right.",
+}
 
 _CARD = """\
 ---
@@ -29,12 +71,12 @@ A {kind} student, distilled with Decant from the stored signals of a
 
 ## Intended use
 
-It sorts texts like those it was trained on into {n_labels} labels: {labels}. It is
+{use} It is
 for whoever needs the teacher's answers faster or on a smaller machine.
 
 ## Limits
 
-- It gives one of these labels to any text, also to one that none of them fits.
+- {limit}
 - Texts are cut to {max_length} tokens; what follows is not read.
 - It imitates its teacher, errors and prejudices included, and was tested for neither.
 - The scores below are of the rows that chose its best weights, so they are a little too good;
@@ -63,7 +105,7 @@ tensors, the teacher with tokenizer, labels and length limit, and every stored v
 
 ## How to load it
 
-Load it with `AutoModelForSequenceClassification.from_pretrained` and the tokenizer
+Load it with `{auto_class}.from_pretrained` and the tokenizer
 beside it; texts are cut to {max_length} tokens.{loading}
 """
 
@@ -87,16 +129,21 @@ def write_model_card(
     `manifest` is that of the student's view, `tokens` the rows it was trained on.
     """
     identity = manifest.identity
+    task = TASKS[identity.task]
     objectives = [
         f"{term} ({_weight(chosen.weight)})" for term, chosen in settings.objectives.chosen()
     ]
     card = _CARD.format(
-        metadata=card_metadata(name, scores, library="transformers").to_yaml(),
+        metadata=card_metadata(name, task, scores, library="transformers").to_yaml(),
         name=name,
         kind=_kind(model, manifest),
         loading=_REGISTERED if model.architecture in STUDENTS else "",
         teacher=manifest.teacher,
-        n_labels=len(identity.labels),
+        use=_USES[task.kind].format(
+            n_labels=len(identity.labels), labels=", ".join(identity.labels)
+        ),
+        limit=_LIMITS[task.kind],
+        auto_class=task.auto_class,
         labels=", ".join(identity.labels),
         train_rows=_rows(tokens, "train"),
         validation_rows=_rows(tokens, "validation"),
@@ -114,15 +161,24 @@ def write_model_card(
 
 
 def card_metadata(
-    name: str, scores: Mapping[str, float], *, library: str, licence: str = "unknown"
+    name: str,
+    task: Task,
+    scores: Mapping[str, float],
+    *,
+    library: str,
+    licence: str = "unknown",
 ) -> ModelCardData:
-    """Return what the Hub reads of a card; `scores` are those of the validation rows."""
-    known = {
-        HUB_METRICS[metric]: value for metric, value in scores.items() if metric in HUB_METRICS
-    }
+    """Return what the Hub reads of a card; `scores` are those of the validation rows.
+
+    Of several that have one name there, it is the first that models are judged by.
+    """
+    known: dict[str, float] = {}
+    for metric, value in scores.items():
+        if metric in HUB_METRICS:
+            known.setdefault(HUB_METRICS[metric], value)
     results = [
         EvalResult(
-            task_type="text-classification",
+            task_type=HUB_TASKS[task.kind],
             dataset_type="text",
             dataset_name="validation rows",
             dataset_split="validation",
@@ -134,7 +190,7 @@ def card_metadata(
     return ModelCardData(
         library_name=library,
         license=licence,
-        pipeline_tag="text-classification",
+        pipeline_tag=HUB_TASKS[task.kind],
         tags=["knowledge-distillation", "decant"],
         metrics=list(known),
         model_name=name,
@@ -143,8 +199,10 @@ def card_metadata(
 
 
 def _rows(tokens: Tokens, split: str) -> str:
-    labels = tokens.splits[split].labels
-    return f"{len(labels):,}, {int(np.count_nonzero(labels != UNLABELLED)):,} of them labelled"
+    rows = tokens.splits[split]
+    known = is_labelled(rows.labels) & (rows.labels != IGNORED)
+    labelled = np.repeat(np.arange(len(rows)), np.diff(rows.label_offsets))[known]
+    return f"{len(rows):,}, {len(np.unique(labelled)):,} of them labelled"
 
 
 def _kind(model: ModelSettings, manifest: Manifest) -> str:

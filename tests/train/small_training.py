@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
-from pipeline.evaluate.quality import quality
+from pipeline.metrics.score import score_split
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
@@ -61,7 +62,7 @@ def distill_small(
         settings,
         TrainingSettings.model_validate({**TRAINING, **training}),
         folder,
-        judge=lambda logits, split: quality(logits, split.labels),
+        judge=partial(score_split, TASKS["classification"], tokens.labels),
         inputs={"settings": json.dumps(dict(training))},
         unfinished_dir=folder.with_name("unfinished"),
         seconds_between_saves=seconds_between_saves,

@@ -34,9 +34,7 @@ def draw_learning_curves(
 
     `teacher_score` is the teacher's on validation.
     """
-    return to_svg(
-        lambda: build_learning_curves(curves, metric, teacher_score), f"curves of {name}"
-    )
+    return to_svg(lambda: build_learning_curves(curves, metric, teacher_score), f"curves of {name}")
 
 
 def build_learning_curves(
