@@ -75,9 +75,11 @@ def _as_questions(
     """Return inputs (row, token) as (row, 1, token)."""
     import torch
 
+    def is_by_token(value: object) -> bool:
+        return isinstance(value, torch.Tensor) and value.ndim == 2
+
     return args, {
-        name: value[:, None] if isinstance(value, torch.Tensor) else value
-        for name, value in inputs.items()
+        name: value[:, None] if is_by_token(value) else value for name, value in inputs.items()
     }
 
 

@@ -22,7 +22,11 @@ from pipeline.made_from import write_record
 from pipeline.metrics.score import score_split
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
-from pipeline.teacher.labelled_examples import LabelledExamples, loss_of_questions
+from pipeline.teacher.labelled_examples import (
+    LabelledExamples,
+    logits_of_questions,
+    loss_of_questions,
+)
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
 
@@ -87,6 +91,7 @@ def _make_trainer(
     scratch: str,
     device: torch.device,
 ) -> Trainer:
+    has_choices = task.predicts == "choice"
     return Trainer(
         model=model,
         args=TrainingArguments(
@@ -115,7 +120,8 @@ def _make_trainer(
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         data_collator=examples["train"].collate,
-        compute_loss_func=loss_of_questions if task.predicts == "choice" else None,
+        compute_loss_func=loss_of_questions if has_choices else None,
+        preprocess_logits_for_metrics=logits_of_questions if has_choices else None,
         compute_metrics=partial(_score, task, labels, examples["validation"]),
     )
 

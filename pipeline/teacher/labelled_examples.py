@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
@@ -66,19 +66,30 @@ class LabelledExamples(Dataset[int]):
         return labels.float() if labels.is_floating_point() else labels
 
     def flat(
-        self, logits: Float[np.ndarray, "row *token label"]
+        self, logits: Float[np.ndarray, "example *part label"]
     ) -> Float[np.ndarray, "flat label"]:
-        """Return logits of the examples' rows as those of the whole split, 0 for all others."""
-        rows = self.split.rows_of(self._examples)
-        if self._task.predicts != "token":
-            whole = np.zeros((len(self.split), logits.shape[1]), logits.dtype)
-            whole[rows] = logits
-            return whole
-        whole = np.zeros((len(self.split.input_ids), logits.shape[2]), logits.dtype)
-        for row, padded in zip(rows, logits, strict=True):
-            begin, end = self.split.offsets[row : row + 2]
+        """Return logits of the examples as those of the whole split, 0 for all others.
+
+        Those of an example's tokens, or choices (see `logits_of_questions`), may be padded.
+        """
+        if self._task.predicts == "token":
+            offsets, parts = self.split.offsets, logits
+        elif self._task.predicts == "choice":
+            offsets, parts = self.split.first_rows, logits[:, :, None]
+        else:
+            offsets, parts = self.split.first_rows, logits[:, None]
+        whole = np.zeros((offsets[-1], parts.shape[2]), logits.dtype)
+        for example, padded in zip(self._examples, parts, strict=True):
+            begin, end = offsets[example : example + 2]
             whole[begin:end] = padded[: end - begin]
         return whole
+
+
+def logits_of_questions(
+    logits: Float[Tensor, "row 1"], labels: Int[Tensor, "row 2"]
+) -> Float[Tensor, "question choice"]:
+    """Return the logits of each question's choices, as `tasks.predictions` arranges them."""
+    return arrange(logits.float(), "choice", _places(labels))
 
 
 def loss_of_questions(
@@ -88,8 +99,12 @@ def loss_of_questions(
 
     A question may have more choices than another; Transformers' own loss knows no such.
     """
-    questions, is_right = labels.unbind(1)
-    places = torch.from_numpy(places_of_choices(questions.bincount().cpu().numpy()))
-    places = places.to(labels.device)
-    right = (is_right[places.clamp(min=0)] * (places >= 0)).argmax(1)
-    return cross_entropy(arrange(outputs["logits"].float(), "choice", places), right)
+    places = _places(labels)
+    right = (labels[:, 1][places.clamp(min=0)] * (places >= 0)).argmax(1)
+    return cross_entropy(logits_of_questions(outputs["logits"], labels), right)
+
+
+def _places(labels: Int[Tensor, "row 2"]) -> Int[Tensor, "question choice"]:
+    """Return which row is each choice of a question, -1 where there is none."""
+    counts = labels[:, 0].bincount().cpu().numpy()
+    return torch.from_numpy(places_of_choices(counts)).to(labels.device)
