@@ -51,7 +51,6 @@ def test_a_list_that_names_nothing_is_refused(labels: list[str]) -> None:
         ({"label": 1.5}, "data.columns.label: "),
         ({"label": ["a"]}, "data.columns.label: "),
         ({"text": True}, "data.columns.text: "),
-        ({"choices": {}}, "data.columns.choices: "),
     ],
 )
 def test_columns_are_names_or_numbers(columns: dict[str, Any], fault: str) -> None:
