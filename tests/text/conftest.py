@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ class Written:
 
     tokens: Tokens
     summary: dict[str, Any]
+    folder: Path
 
 
 Write = Callable[..., Written]
@@ -68,6 +70,6 @@ def write_jsonl(tmp_path_factory: pytest.TempPathFactory, pieces: Any) -> Write:
         mapping = settings.names_by_value
         names = label_names(corpus, mapping, label_kind)
         summary = write_tokens(corpus, label_kind, names, mapping, pieces, max_length, folder)
-        return Written(open_tokens(folder), summary)
+        return Written(open_tokens(folder), summary, folder)
 
     return write
