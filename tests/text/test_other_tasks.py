@@ -87,7 +87,7 @@ def test_a_table_for_another_task_is_refused(
     folder = write_jsonl("number", ROWS["number"]).folder
     copied = tmp_path / "copied"
     copied.mkdir()
-    with pytest.raises(DataError, match="has labels of the kind 'number', task.kind needs 'name'"):
+    with pytest.raises(DataError, match=r"labels of the kind 'number', task\.kind needs 'name'"):
         copy_tokens(folder, pieces, 16, "name", copied)
     copy_tokens(folder, pieces, 16, "number", copied)
     assert open_tokens(copied).label_kind == "number"
