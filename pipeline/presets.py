@@ -75,7 +75,17 @@ def apply_preset(text: str, preset: Preset, path: str | None) -> tuple[str, list
     `text` is that of a params file without faults. `path` is a file, or a folder with files, of
     the data set, which is read in the place of the Hub's; its splits have the usual names.
     Whether the result has faults is left to the caller to check.
+
+    Raises:
+        SettingsError: the file is written so that its sections cannot be changed.
     """
+    if YAML().load(text).fa.flow_style():
+        raise SettingsError(
+            [
+                "params.yaml: its sections are not written one below the other, so that none can "
+                f"be changed; write the lines of 'decant preset {preset.name}' by hand"
+            ]
+        )
     asked = YAML().load(preset.text)
     if path is not None:
         asked["data"] |= {"source": "files", "path": path}

@@ -19,7 +19,8 @@ from pipeline.errors import DataError, first_line
 from pipeline.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
-from pipeline.text.columns import ColumnSettings, select_columns
+from pipeline.text.column_settings import ColumnSettings
+from pipeline.text.columns import select_columns
 from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS

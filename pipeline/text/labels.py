@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from pipeline.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.choices import right_choices
-from pipeline.text.columns import is_named
 from pipeline.text.corpus import Corpus
 from pipeline.text.lists import as_lists, lists_of
 from pipeline.text.numbers import number_labels
+from pipeline.text.source import is_named
 from pipeline.text.tokens import UNLABELLED
 
 

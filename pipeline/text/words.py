@@ -26,22 +26,18 @@ def tokenise_words(
     piece loses its label (`n_words_dropped`), as do words behind the limit (`n_words_cut`).
 
     Raises:
-        DataError: the tokenizer cannot read words one by one.
+        DataError: the tokenizer reads words that are given one by one in another way than
+            those of a text.
     """
-    try:
-        encoded = tokenizer(
-            [list(words) for words in texts],
-            is_split_into_words=True,
-            truncation=True,
-            max_length=max_length,
-            return_token_type_ids=True,
-            return_attention_mask=False,
-        )
-    except (AssertionError, ValueError) as error:
-        raise DataError(
-            "the tokenizer cannot read words one by one. Save it once more with "
-            f"add_prefix_space=True, if it has that ({' '.join(str(error).split())})."
-        ) from error
+    _check_reads_words(tokenizer)
+    encoded = tokenizer(
+        [list(words) for words in texts],
+        is_split_into_words=True,
+        truncation=True,
+        max_length=max_length,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
     aligned, is_cut, n_dropped, n_cut = [], [], 0, 0
     for encoding, ids, words in zip(encoded.encodings or (), labels, texts, strict=True):
         aligned.append(_at_first_pieces(encoding.word_ids, ids))
@@ -60,6 +56,18 @@ def tokenise_words(
     )
     counts = {"n_words_dropped": n_dropped, "n_words_cut": n_cut}
     return TokenisedTexts(rows, np.array(is_cut, dtype=bool), counts)
+
+
+def _check_reads_words(tokenizer: "PreTrainedTokenizerFast") -> None:
+    """Refuse a tokenizer that reads words one by one as if nothing stood between them."""
+    together = tokenizer("the the", add_special_tokens=False)["input_ids"]
+    alone = tokenizer(["the", "the"], is_split_into_words=True, add_special_tokens=False)
+    if alone["input_ids"] != together:
+        raise DataError(
+            "the tokenizer reads words that are given one by one as if there were no spaces "
+            "between them. Load it with add_prefix_space=True and save it into the folder of the "
+            "teacher's checkpoint."
+        )
 
 
 def _at_first_pieces(words: Sequence[int | None], labels: Sequence[int]) -> list[int]:

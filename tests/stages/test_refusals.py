@@ -243,3 +243,18 @@ def test_settings_beside_a_checkpoint(params: dict[str, Any]) -> None:
     assert checked(params, empty) == (
         f"{PLACE}.model: give n_layers, or the checkpoint that the student starts from"
     )
+
+
+@pytest.mark.parametrize("kind", ["token_classification", "multiple_choice"])
+def test_own_tokens_of_a_task_of_tokens(params: dict[str, Any], kind: str) -> None:
+    """Catches labels that would stand at other tokens, found when all else is done."""
+    columns = {"choices": "options"} if kind == "multiple_choice" else {}
+    params |= {"task": {"kind": kind}, "data": {"source": "files", "columns": columns}}
+    student = {"model": OWN, "objectives": {"soft_target": {}}}
+    fault = checked(params, student)
+    assert fault.startswith(f"{PLACE}.model.checkpoint: ")
+    assert "the student has another tokenizer than the teacher" in fault
+    check_params({**params, "students": {"a": {"model": LAYERS, "objectives": {"hard_label": {}}}}})
+    params["augmentation"] = {"n_copies": 1}
+    fault = checked(params, {"model": LAYERS, "objectives": {"hard_label": {}}})
+    assert fault.startswith("augmentation.n_copies: ")

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError, SettingsError
 from pipeline.text.augment import AugmentationSettings, augment, variants
 from pipeline.text.tokenise import write_tokens
@@ -20,14 +19,6 @@ NAMES = ("negative", "positive")
 
 Rows = list[tuple[str, str | None, str | None]]
 """Text, second text, label."""
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tokenizer of a few words."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    make_tokenizer(folder)
-    return load_tokenizer(folder)
 
 
 @pytest.fixture

@@ -11,26 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_file, digest_tokenizer, row_key
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens
-from tests.conftest import GOOD, PLAIN, make_tokenizer
+from tests.conftest import GOOD, PLAIN
 
 NAMES = ("negative", "positive")
 MAX_LENGTH = 8
 
 Row = tuple[str, str | None, str | None]
 """Text, second text, label."""
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tokenizer of a few words."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    make_tokenizer(folder)
-    return load_tokenizer(folder)
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""Which columns of a source hold what: the part `columns` of the section `data`."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from pipeline.settings import Section
+
+
+def _name(column: Any) -> Any:
+    """Return the name of a column that is given by its number, as those of .conll files are."""
+    is_number = isinstance(column, int) and not isinstance(column, bool)
+    return str(column) if is_number else column
+
+
+_Column = Annotated[str, BeforeValidator(_name)]
+_Columns = Annotated[tuple[_Column, ...], Field(min_length=2)]
+
+
+class ColumnSettings(Section):
+    """Which columns of the source hold what. In .conll files they are numbers, from 0."""
+
+    text: _Column = "text"
+    """Of a token classification, the lists of words; of a multiple choice, what the questions
+    are about."""
+    text_pair: _Column | None = None
+    """The second text of a pair, or null for single texts."""
+    question: _Column | None = None
+    """Of a multiple choice, the questions, if they are not all there is to the choices."""
+    choices: _Column | _Columns | None = None
+    """Of a multiple choice, the column with the lists of choices, or a column for each."""
+    label: _Column | _Columns | None = "label"
+    """null for a source without labels. Several columns hold 0 or 1 each, for a multi-label
+    classification."""
+    label_separator: str = Field(default=",", min_length=1)
+    """Between the names in a string, where that is how several labels are written."""
+    unlabelled: str | None = None
+    """A value of the label column that says that there is no label, such as `"-1"`. Nothing,
+    and an empty text, always say so."""

@@ -1,0 +1,76 @@
+"""A table of the source, whose columns are asked for by the settings that name them."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.errors import DataError
+from pipeline.text.lists import as_lists, lists_of
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split of a source as it was read."""
+
+    table: pa.Table
+    place: str
+    """What messages call it."""
+
+    def column(self, ours: str, theirs: str) -> pa.ChunkedArray:
+        """Return a column; `ours` is the setting that names it."""
+        names = self.table.column_names
+        if theirs not in names:
+            raise DataError(
+                f"{self.place} has no column '{theirs}'; it has {', '.join(names)}. "
+                f"Set data.columns.{ours}."
+            )
+        if names.count(theirs) > 1:
+            raise DataError(f"{self.place} has several columns '{theirs}'; rename all but one")
+        return self.table[theirs]
+
+    def strings(self, ours: str, theirs: str) -> pa.ChunkedArray:
+        """Return a column of texts or numbers as texts."""
+        column = self.column(ours, theirs)
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowException:
+            raise DataError(
+                f"{self.place}, column '{theirs}' holds {column.type}, not text or numbers"
+            ) from None
+
+    def lists(self, ours: str, theirs: str, what: str) -> pa.ListArray:
+        """Return a column of lists, of strings unless its values are named classes."""
+        column = self.column(ours, theirs)
+        place = f"{self.place}, column '{theirs}'"
+        if pa.types.is_null(column.type):
+            return pa.nulls(len(column), pa.list_(pa.string()))
+        if not is_list(column.type):
+            raise DataError(
+                f"{place} holds {column.type}, but each row needs a list of {what}. Use Parquet, "
+                "JSON lines or .conll files."
+            )
+        found = as_lists(column)
+        values = found.flatten()
+        if is_named(values.type) and ours == "label":
+            return found
+        try:
+            values = values.cast(pa.string())
+        except pa.ArrowException:
+            raise DataError(f"{place} holds lists of {values.type}, not of {what}") from None
+        found = lists_of(found, values)
+        if ours != "label" and values.null_count:
+            row = next(index for index, row in enumerate(found.to_pylist()) if row and None in row)
+            raise DataError(f"{place}: row {row + 1} has nothing in the place of one of its {what}")
+        return found
+
+
+def is_named(kind: pa.DataType) -> bool:
+    """Say whether values of a type name their classes, in the order of their numbers."""
+    return bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Say whether values of a type are lists of any kind."""
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )

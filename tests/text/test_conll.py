@@ -1,0 +1,74 @@
+"""CoNLL's text format: every word with its own columns, and nothing that is no word."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.files import read_table
+from pipeline.text.labels import label_names
+
+SENTENCES = (
+    "-DOCSTART- -X- -X- O\n\n"
+    "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n# NN B-NP O\n\n\n"
+    "-DOCSTART- -X- -X- O\n\n"
+    "Peter NNP B-NP B-PER\r\nBlackburn NNP I-NP I-PER"
+)
+
+
+def test_sentences_are_rows_of_words(tmp_path: Path) -> None:
+    """Catches marks of documents as words, the last sentence lost, and sentences joined."""
+    path = tmp_path / "train.conll"
+    path.write_text("\ufeff" + SENTENCES, encoding="utf-8", newline="")
+    table = read_table(path)
+    assert table.column_names == ["0", "1", "2", "3"]
+    assert table["0"].to_pylist() == [["EU", "rejects", "#"], ["Peter", "Blackburn"]]
+    assert table["3"].to_pylist() == [["B-ORG", "O", "O"], ["B-PER", "I-PER"]]
+
+
+@pytest.mark.parametrize(
+    "word", ["a\u2028b", "\u00a0", "10\u3000000", "\u200b", "😀", "שלום", "\x85"]
+)
+def test_odd_characters_stay_in_their_word(tmp_path: Path, word: str) -> None:
+    """Catches a line or a word that is broken at a character that Python calls white space."""
+    path = tmp_path / "train.conll"
+    path.write_text(f"{word} B-X\nend O\n", encoding="utf-8")
+    assert read_table(path)["0"].to_pylist() == [[word, "end"]]
+
+
+def test_tabs_leave_spaces_to_the_words(tmp_path: Path) -> None:
+    """Catches a word with a space in it that shifts the columns of a line."""
+    path = tmp_path / "train.conll"
+    path.write_text("New York\tB-LOC\nis\tO\n", encoding="utf-8")
+    assert read_table(path)["0"].to_pylist() == [["New York", "is"]]
+
+
+def test_columns_are_chosen_by_number(tmp_path: Path) -> None:
+    """Catches numbers refused as names of columns, and tags read from another column."""
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.conll").write_text(SENTENCES, encoding="utf-8")
+    settings = DataSettings.model_validate_json(
+        f'{{"source": "files", "path": "{tmp_path}", "columns": {{"text": 0, "label": 3}}}}'
+    )
+    corpus = read_corpus(settings, "word_names")
+    assert corpus["validation"]["text"].to_pylist() == ["EU rejects #", "Peter Blackburn"]
+    assert corpus["train"]["label"].to_pylist() == [["B-ORG", "O", "O"], ["B-PER", "I-PER"]]
+    assert label_names(corpus, None, "word_names") == ["B-ORG", "B-PER", "I-PER", "O"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a O\nb\n", r"train\.conll, line 2: 1 columns, the lines before have 2"),
+        (b"-DOCSTART- O\n\n", r"train\.conll cannot be read as CONLL: it has no words"),
+        (b"", r"it has no words"),
+        ("é O".encode("latin-1"), r"train\.conll cannot be read as CONLL: .*utf-8"),
+    ],
+)
+def test_what_is_no_conll_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """Catches a traceback, and a word that takes the tag of another."""
+    path = tmp_path / "train.conll"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_table(path)

@@ -1,0 +1,93 @@
+"""What other stages make of a table with other labels than one name a row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.fingerprint import row_key
+from pipeline.tasks.task import LabelKind
+from pipeline.text.augment import AugmentationSettings, augment
+from pipeline.text.augmented import with_augmented
+from pipeline.text.given_tokens import copy_tokens
+from pipeline.text.retokenise import split_for
+from pipeline.text.tokens import open_tokens
+from tests.text.conftest import Write
+
+TEXT = "the film was very warm and the acting was fresh"
+ROWS: dict[LabelKind, list[dict[str, Any]]] = {
+    "names": [{"text": TEXT, "label": ["a", "b"]}, {"text": "the film", "label": []}],
+    "number": [{"text": TEXT, "label": 0.5}, {"text": "the film", "label": 1.5}],
+    "word_names": [{"text": TEXT.split(), "label": ["O", "B"] * 5}],
+    "choice": [{"text": TEXT, "options": ["warm", "cold"], "label": "A"}],
+}
+COLUMNS = {"choice": {"columns": {"choices": "options"}}}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_keys_are_those_of_the_contents(write_jsonl: Write, kind: LabelKind) -> None:
+    """Catches keys that depend on labels, so that a store is captured anew for every task."""
+    written = write_jsonl(kind, ROWS[kind] * 2, **COLUMNS.get(kind, {}))
+    split = written.tokens.splits["train"]
+    for index in range(len(split)):
+        assert split.keys[index].tobytes() == row_key(*split.row(index))
+    assert written.summary["splits"]["train"]["n_distinct"] == len(split) // 2
+    assert written.tokens.label_kind == written.summary["label_kind"] == kind
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("names", -1), ("number", np.nan)])
+def test_variants_have_labels_of_the_same_kind(
+    write_jsonl: Write, pieces: Any, tmp_path: Path, kind: LabelKind, expected: float
+) -> None:
+    """Catches variants that cannot be joined with their table, or that have made-up labels."""
+    tokens = write_jsonl(kind, ROWS[kind]).tokens
+    augment(tokens, pieces, AugmentationSettings(n_copies=8, mask_probability=0.5), tmp_path)
+    variants = open_tokens(tmp_path, made_by="augment")
+    n_variants, width = len(variants.splits["train"]), 2 if kind == "names" else 1
+    assert n_variants > 4
+    np.testing.assert_array_equal(variants.splits["train"].labels, [expected] * n_variants * width)
+    both = with_augmented(tokens, variants).splits["train"]
+    assert len(both) == 2 + n_variants
+    assert both.label_offsets.tolist() == list(range(0, width * len(both) + 1, width))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("word_names", "labels of a token classification"), ("choice", "rows of a multiple choice")],
+)
+def test_variants_that_mean_nothing_are_refused(
+    write_jsonl: Write, pieces: Any, tmp_path: Path, kind: LabelKind, reason: str
+) -> None:
+    """Catches words that keep the labels of others, and questions without choices."""
+    tokens = write_jsonl(kind, ROWS[kind], **COLUMNS.get(kind, {})).tokens
+    with pytest.raises(SettingsError, match=rf"^augmentation\.n_copies: the {reason}.*to 0$"):
+        augment(tokens, pieces, AugmentationSettings(n_copies=1), tmp_path)
+    augment(tokens, pieces, AugmentationSettings(), tmp_path)
+    assert len(open_tokens(tmp_path, made_by="augment").splits["train"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["word_names", "choice"])
+def test_no_student_has_other_tokens(
+    write_jsonl: Write, pieces: Any, tokenizer: Any, kind: LabelKind
+) -> None:
+    """Catches labels of the teacher's tokens at those of a student with another tokenizer."""
+    tokens = write_jsonl(kind, ROWS[kind], **COLUMNS.get(kind, {})).tokens
+    own = split_for(tokens, "train", pieces, most_tokens=None, is_shown=False)
+    assert own is tokens.splits["train"]
+    with pytest.raises(DataError, match="the student has another tokenizer than the teacher"):
+        split_for(tokens, "train", tokenizer, most_tokens=None, is_shown=False)
+
+
+def test_a_table_for_another_task_is_refused(
+    write_jsonl: Write, pieces: Any, tmp_path: Path
+) -> None:
+    """Catches scores taken for numbers of classes."""
+    folder = write_jsonl("number", ROWS["number"]).folder
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    with pytest.raises(DataError, match=r"labels of the kind 'number', task\.kind needs 'name'"):
+        copy_tokens(folder, pieces, 16, "name", copied)
+    copy_tokens(folder, pieces, 16, "number", copied)
+    assert open_tokens(copied).label_kind == "number"
