@@ -153,9 +153,8 @@ EXAMPLES = {
 def test_a_disagreement_is_told_in_the_tasks_words(written: Path, kind: str) -> None:
     """Catches a sentence without the word that is meant, and a choice without its text."""
     markdown = (written / "report.md").read_text(encoding="utf-8")
-    found = markdown[markdown.index("### good") :].splitlines()[2:]
-    rows = [line for line in found if line.startswith("| ")]
-    assert rows[2:] == [EXAMPLES[kind]]
+    table = markdown[markdown.index("### good") :].split("\n\n")[1].splitlines()
+    assert table[2:] == [EXAMPLES[kind]]
     page = section_of(written, "disagreements")
     assert page.count('<td class="wrong"') == (0 if kind == "regression" else 2)
 
