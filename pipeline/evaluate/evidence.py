@@ -28,6 +28,8 @@ from pipeline.text.tokens import is_labelled
 
 Probabilities = Float[np.ndarray, "prediction class"]
 
+_COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
+
 
 P = TypeVar("P", bound=Part)
 
@@ -128,6 +130,7 @@ class _Absence(Part):
 def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table = table.select([*_COLUMNS, *(["choices"] if kind == "multiple_choice" else [])])
         logits = {
             name: np.array(table[f"{name}_logits"].to_pylist(), dtype=np.float64)
             for name in ("student", "teacher")

@@ -101,7 +101,7 @@ FIDELITIES: dict[str, Fidelity] = {
         ),
         Measure(
             name="correlation",
-            heading="correlation with the teacher",
+            heading="correlation",
             unit=POINTS,
             meaning="Linear correlation between the student's numbers and the teacher's, in "
             "hundredths: 100 where they lie on a rising line.",

@@ -60,7 +60,7 @@ class SplitMetrics(Part):
     def _has_both_scores_or_none(self) -> Self:
         if {self.student is None, self.teacher is None} != {self.n_labelled == 0}:
             raise ValueError(
-                f"{self.n_labelled} are labelled; student and teacher must have scores "
+                f"{self.n_labelled} predictions are labelled; student and teacher must have scores "
                 "where there are labels, and only there"
             )
         return self
@@ -112,20 +112,13 @@ class StudentMetrics(Part):
     n_layers: int | None
     objectives: tuple[str, ...]
     task: Kind = "classification"
-    metrics: tuple[str, ...]
-    """Names of those that all scores against labels have; the first ranks students."""
+    metrics: tuple[str, ...] = TASKS["classification"].metrics
+    """Names of those that all scores against labels have; the first ranks students. A file of
+    before there were other tasks names neither task nor metrics."""
     labels: tuple[str, ...]
     splits: Annotated[dict[SplitName, SplitMetrics], Field(min_length=1)]
     cost: Costs
     work: Works
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_the_tasks_own_metrics(cls, values: Any) -> Any:
-        """Files of before there were other tasks name neither task nor metrics."""
-        if not isinstance(values, dict) or "metrics" in values:
-            return values
-        return {**values, "metrics": TASKS["classification"].metrics}
 
     @model_validator(mode="after")
     def _has_possible_scores(self) -> Self:

@@ -42,16 +42,22 @@ PROVENANCE = {
 def write_predictions(
     path: Path,
     texts: list[str],
-    labels: list[int],
+    labels: list[int] | list[float],
     student_logits: list[list[float]],
     teacher_logits: list[list[float]],
+    *,
+    places: list[int] | None = None,
+    choices: list[list[str]] | None = None,
 ) -> None:
-    """Write both models' answers for every row."""
+    """Write both models' answers, each about a row of its own or one of many of its `places`."""
     table = pa.table(
         {
-            "text": texts,
+            "row": pa.array(range(len(texts)), pa.int32()),
+            "place": pa.array(places or [0] * len(texts), pa.int32()),
+            "text": pa.array(texts).dictionary_encode(),
             "text_pair": pa.array([None] * len(texts), pa.string()),
-            "label": pa.array(labels, pa.int64()),
+            "label": pa.array(labels),
+            **({} if choices is None else {"choices": choices}),
             "student_logits": pa.array(student_logits, pa.list_(pa.float32())),
             "teacher_logits": pa.array(teacher_logits, pa.list_(pa.float32())),
         }

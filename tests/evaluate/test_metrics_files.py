@@ -74,14 +74,18 @@ def _set(metrics: Metrics, place: str, value: Any) -> Metrics:
     [
         ("splits.test.student.accuracy", 85.0, r"splits\.test\.student\.accuracy: .* equal to 1"),
         ("splits.test.student", {"accuracy": 0.8}, r"test\.student\.macro_f1: .*first of 2"),
-        ("splits.test.student", {}, "800 rows are labelled; student and teacher must have"),
-        ("splits.test.n_labelled", 0, "0 rows are labelled; student and teacher must have"),
+        ("splits.test.student", {}, "800 predictions are labelled; student and teacher must have"),
+        ("splits.test.n_labelled", 0, "0 predictions are labelled; student and teacher must have"),
         ("splits.test.fidelity.kl", float("nan"), "finite number"),
         ("splits.test.fidelity.kl", -0.5, "greater than or equal to 0"),
         ("splits", {}, "splits: .*at least 1"),
         ("cost.student.latency_ms", 0, r"cost: latency_ms is 0\.0; a cost is above zero"),
         ("cost.teacher.n_parameters", "many", r"cost\.teacher\.n_parameters: .*integer"),
         ("n_layers", 2.5, "n_layers: "),
+        ("metrics", [], "metrics: there is no metric named"),
+        ("metrics", ["accuracy", "charm"], "metrics: there is no metric .*charm"),
+        ("task", "poetry", "task: "),
+        ("task", "regression", r"test\.fidelity\.correlation: missing \(the first of 4 faults"),
     ],
 )
 def test_impossible_metrics_are_refused(
@@ -111,6 +115,8 @@ def test_two_files_about_one_student_are_refused(make_metrics: Make, write_metri
     ("place", "value", "text"),
     [
         ("labels", ["a", "c"], "labels a, b and a, c"),
+        ("metrics", ["macro_f1"], "metrics accuracy, macro_f1, .* and macro_f1"),
+        ("task", "token_classification", "tasks classification and token_classification"),
         ("splits.test.n_rows", 999, r"test\.n_rows is 1,000 and 999"),
         ("splits.test.n_labelled", 700, r"test\.n_labelled is 800 and 700"),
         (

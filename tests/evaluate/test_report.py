@@ -37,9 +37,10 @@ def without_labels(metrics: Metrics, *splits: str) -> Metrics:
 
 
 def table_of(report_dir: Path) -> dict[str, dict[str, str]]:
-    """Return the Markdown table as {first word of the model: {heading: cell}}."""
-    lines = (report_dir / "report.md").read_text(encoding="utf-8").splitlines()
-    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    """Return the first Markdown table as {first word of the model: {heading: cell}}."""
+    blocks = (report_dir / "report.md").read_text(encoding="utf-8").split("\n\n")
+    lines = next(block for block in blocks if block.startswith("|")).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
     headings, _, *models = rows
     assert all(len(row) == len(headings) for row in rows)
     return {row[0].split()[0].strip("*"): dict(zip(headings, row, strict=True)) for row in models}

@@ -203,7 +203,8 @@ def test_damaged_files_are_refused_in_one_line(
 
 def test_divergence_is_the_metrics_one(sources: Sources) -> None:
     """Catches a sum over the wrong axis, and infinity where a probability is 0."""
-    found = read_evidence(sources.evaluations / "kd-3", sources.curves / "kd-3", "test").predictions
+    folders = sources.evaluations / "kd-3", sources.curves / "kd-3"
+    found = read_evidence(*folders, "test", "classification").predictions
     assert isinstance(found, Predictions)
     by_hand = [
         sum(p * log(p / q) for p, q in zip(theirs, ours, strict=True))

@@ -62,7 +62,7 @@ def test_training_gives_a_teacher_with_its_metrics(
     assert metrics["n_rows"] == 30
     assert isinstance(metrics["validation"], dict)
     assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
-    assert set(metrics["validation"]) == {"accuracy", "macro_f1", "loss"}
+    assert set(metrics["validation"]) == {*TASKS["classification"].metrics, "loss"}
     assert is_made_from(folder, INPUTS)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(LABELS))
