@@ -32,7 +32,12 @@ def _joined(by_student: Mapping[str, Provenance], describe: Callable[[Provenance
 
 
 def _describe_data(one: Provenance) -> str:
-    rows = ", ".join(f"{name} {count:,}" for name, count in one.data["rows"].items())
+    unlabelled = one.data.get("unlabelled", {})  # files of earlier versions do not have it
+    rows = ", ".join(
+        f"{name} {count:,}"
+        + (f" ({unlabelled[name]:,} unlabelled)" if unlabelled.get(name) else "")
+        for name, count in one.data["rows"].items()
+    )
     return (
         f"token table {_digest(one.data['digest'])}; rows: {rows}; up to "
         f"{one.data['max_length']:,} tokens"

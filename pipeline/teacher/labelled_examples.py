@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.tasks.predictions import arrange, places_of_choices
 from pipeline.tasks.task import Task
 from pipeline.text.padding import pad_rows
-from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit, is_labelled
+from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit
 
 
 class LabelledExamples(Dataset[int]):
@@ -25,10 +25,7 @@ class LabelledExamples(Dataset[int]):
         self._task = task
         self._pad_id = int(tokenizer.pad_token_id or 0)
         self._has_token_types = "token_type_ids" in tokenizer.model_input_names
-        is_known = is_labelled(split.labels) & (split.labels != IGNORED)
-        n_known = np.concatenate([[0], np.cumsum(is_known)])
-        first = split.label_offsets[split.first_rows]
-        self._examples = np.flatnonzero(np.diff(n_known[first]))
+        self._examples = np.flatnonzero(split.has_label)
 
     def __len__(self) -> int:
         return len(self._examples)
