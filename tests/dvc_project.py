@@ -90,17 +90,6 @@ def make_dvc_project(folder: Path, **changes: object) -> DvcProject:
 
     `changes` are values of params.yaml by their dotted paths, with `__` for a dot.
     """
-    write_dvc_project(folder)
-    project = DvcProject(folder)
-    for path, value in changes.items():
-        project.change(path.replace("__", "."), value)
-    project.run("git", "init", "--quiet")
-    project.commit("start")
-    return project
-
-
-def write_dvc_project(folder: Path) -> None:
-    """Write a project's inputs, and what of this repository it needs to run under DVC."""
     make_project(folder)
     for name in ("pipeline", "stages"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -108,3 +97,9 @@ def write_dvc_project(folder: Path) -> None:
     for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
+    project = DvcProject(folder)
+    for path, value in changes.items():
+        project.change(path.replace("__", "."), value)
+    project.run("git", "init", "--quiet")
+    project.commit("start")
+    return project

@@ -39,11 +39,11 @@ class Bucket:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one request."""
+        method, key = environ["REQUEST_METHOD"], environ["PATH_INFO"].partition(f"{self.name}/")[2]
         if f"Credential={KEY_ID}/" not in environ.get("HTTP_AUTHORIZATION", ""):
             headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(_FORBIDDEN)))]
             start_response("403 Forbidden", headers)
-            return [_FORBIDDEN]
-        method, key = environ["REQUEST_METHOD"], environ["PATH_INFO"].partition(f"{self.name}/")[2]
+            return [] if method == "HEAD" else [_FORBIDDEN]
         if method == "PUT" and key:
             self.stored[key] = int(environ["CONTENT_LENGTH"])
         elif method == "GET" and key:
@@ -68,10 +68,11 @@ def serve_bucket(name: str) -> Iterator[Bucket]:
     thread.start()
     try:
         credential = f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/us-east-1/s3/aws4_request"
-        request = Request(
-            f"{bucket.url}/{name}", method="PUT", headers={"Authorization": credential}
-        )
-        urlopen(request).close()
+        # First, what an earlier server of this process was sent is forgotten.
+        for method, path in {"POST": "moto-api/reset", "PUT": name}.items():
+            request = Request(f"{bucket.url}/{path}", method=method)
+            request.add_header("Authorization", credential)
+            urlopen(request).close()
         yield bucket
     finally:
         server.shutdown()
