@@ -33,10 +33,9 @@ def _joined(by_student: Mapping[str, Provenance], describe: Callable[[Provenance
 
 def _describe_data(one: Provenance) -> str:
     unlabelled = one.data.get("unlabelled", {})  # files of earlier versions do not have it
+    marks = {name: f" ({count:,} unlabelled)" for name, count in unlabelled.items() if count}
     rows = ", ".join(
-        f"{name} {count:,}"
-        + (f" ({unlabelled[name]:,} unlabelled)" if unlabelled.get(name) else "")
-        for name, count in one.data["rows"].items()
+        f"{name} {count:,}{marks.get(name, '')}" for name, count in one.data["rows"].items()
     )
     return (
         f"token table {_digest(one.data['digest'])}; rows: {rows}; up to "

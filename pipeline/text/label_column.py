@@ -10,7 +10,7 @@ from pipeline.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.lists import lists_of
-from pipeline.text.source import Source, is_list, is_named
+from pipeline.text.source import Source, is_named
 
 
 def select_label(

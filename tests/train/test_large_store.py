@@ -23,7 +23,7 @@ from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.spec import Arrays, ArraySpec
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import count_steps, train
+from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
@@ -134,13 +134,13 @@ def test_own_memory_does_not_grow_with_what_was_learned_from(large_store: Path) 
     )
     student = AutoModelForSequenceClassification.from_config(config)
     assert 2 * settings.batch_size <= 2 * (N_ROWS // SEGMENT_ROWS) // 3
-    n_steps = count_steps(N_ROWS, settings)
     accelerator = make_accelerator(torch.device("cpu"))
     objective = WeightedSum(objectives, models)
-    learner = Learner(student, objective, settings, n_steps, accelerator.device)
     rows = JoinedSplit(
         split_of_rows(), open_store(large_store), needs, pad_id=0, has_token_types=True
     )
+    n_steps = rows.count_batches(settings)
+    learner = Learner(student, objective, settings, n_steps, accelerator.device)
     own = [own_bytes() for _ in train(learner, needs, rows, settings, accelerator)]
     assert len(own) == n_steps
     assert max(own) - own[0] < SIGNAL_BYTES // 4

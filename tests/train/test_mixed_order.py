@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.objectives.weighted_sum import ObjectivesSettings
@@ -63,10 +64,8 @@ def test_epochs_differ_and_repeat_by_their_number() -> None:
 def test_lengths_are_grouped_in_both_kinds() -> None:
     """Catches batches in which long unlabelled rows pad short labelled ones."""
 
-    def padding(batches: list[np.ndarray]) -> int:
-        return sum(
-            int(len(batch) * LENGTHS[batch].max() - LENGTHS[batch].sum()) for batch in batches
-        )
+    def padding(batches: list[NDArray[np.int64]]) -> int:
+        return int(sum((LENGTHS[batch].max() - LENGTHS[batch]).sum() for batch in batches))
 
     assert padding(order(group_by_length=True).batches) < padding(order().batches) / 2
 
