@@ -53,10 +53,11 @@ def write_shown(
     def attentions() -> dict[str, Any]:
         store = open_signal(store_dir, manifest, "attentions")
         theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
-        opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
-        logits = opened.logits(opened.find(theirs.split.keys)).numpy()
         # Of words there is none for the whole row, and the texts are chosen by length alone.
-        first = np.zeros(len(theirs.split), int) if is_of_words else logits.argmax(1)
+        first = np.zeros(len(theirs.split), int)
+        if not is_of_words:
+            opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
+            first = opened.logits(opened.find(theirs.split.keys)).numpy().argmax(1)
         texts = shown_attentions(student, rows, store, theirs, first)
         return {"split": split, "texts": texts}
 
