@@ -28,7 +28,7 @@ def read_ragged(
 ) -> dict[str, list[Float[Tensor, "..."]]]:
     """Return one tensor for each row, by array name; all arrays where `names` is None.
 
-    Shapes: `logits` (label,), pre-softmax; `logits/tokens` (token, label); `cls` (layer, hidden), layer 0 is the embedding
+    Shapes, pre-softmax: `logits` (label,), `logits/tokens` (token, label); `cls` (layer, hidden), layer 0 is the embedding
     output; `hidden_states/06` (token, hidden); `attentions/06` (head, query, key) and
     `attentions/06-mean` (query, key), post-softmax. Tokens are those of the row alone.
 
