@@ -19,7 +19,6 @@ from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 from pipeline.student.network_settings import network_class, network_settings
 from pipeline.student.settings import TRANSFORMER
 from pipeline.text.tokens import TokenSplit
-from pipeline.train.loop import count_steps
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
 
@@ -108,5 +107,5 @@ def make_learner(
     """Return a random student to be trained."""
     model = make_student(teacher, student, is_frozen=is_frozen)
     objective = WeightedSum(objectives_of(teacher, student), models_of(teacher, student))
-    n_steps = count_steps(n_rows, settings)
+    n_steps = -(-n_rows // settings.batch_size) * settings.epochs
     return Learner(model, objective, settings, n_steps, accelerator.device)

@@ -19,7 +19,7 @@ from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import count_steps, train
+from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.state import Learner
@@ -44,9 +44,9 @@ def main(params: Path, store_dir: Path, tokens_dir: Path, folder: Path) -> None:
     student = build_student(model, store.manifest, store_dir, TASKS["classification"], say=print)
     options = TrainingSettings(batch_size=30, epochs=20, learning_rate=1e-2)
     cpu = torch.device("cpu")
-    n_steps = count_steps(len(split), options)
-    learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, cpu)
     rows = JoinedSplit(split, store, needs, pad_id=0, has_token_types=True)
+    n_steps = rows.count_batches(options) * options.epochs
+    learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, cpu)
     start = {name: weight.detach().clone() for name, weight in student.named_parameters()}
     reports = list(train(learner, needs, rows, options, make_accelerator(cpu)))
     assert all(not torch.equal(weight, start[name]) for name, weight in student.named_parameters())

@@ -30,6 +30,9 @@ def provenance(tokens: Tokens, manifest: Manifest) -> dict[str, Any]:
         "data": {
             "digest": tokens.digest,
             "rows": {name: len(split) for name, split in tokens.splits.items()},
+            "unlabelled": {
+                name: int((~split.has_label).sum()) for name, split in tokens.splits.items()
+            },
             "max_length": tokens.max_length,
             "tokenizer": tokens.tokenizer,
         },

@@ -32,7 +32,11 @@ def _joined(by_student: Mapping[str, Provenance], describe: Callable[[Provenance
 
 
 def _describe_data(one: Provenance) -> str:
-    rows = ", ".join(f"{name} {count:,}" for name, count in one.data["rows"].items())
+    unlabelled = one.data.get("unlabelled", {})  # files of earlier versions do not have it
+    marks = {name: f" ({count:,} unlabelled)" for name, count in unlabelled.items() if count}
+    rows = ", ".join(
+        f"{name} {count:,}{marks.get(name, '')}" for name, count in one.data["rows"].items()
+    )
     return (
         f"token table {_digest(one.data['digest'])}; rows: {rows}; up to "
         f"{one.data['max_length']:,} tokens"

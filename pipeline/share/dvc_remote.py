@@ -10,9 +10,7 @@ from pathlib import Path
 
 from dvc.config import NoRemoteError, RemoteConfigError
 from dvc.exceptions import (
-    CheckoutError,
     DvcException,
-    FileTransferError,
     NoOutputOrStageError,
     NotDvcRepoError,
     OutputNotFoundError,
@@ -40,8 +38,12 @@ def pull(paths: Sequence[Path], remote: str | None) -> int:
     """
     with _said_in_one_line(remote) as log, Repo() as repo:
         log.has_remote = remote is not None or "remote" in repo.config["core"]
-        result = repo.pull(targets=[str(path) for path in paths], remote=remote)
-        _check_arrived(paths)
+        try:
+            result = repo.pull(targets=[str(path) for path in paths], remote=remote)
+            _check_arrived(paths)
+        except (DvcException, FileNotFoundError):
+            log.place_fault = _place_fault(repo, remote) if log.has_remote else None
+            raise
     return int(result["stats"]["fetched"])
 
 
@@ -76,6 +78,7 @@ class _Log(logging.Handler):
         super().__init__(logging.WARNING)
         self.records: list[logging.LogRecord] = []
         self.has_remote = True
+        self.place_fault: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
@@ -104,6 +107,10 @@ class _Log(logging.Handler):
 def _root(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
+    return _named(error)
+
+
+def _named(error: BaseException) -> str:
     text = first_line(error) if isinstance(error, Exception) else str(error)
     return f"{type(error).__name__}: {text}" if text != type(error).__name__ else text
 
@@ -138,7 +145,7 @@ def _said_in_one_line(remote: str | None) -> Iterator[_Log]:
             f"{first_line(error)}. DVC knows only what its .dvc files and dvc.lock name: commit "
             "and 'git pull' dvc.lock, or 'dvc import' the store."
         ) from error
-    except (FileTransferError, CheckoutError, DvcException, OSError) as error:
+    except Exception as error:  # each kind of remote is a package with errors of its own
         raise RemoteError(_failure(where, log, error)) from error
     finally:
         for logger, (handlers, propagates) in zip(loggers, before, strict=True):
@@ -154,13 +161,36 @@ def _failure(where: str, log: _Log, error: Exception) -> str:
         )
     if not log.has_remote:
         return _NO_REMOTE
+    if log.place_fault is not None:
+        return (
+            f"{where} is not there ({log.place_fault}). Check its URL with 'dvc remote list' and "
+            "your credentials for it, or ask who captured to run 'dvc push'."
+        )
     if log.n_absent():
         return (
             f"{where} lacks {log.n_absent():,} or more of the files, or does not show them to you. "
             "Check its URL with 'dvc remote list' and your credentials for it, or ask who captured "
             "to run 'dvc push'; what came is kept."
         )
-    return f"{where} failed ({_root(error)}). Check its URL with 'dvc remote list'."
+    return (
+        f"{where} failed ({_root(error)}). Check its URL with 'dvc remote list' and your "
+        "credentials for it."
+    )
+
+
+def _place_fault(repo: Repo, remote: str | None) -> str | None:
+    """Return why there is nothing at a remote's URL, such as a bucket that does not exist.
+
+    A remote says of each file alone only that it is not there.
+    """
+    place = repo.cloud.get_remote(remote)
+    if not place.fs.CAN_TRAVERSE:  # a web server does not list what it has
+        return None
+    try:
+        place.fs.ls(place.path)
+    except FileNotFoundError as error:
+        return _named(error.__cause__ or error)
+    return None
 
 
 def _check_arrived(paths: Sequence[Path]) -> None:

@@ -57,8 +57,7 @@ def finetune(
     torch.manual_seed(settings.seed)  # a new head is drawn when the model is loaded
     model = load_teacher(checkpoint, task, tokens.labels, needs_head=settings.epochs == 0)
     examples = {
-        split: LabelledExamples(tokens.splits[split], task, tokenizer)
-        for split in ("train", "validation")
+        split: LabelledExamples(tokens.splits[split], task) for split in ("train", "validation")
     }
     for split in ("train", "validation") if settings.epochs else ("validation",):
         if not len(examples[split]):
@@ -67,7 +66,16 @@ def finetune(
                 "judged without. Check data.columns.label."
             )
     with replacing_folder(teacher_dir) as folder, tempfile.TemporaryDirectory() as scratch:
-        trainer = _make_trainer(model, tokens.labels, examples, task, settings, scratch, device)
+        trainer = _make_trainer(
+            model,
+            Collator(task, tokenizer),
+            tokens.labels,
+            examples,
+            task,
+            settings,
+            scratch,
+            device,
+        )
         if settings.epochs:
             trainer.train()
         scores = trainer.evaluate(metric_key_prefix="validation")
@@ -84,6 +92,7 @@ def finetune(
 
 def _make_trainer(
     model: PreTrainedModel,
+    collator: Collator,
     labels: Sequence[str],
     examples: Mapping[str, LabelledExamples],
     task: Task,
@@ -119,7 +128,7 @@ def _make_trainer(
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
-        data_collator=examples["train"].collate,
+        data_collator=collator,
         compute_loss_func=loss_of_questions if has_choices else None,
         preprocess_logits_for_metrics=logits_of_questions if has_choices else None,
         compute_metrics=partial(_score, task, labels, examples["validation"]),

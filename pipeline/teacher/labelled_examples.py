@@ -1,7 +1,7 @@
 """The labelled examples of a split, as Transformers' `Trainer` learns from them."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,57 +13,32 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.tasks.predictions import arrange, places_of_choices
 from pipeline.tasks.task import Task
-from pipeline.text.padding import pad_rows
-from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit, is_labelled
+from pipeline.text.padding import TokenRow, pad_rows
+from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
 
 
-class LabelledExamples(Dataset[int]):
-    """The examples of a split with a label; an item is an example's number."""
+@dataclass(frozen=True)
+class LabelledExample:
+    """The rows of an example, and their labels, joined."""
 
-    def __init__(self, split: TokenSplit, task: Task, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows: list[TokenRow]
+    labels: Labels
+
+
+class LabelledExamples(Dataset[LabelledExample]):
+    """The examples of a split that have a label."""
+
+    def __init__(self, split: TokenSplit, task: Task) -> None:
         self.split = split
         self._task = task
-        self._pad_id = int(tokenizer.pad_token_id or 0)
-        self._has_token_types = "token_type_ids" in tokenizer.model_input_names
-        is_known = is_labelled(split.labels) & (split.labels != IGNORED)
-        n_known = np.concatenate([[0], np.cumsum(is_known)])
-        first = split.label_offsets[split.first_rows]
-        self._examples = np.flatnonzero(np.diff(n_known[first]))
+        self._examples = np.flatnonzero(split.has_label)
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int) -> int:
-        return int(self._examples[index])
-
-    def collate(self, examples: Sequence[int]) -> dict[str, Tensor]:
-        """Return the model's inputs (row, token) and `labels` of these examples.
-
-        `labels` are as the model's own loss wants them; for questions with choices (row, 2),
-        as `loss_of_questions` does: which question of the batch, and whether it is right.
-        """
-        chosen = np.array(examples)
-        rows = self.split.rows_of(chosen)
-        inputs = pad_rows(
-            [self.split.row(row) for row in rows],
-            self._pad_id,
-            has_token_types=self._has_token_types,
-        )
-        return {**inputs, "labels": self._labels(chosen, inputs["attention_mask"])}
-
-    def _labels(self, examples: "np.ndarray[Any, np.dtype[np.int64]]", mask: Tensor) -> Tensor:
-        labels = torch.from_numpy(self.split.labels_of(self.split.rows_of(examples)))
-        if self._task.predicts == "token":
-            padded = torch.full(mask.shape, IGNORED)
-            padded[mask.bool()] = torch.where(labels == UNLABELLED, IGNORED, labels)
-            return padded
-        if self._task.predicts == "label":
-            return labels.view(len(examples), -1).float()
-        if self._task.predicts == "choice":
-            counts = np.diff(self.split.first_rows)[examples]
-            questions = torch.from_numpy(np.repeat(np.arange(len(examples)), counts))
-            return torch.stack([questions, labels], 1)
-        return labels.float() if labels.is_floating_point() else labels
+    def __getitem__(self, index: int) -> LabelledExample:
+        rows = self.split.rows_of(self._examples[[index]])
+        return LabelledExample([self.split.row(row) for row in rows], self.split.labels_of(rows))
 
     def flat(
         self, logits: Float[np.ndarray, "example *part label"]
@@ -83,6 +58,39 @@ class LabelledExamples(Dataset[int]):
             begin, end = offsets[example : example + 2]
             whole[begin:end] = padded[: end - begin]
         return whole
+
+
+class Collator:
+    """Makes a batch of labelled examples."""
+
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._task = task
+        self._pad_id = int(tokenizer.pad_token_id or 0)
+        self._has_token_types = "token_type_ids" in tokenizer.model_input_names
+
+    def __call__(self, examples: Sequence[LabelledExample]) -> dict[str, Tensor]:
+        """Return the model's inputs (row, token) and `labels` of these examples.
+
+        `labels` are as the model's own loss wants them; for questions with choices (row, 2),
+        as `loss_of_questions` does: which question of the batch, and whether it is right.
+        """
+        rows = [row for example in examples for row in example.rows]
+        inputs = pad_rows(rows, self._pad_id, has_token_types=self._has_token_types)
+        return {**inputs, "labels": self._labels(examples, inputs["attention_mask"])}
+
+    def _labels(self, examples: Sequence[LabelledExample], mask: Tensor) -> Tensor:
+        labels = torch.from_numpy(np.concatenate([example.labels for example in examples]))
+        if self._task.predicts == "token":
+            padded = torch.full(mask.shape, IGNORED)
+            padded[mask.bool()] = torch.where(labels == UNLABELLED, IGNORED, labels)
+            return padded
+        if self._task.predicts == "label":
+            return labels.view(len(examples), -1).float()
+        if self._task.predicts == "choice":
+            counts = [len(example.rows) for example in examples]
+            questions = torch.from_numpy(np.repeat(np.arange(len(examples)), counts))
+            return torch.stack([questions, labels], 1)
+        return labels.float() if labels.is_floating_point() else labels
 
 
 def logits_of_questions(

@@ -25,6 +25,10 @@ from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS
 
+UNLABELLED_ROWS = "unlabelled"
+"""What a source calls rows to train on without labels."""
+_SOURCE_SPLITS = (*SPLITS, UNLABELLED_ROWS)
+
 Corpus = dict[str, pa.Table]
 
 
@@ -34,10 +38,11 @@ class MaxRows(Section):
     train: int | None = Field(default=None, ge=1)
     validation: int | None = Field(default=None, ge=1)
     test: int | None = Field(default=None, ge=1)
+    unlabelled: int | None = Field(default=None, ge=1)
 
 
 class SplitNames(Section):
-    """What the source calls each split, where not train, validation and test; null leaves it out.
+    """What the source calls each split, where it is not our name; null leaves it out.
 
     Of files, the name without its ending.
     """
@@ -45,10 +50,16 @@ class SplitNames(Section):
     train: str = "train"
     validation: str | None = None
     test: str | None = None
+    unlabelled: str | None = None
+    """Rows to train on without labels, behind those of train."""
 
     def given(self) -> dict[str, str | None]:
         """Return the splits of params.yaml with what it says of them."""
-        return {split: getattr(self, split) for split in SPLITS if split in self.model_fields_set}
+        return {
+            split: getattr(self, split)
+            for split in _SOURCE_SPLITS
+            if split in self.model_fields_set
+        }
 
 
 class DocstringSettings(Section):
@@ -122,8 +133,11 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
         "hub": _read_hub,
     }
     columns = ColumnSettings() if settings.source == "docstrings" else settings.columns
+    without_labels = columns.model_copy(update={"label": None})
     corpus = {
-        split: select_columns(table, columns, label_kind, place, split)
+        split: select_columns(
+            table, without_labels if split == UNLABELLED_ROWS else columns, label_kind, place, split
+        )
         for split, (table, place) in sources[settings.source](settings).items()
     }
     if "train" not in corpus:
@@ -139,8 +153,10 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
                 f"{_describe(settings)} has too few rows to set aside "
                 f"{settings.validation_share:.0%} for validation. Add a validation file."
             )
-    corpus = {split: corpus[split] for split in SPLITS if split in corpus}
-    return {split: _limit(table, split, settings) for split, table in corpus.items()}
+    corpus = {split: _limit(table, split, settings) for split, table in corpus.items()}
+    if UNLABELLED_ROWS in corpus:
+        corpus["train"] = _join(corpus["train"], corpus[UNLABELLED_ROWS])
+    return {split: corpus[split] for split in SPLITS if split in corpus}
 
 
 def _describe(settings: DataSettings) -> str:
@@ -184,12 +200,24 @@ def _read_hub(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
             f"Hub dataset '{settings.hub_id}' has no split '{absent[0]}'; it has "
             f"{', '.join(found)}. Correct data.splits."
         )
-    named = {split: given.get(split, split) for split in SPLITS}
+    named = {split: given.get(split, split) for split in _SOURCE_SPLITS}
     return {
         split: (name_classes(found[theirs].data.table, found[theirs].features), settings.hub_id)
         for split, theirs in named.items()
         if theirs in found
     }
+
+
+def _join(train: pa.Table, unlabelled: pa.Table) -> pa.Table:
+    """Return the training rows with unlabelled ones behind them."""
+    label = train["label"]
+    nothing = pa.chunked_array([pa.nulls(len(unlabelled), label.type)])
+    if pa.types.is_dictionary(label.type):  # all parts must name the same classes
+        classes = label.combine_chunks().dictionary
+        indices = pa.nulls(len(unlabelled), label.type.index_type)
+        nothing = pa.chunked_array([pa.DictionaryArray.from_arrays(indices, classes)])
+    column = unlabelled.schema.get_field_index("label")
+    return pa.concat_tables([train, unlabelled.set_column(column, "label", nothing)])
 
 
 def _set_aside(train: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:

@@ -17,6 +17,7 @@ _FILE_STEMS = {
     "train": ("train",),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
+    "unlabelled": ("unlabelled", "unlabeled"),
 }
 
 
@@ -49,8 +50,8 @@ def find_splits(
             )
     if "train" not in files:
         raise DataError(
-            f"{folder} has no training file. Put train{'|'.join(_READERS)} there "
-            "(and validation, test), or set data.path to another folder or a single file."
+            f"{folder} has no training file. Put train{'|'.join(_READERS)} there (and "
+            "validation, test, unlabelled), or set data.path to another folder or a single file."
         )
     return files
 

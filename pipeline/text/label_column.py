@@ -31,7 +31,7 @@ def select_label(
     if isinstance(theirs, tuple):
         return _of_zeros_and_ones(source, theirs, columns.unlabelled)
     column = source.column("label", first)
-    if label_kind == "word_names" or (label_kind == "names" and is_list(column.type)):
+    if label_kind == "word_names" or (label_kind == "names" and pa.types.is_list(column.type)):
         lists = source.lists("label", first, "labels")
         values = _without(lists.flatten(), columns.unlabelled)
         return lists_of(lists, values) if label_kind == "word_names" else lists

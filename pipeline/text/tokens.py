@@ -11,6 +11,7 @@ choices of a question are rows that follow each other, numbered from 0 in `choic
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,13 @@ class TokenSplit:
         """Tokens per row."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def has_label(self) -> NDArray[np.bool_]:
+        """(example,), which examples have a label, or one for any of their words."""
+        is_known = is_labelled(self.labels) & (self.labels != IGNORED)
+        n_known = np.concatenate([[0], np.cumsum(is_known)])
+        return np.diff(n_known[self.label_offsets[self.first_rows]]) > 0
+
     def rows_of(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows of these examples, one example after the other."""
         if self.n_examples == len(self):
@@ -137,12 +145,6 @@ def _positions(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     positions: NDArray[np.int64] = np.repeat(offsets[chosen], counts) + within
     return positions
-
-
-def has_labels(split: TokenSplit) -> bool:
-    """Say whether any label of a split is known."""
-    known = is_labelled(split.labels)
-    return bool((known & (split.labels != IGNORED)).any())
 
 
 def is_labelled(labels: Labels) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.errors import DataError
 from pipeline.objectives.objective import Needs, TeacherSignals
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import (
@@ -34,7 +35,13 @@ from pipeline.tasks.predictions import Targets, arrange, targets_of
 from pipeline.tasks.task import Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
-from pipeline.train.order import EpochOrder, block_order, global_order
+from pipeline.train.order import (
+    EpochOrder,
+    block_order,
+    global_order,
+    mixed_order,
+    unlabelled_in_batch,
+)
 from pipeline.train.settings import TrainingSettings
 
 
@@ -162,11 +169,37 @@ class JoinedSplit:
         """Return what is to be predicted of these examples."""
         return targets_of(self._split, examples, self._task.predicts)
 
+    def count_batches(self, settings: TrainingSettings) -> int:
+        """Return the number of batches of an epoch.
+
+        Raises:
+            DataError: a share of unlabelled examples is asked for, and all or none are labelled.
+        """
+        n_examples, size = len(self), settings.batch_size
+        if settings.unlabelled_share is not None:
+            n_labelled = int(self._split.has_label.sum())
+            if n_labelled in (0, n_examples):
+                raise DataError(
+                    f"of {n_examples:,} training examples {n_labelled:,} are labelled, so none are "
+                    "left to share a batch with. Put unlabelled texts into a file unlabelled.* of "
+                    "data.path, or set training.unlabelled_share to null."
+                )
+            n_examples = n_labelled
+            size -= unlabelled_in_batch(size, settings.unlabelled_share)
+        return -(-n_examples // size)
+
     def order(self, settings: TrainingSettings, epoch: int) -> EpochOrder:
         """Return the batches of an epoch, from 0."""
         first = self._split.first_rows[:-1]
         lengths = np.maximum.reduceat(self._student_split.lengths, first)
         of_all = lengths, settings.batch_size, settings.seed, epoch
+        if settings.unlabelled_share is not None:
+            return mixed_order(
+                *of_all,
+                group_by_length=settings.group_by_length,
+                is_labelled=self._split.has_label,
+                unlabelled_share=settings.unlabelled_share,
+            )
         if settings.shuffle == "global":
             return global_order(*of_all, group_by_length=settings.group_by_length)
         row_bytes = self._store.row_bytes(self._arrays)[self._store_rows]

@@ -27,10 +27,10 @@ from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task, Unit
 from pipeline.text.retokenise import split_for
-from pipeline.text.tokens import Tokens, TokenSplit, has_labels
+from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.curves import CURVES_NAME, Curves
-from pipeline.train.loop import StepReport, count_steps, train
+from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
 from pipeline.train.precision import autocast
 from pipeline.train.predict import predict
@@ -103,7 +103,7 @@ def distill(
     tokenizer = load_tokenizer(own_tokenizer or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     is_main = accelerator.is_main_process
-    if not has_labels(tokens.splits["validation"]):
+    if not tokens.splits["validation"].has_label.any():
         raise DataError("the validation split has no labelled row to choose the best student by")
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
@@ -127,7 +127,7 @@ def distill(
         other_stores=others,
         student_split=train_rows,
     )
-    n_steps = count_steps(len(rows), training)
+    n_steps = rows.count_batches(training) * training.epochs
     learner = Learner(student, objective, training, n_steps, accelerator.device)
 
     unfinished = UnfinishedTraining(unfinished_dir, inputs)
@@ -137,7 +137,7 @@ def distill(
         learner.load_state_dict(state["learner"])
         outcome, points = TrainedStudent(**state["outcome"]), state["points"]
 
-    n_examples = len(rows) * training.epochs
+    n_examples = sum(map(len, rows.order(training, 0).batches)) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
     with (

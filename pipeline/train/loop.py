@@ -113,11 +113,6 @@ def train(
             )
 
 
-def count_steps(n_rows: int, settings: TrainingSettings) -> int:
-    """Return the number of updates in a whole training on so many rows."""
-    return -(-n_rows // settings.batch_size) * settings.epochs
-
-
 def _seed(seed: int, step: int, rank: int) -> None:
     """Seed all random numbers for one step: no state of theirs outlives a step."""
     (mixed,) = np.random.SeedSequence([seed, step, rank]).generate_state(1)

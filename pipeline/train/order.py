@@ -45,6 +45,50 @@ def global_order(
     return EpochOrder(_grouped(rows, lengths, batch_size, generator))
 
 
+def mixed_order(
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    group_by_length: bool,
+    is_labelled: NDArray[np.bool_],
+    unlabelled_share: float,
+) -> EpochOrder:
+    """Return all labelled rows in random order, and in every batch a share of unlabelled ones.
+
+    These are drawn without repetition until none is left, then anew. The last batch may be
+    short of labelled rows.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    n_unlabelled = unlabelled_in_batch(batch_size, unlabelled_share)
+    n_labelled = batch_size - n_unlabelled
+    labelled = generator.permutation(np.flatnonzero(is_labelled))
+    n_batches = -(-len(labelled) // n_labelled)
+    others = np.flatnonzero(~is_labelled)
+    n_rounds = -(-n_batches * n_unlabelled // len(others))
+    unlabelled = np.concatenate([generator.permutation(others) for _ in range(n_rounds)])
+    batches: list[NDArray[np.int64]] = []
+    for first in range(0, n_batches, _POOL_BATCHES):
+        stop = min(first + _POOL_BATCHES, n_batches)
+        pools = [
+            rows[first * size : stop * size]
+            for rows, size in ((labelled, n_labelled), (unlabelled, n_unlabelled))
+        ]
+        if group_by_length:
+            pools = [rows[np.argsort(lengths[rows], kind="stable")] for rows in pools]
+        parts = zip(_cut(pools[0], n_labelled), _cut(pools[1], n_unlabelled), strict=True)
+        batches += map(np.concatenate, parts)
+    if group_by_length:
+        batches = [batches[index] for index in generator.permutation(n_batches)]
+    return EpochOrder(batches)
+
+
+def unlabelled_in_batch(batch_size: int, unlabelled_share: float) -> int:
+    """Return how many rows of a batch are unlabelled: the share, but at least one of each."""
+    return min(max(1, round(batch_size * unlabelled_share)), batch_size - 1)
+
+
 def block_order(
     lengths: NDArray[np.int64],
     batch_size: int,

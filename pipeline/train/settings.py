@@ -41,6 +41,9 @@ class TrainingSettings(Section):
     block, and rows are shuffled among those that the buffer holds."""
     shuffle_buffer_mib: int = Field(default=1024, ge=1)
     """Signals (MiB) that the buffer of `shuffle: block` holds."""
+    unlabelled_share: float | None = Field(default=None, gt=0, lt=1)
+    """Share of unlabelled rows in every batch; an epoch is then a pass over the labelled ones.
+    Null: all rows come mixed, each once an epoch."""
     validations_per_epoch: int = Field(default=1, ge=1)
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better score; null never stops early."""
@@ -79,11 +82,13 @@ SMALLEST_COMPARED = 3
 def check_batches(
     objectives: ChosenObjectives, training: TrainingSettings, *, n_processes: int
 ) -> None:
-    """Refuse to cut batches whose rows an objective compares with each other.
+    """Refuse batches that cannot be mixed, or that are cut where an objective compares their rows.
 
     Raises:
-        SettingsError: naming the objective and the parts.
+        SettingsError: naming the setting, or the objective and the parts.
     """
+    if training.unlabelled_share is not None:
+        _check_mixing(training)
     names = objectives.whole_batches()
     if names and training.batch_size < SMALLEST_COMPARED:
         raise SettingsError(
@@ -102,4 +107,18 @@ def check_batches(
                 f"{n_processes} processes. Set training.micro_batch_size to null and "
                 "runtime.processes to 1"
             ]
+        )
+
+
+def _check_mixing(training: TrainingSettings) -> None:
+    if training.shuffle == "block":
+        raise SettingsError(
+            [
+                "training.unlabelled_share: rows of both kinds are drawn from everywhere, which "
+                "shuffle: block does not; set one of the two to null or global"
+            ]
+        )
+    if training.batch_size < 2:
+        raise SettingsError(
+            ["training.unlabelled_share: a batch of 1 cannot be shared; raise training.batch_size"]
         )

@@ -1,7 +1,9 @@
 """Remotes that fail: one line that says why and what to do, whatever DVC says."""
 
 import errno
+import gc
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from dvc_objects.fs.local import LocalFileSystem
 
 from pipeline.errors import RemoteError
 from pipeline.share.dvc_remote import is_tracked, pull, push
+from tests.share.bucket import KEY_ID, SECRET, Bucket, serve_bucket
 
 # DVC's own use of pygtrie.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -42,10 +45,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.chdir("/")
 
 
-def set_remote(url: str) -> None:
+def set_remote(url: str, *options: str) -> None:
     """Have one remote, the default one."""
-    text = f"{NO_GIT}    remote = shared\n['remote \"shared\"']\n    url = {url}\n"
-    Path(".dvc/config").write_text(text)
+    lines = (f"url = {url}", *options)
+    text = f"{NO_GIT}    remote = shared\n['remote \"shared\"']\n    " + "\n    ".join(lines)
+    Path(".dvc/config").write_text(text + "\n")
 
 
 def forget() -> None:
@@ -91,7 +95,8 @@ def test_a_wrong_place(project: Path) -> None:
     """Catches a path with a slip in it that looks like an empty pull."""
     set_remote("../../remoet")
     line = said(lambda: pull([DATA], None))
-    assert line.startswith("the project's default remote ") and "dvc remote list" in line
+    assert line.startswith("the project's default remote is not there (FileNotFoundError: ")
+    assert "/remoet" in line and "dvc remote list" in line
 
 
 def test_a_remote_that_got_only_half(project: Path) -> None:
@@ -134,6 +139,7 @@ class _Locked(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed c:ResourceWarning")  # of dvc-http's session
 def test_missing_credentials(project: Path) -> None:
     """Catches a remote that asks for a password and is only called empty: over HTTP, DVC cannot
     tell a file that is refused from one that is not there."""
@@ -149,6 +155,7 @@ def test_missing_credentials(project: Path) -> None:
         server.server_close()
     assert "lacks 1 or more of the files, or does not show them to you" in line
     assert "your credentials" in line
+    gc.collect()  # here, lest that session be found unclosed in another test
 
 
 def test_a_remote_whose_package_is_missing(project: Path) -> None:
@@ -156,6 +163,41 @@ def test_a_remote_whose_package_is_missing(project: Path) -> None:
     set_remote("gdrive://folder/store")
     line = said(lambda: pull([DATA], None))
     assert "needs a package that is not installed" in line and "dvc-gdrive" in line
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Bucket]:
+    """An S3 server with the bucket `bucket`, which stays empty."""
+    with serve_bucket("bucket") as served:
+        yield served
+
+
+S3, SERVER, CLOSED = "s3://bucket/decant", "the server", "http://127.0.0.1:1"
+S3_FAULTS = {
+    "no credentials": (S3, SERVER, "", r"NoCredentialsError: Unable to locate credentials"),
+    "another team's": (S3, SERVER, "AKIAOTHER", r"ClientError: .*Forbidden"),
+    "no such bucket": ("s3://buckte/decant", SERVER, KEY_ID, r"NoSuchBucket: .* does not exist"),
+    "nobody there": (S3, CLOSED, KEY_ID, r"ConnectionRefusedError: .*127\.0\.0\.1"),
+    "no URL": (S3, "s3.example.com", KEY_ID, r"ValueError: Invalid endpoint: s3\.example\.com"),
+}
+"""Place, server and access key, and what is said of them."""
+
+
+@pytest.mark.parametrize("fault", S3_FAULTS)
+def test_s3(project: Path, bucket: Bucket, fault: str) -> None:
+    """Catches a fault of bucket, server or credentials that ends in a traceback, or is called a
+    lack of files."""
+    url, endpoint, key, reason = S3_FAULTS[fault]
+    keys = [f"access_key_id = {key}", f"secret_access_key = {SECRET}"] if key else []
+    options = (f"endpointurl = {bucket.url if endpoint == SERVER else endpoint}", *keys)
+    pull([DATA], None)
+    set_remote(url, *options)
+    lines = [said(lambda: push([DATA], None))]
+    forget()
+    lines.append(said(lambda: pull([DATA], None)))
+    for line in lines:
+        assert re.search(f"^the project's default remote (failed|is not there) .{reason}", line)
+        assert "'dvc remote list'" in line and "your credentials for it" in line
 
 
 @pytest.mark.parametrize("direction", ["pull", "push"])

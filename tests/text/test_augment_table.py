@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError, SettingsError
 from pipeline.text.augment import AugmentationSettings, augment, variants
 from pipeline.text.tokenise import write_tokens

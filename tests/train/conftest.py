@@ -18,7 +18,7 @@ from pipeline.student.settings import TransformerSettings
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import StepReport, count_steps, train
+from pipeline.train.loop import StepReport, train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
@@ -73,7 +73,7 @@ class Setting:
             student or self.build_student(),
             WeightedSum(self.settings, MODELS),
             settings,
-            count_steps(len(rows), settings),
+            rows.count_batches(settings) * settings.epochs,
             CPU,
         )
         return train(learner, self.needs, rows, settings, make_accelerator(CPU))

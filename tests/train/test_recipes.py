@@ -17,7 +17,7 @@ from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.loop import count_steps, train
+from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.state import Learner
@@ -64,7 +64,7 @@ def train_twice(recipe: Recipe, store: Path, tokens: Tokens) -> tuple[nn.Module,
     split = tokens.splits["train"]
     rows = JoinedSplit(split, view, needs, pad_id=0, has_token_types=True)
     options = TrainingSettings(batch_size=30, epochs=1, learning_rate=1e-3)
-    n_steps = count_steps(len(split), options)
+    n_steps = rows.count_batches(options) * options.epochs
     learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, CPU)
     touched = Touched(student)
     for report in train(learner, needs, rows, options, make_accelerator(CPU)):

@@ -1,0 +1,115 @@
+"""Labelled and unlabelled rows in every batch, in a ratio."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.objectives.weighted_sum import ObjectivesSettings
+from pipeline.settings import parse_section
+from pipeline.text.tokens import Tokens
+from pipeline.train.batches import JoinedSplit
+from pipeline.train.order import EpochOrder, mixed_order
+from pipeline.train.settings import TrainingSettings, check_batches
+from tests.train.conftest import MakeSetting
+from tests.train.test_parts import partly_labelled
+
+N_ROWS, BATCH_SIZE = 100, 8
+IS_LABELLED = np.arange(N_ROWS) % 4 == 0
+LENGTHS = np.random.default_rng(1).integers(4, 60, N_ROWS)
+
+
+def order(epoch: int = 0, share: float = 0.5, *, group_by_length: bool = False) -> EpochOrder:
+    return mixed_order(
+        LENGTHS,
+        BATCH_SIZE,
+        7,
+        epoch,
+        group_by_length=group_by_length,
+        is_labelled=IS_LABELLED,
+        unlabelled_share=share,
+    )
+
+
+@pytest.mark.parametrize("group_by_length", [False, True])
+@pytest.mark.parametrize(("share", "n_unlabelled"), [(0.5, 4), (0.75, 6), (0.01, 1), (0.99, 7)])
+def test_every_batch_has_its_share(
+    share: float, n_unlabelled: int, *, group_by_length: bool
+) -> None:
+    """Catches a ratio that holds on average only, and labelled rows seen twice or never."""
+    batches = order(share=share, group_by_length=group_by_length).batches
+    labelled = [batch[IS_LABELLED[batch]] for batch in batches]
+    assert all(
+        len(batch) - len(own) == n_unlabelled for batch, own in zip(batches, labelled, strict=True)
+    )
+    assert sorted(np.concatenate(labelled)) == sorted(np.flatnonzero(IS_LABELLED))
+    assert sum(len(own) < BATCH_SIZE - n_unlabelled for own in labelled) <= 1
+
+
+def test_unlabelled_rows_come_evenly() -> None:
+    """Catches rows that come again before others came at all."""
+    batches = order(share=0.99).batches  # 25 batches of 7, of 75 unlabelled rows
+    drawn = np.concatenate([batch[~IS_LABELLED[batch]] for batch in batches])
+    _, counts = np.unique(drawn, return_counts=True)
+    assert len(counts) == 75 and set(counts) == {2, 3}
+
+
+def test_epochs_differ_and_repeat_by_their_number() -> None:
+    """Catches an order that a resumed training would not find again."""
+    first, again, second = (np.concatenate(order(epoch).batches) for epoch in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_lengths_are_grouped_in_both_kinds() -> None:
+    """Catches batches in which long unlabelled rows pad short labelled ones."""
+
+    def padding(batches: list[NDArray[np.int64]]) -> int:
+        return int(sum((LENGTHS[batch].max() - LENGTHS[batch]).sum() for batch in batches))
+
+    assert padding(order(group_by_length=True).batches) < padding(order().batches) / 2
+
+
+def test_a_student_trains_on_mixed_batches(make_setting: MakeSetting, even_tokens: Tokens) -> None:
+    """Catches steps that are counted for all rows when an epoch is one of the labelled ones."""
+    setting = make_setting(hard_label={}, soft_target={})
+    setting.tokens = even_tokens_with(even_tokens)
+    rows = setting.join()
+    n_labelled = int((setting.tokens.splits["train"].labels >= 0).sum())
+    reports = list(setting.train(rows, unlabelled_share=0.5, batch_size=4))
+    assert len(reports) == -(-n_labelled // 2)
+
+
+def even_tokens_with(tokens: Tokens) -> Tokens:
+    """Return a table most of whose training rows are unlabelled."""
+    split = partly_labelled(tokens.splits["train"])
+    return Tokens(
+        splits={**tokens.splits, "train": split},
+        label_kind=tokens.label_kind,
+        labels=tokens.labels,
+        tokenizer=tokens.tokenizer,
+        max_length=tokens.max_length,
+        digest=tokens.digest,
+    )
+
+
+def test_without_unlabelled_rows_it_is_refused(make_setting: MakeSetting) -> None:
+    """Catches a share of nothing that is taken for a training on labels alone."""
+    rows: JoinedSplit = make_setting(hard_label={}).join()
+    with pytest.raises(DataError, match=r"^of 60 training examples 60 are labelled, so none"):
+        rows.count_batches(TrainingSettings(unlabelled_share=0.5))
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"shuffle": "block"}, "which shuffle: block does not"),
+        ({"batch_size": 1}, "a batch of 1 cannot be shared"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused(training: dict[str, object], message: str) -> None:
+    """Catches a share that is ignored without a word."""
+    objectives = parse_section(ObjectivesSettings, {"hard_label": {}}, "objectives")
+    settings = TrainingSettings.model_validate({"unlabelled_share": 0.5, **training})
+    with pytest.raises(SettingsError, match=message):
+        check_batches(objectives, settings, n_processes=1)
