@@ -28,9 +28,10 @@ def read_ragged(
 ) -> dict[str, list[Float[Tensor, "..."]]]:
     """Return one tensor for each row, by array name; all arrays where `names` is None.
 
-    Shapes, pre-softmax: `logits` (label,), `logits/tokens` (token, label); `cls` (layer, hidden), layer 0 is the embedding
-    output; `hidden_states/06` (token, hidden); `attentions/06` (head, query, key) and
-    `attentions/06-mean` (query, key), post-softmax. Tokens are those of the row alone.
+    Shapes: `logits` (label,) and `logits/tokens` (token, label), pre-softmax; `cls` (layer,
+    hidden), layer 0 is the embedding output; `hidden_states/06` (token, hidden);
+    `attentions/06` (head, query, key) and `attentions/06-mean` (query, key), post-softmax.
+    Tokens are those of the row alone.
 
     Raises:
         StoreIncompleteError: an array was not captured.
