@@ -165,7 +165,7 @@ def test_logits_of_absent_choices_are_not_matched() -> None:
     for absence, which are rounded where the student computes in 16 bits."""
     case = Case("choice")
     expected = []
-    student, teacher, labels, targets = case.batch(case.everything())
+    student, teacher, labels, _ = case.batch(case.everything())
     assert teacher.logits is not None
     for own, their, n in zip(student.logits, teacher.logits, CHOICES, strict=True):
         expected.append((own[:n].double() - their[:n]).square().mean())
