@@ -83,5 +83,5 @@ def test_offline_equals_online(kind: Kind, tmp_path: Path) -> None:
         if name == "hard_label":  # labels come with the tokens: it feels the weights alone
             assert control[0, column] < bound[0, column]
         else:
-            assert (control / bound)[:, column].max() > 1000, name
+            assert (control / bound)[:, column].max() > 100, name
     assert online[-5:, 0].mean() < 0.95 * online[:5, 0].mean()  # it learns
