@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.checkpoint import load_tokenizer
 from pipeline.metrics import METRICS
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import ABSENT
@@ -15,6 +16,7 @@ from pipeline.tasks.task import Kind
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import (
+    Collator,
     LabelledExamples,
     logits_of_questions,
     loss_of_questions,
@@ -27,15 +29,12 @@ LABELS_OF_ROWS = torch.tensor([[0, 0], [0, 1], [1, 1], [2, 0], [2, 0], [2, 1], [
 """Three questions of two, one and four choices: which question, and whether it is right."""
 
 
-class Tokenizer:
-    """What a tokenizer says of itself."""
-
-    pad_token_id = 0
-    model_input_names = ("input_ids", "token_type_ids", "attention_mask")
-
-
 def examples_of(kind: Kind, tokens: Tokens) -> LabelledExamples:
-    return LabelledExamples(tokens.splits["train"], TASKS[kind], Tokenizer())  # type: ignore[arg-type]  # all that is read of one
+    return LabelledExamples(tokens.splits["train"], TASKS[kind])
+
+
+UNLABELLED = (7, 18, 29)
+KNOWN = [number for number in range(N_TRAIN) if number not in UNLABELLED]
 
 
 def test_the_loss_of_questions_is_that_of_a_plain_loop() -> None:
@@ -63,10 +62,9 @@ def test_batches_hold_the_labels_of_their_rows(kind: Kind, small: MakeSmall) -> 
     tokens = small(kind).tokens
     split, task = tokens.splits["train"], TASKS[kind]
     examples = examples_of(kind, tokens)
-    unlabelled = [7, 18, 29]
-    chosen = [examples[index] for index in range(len(examples))]
-    assert chosen == [number for number in range(N_TRAIN) if number not in unlabelled]
-    batch = examples.collate([8, 3, 31])
+    assert len(examples) == len(KNOWN)
+    collate = Collator(task, load_tokenizer(small(kind).teacher))
+    batch = collate([examples[KNOWN.index(number)] for number in (8, 3, 31)])
     rows = [r for n in (8, 3, 31) for r in range(split.first_rows[n], split.first_rows[n + 1])]
     assert batch["input_ids"].shape == (len(rows), max(split.lengths[rows]))
     for place, row in enumerate(rows):
@@ -99,7 +97,7 @@ def test_padded_logits_come_back_to_their_places(kind: Kind, small: MakeSmall) -
     starts = split.offsets if task.predicts == "token" else split.first_rows
     longest = int(np.diff(starts).max())
     parts, known = [], np.zeros(n_flat, bool)
-    for example in (examples[index] for index in range(len(examples))):
+    for example in KNOWN:
         own = flat[starts[example] : starts[example + 1]]
         known[starts[example] : starts[example + 1]] = True
         parts.append(np.pad(own, ((0, longest - len(own)), (0, 0)), constant_values=-100))
