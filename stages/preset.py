@@ -1,5 +1,7 @@
 """Well-known data sets for params.yaml; no stage of the pipeline."""
 
+from collections.abc import Sequence
+
 import click
 
 from pipeline.atomic import write_file
@@ -40,12 +42,11 @@ def main(name: str | None, is_list: bool, is_applied: bool, path: str | None) ->
         click.echo(f"params.yaml: {change}")
     for fault in faults:
         click.echo(f"now change {fault}")
-    click.echo(
-        f"{'Then ' if faults else ''}'dvc repro' prepares the data and runs the teacher on it."
-    )
+    then = "Then " if faults else ""
+    click.echo(f"{then}'dvc repro' prepares the data and runs the teacher on it.")
 
 
-def _student_faults(text: str) -> list[str]:
+def _student_faults(text: str) -> Sequence[str]:
     """Return a line for each thing of students that does not go with the preset's task.
 
     Raises:
@@ -57,7 +58,7 @@ def _student_faults(text: str) -> list[str]:
         if not all(fault.startswith("params.yaml: students.") for fault in error.faults):
             raise SettingsError([*error.faults, "params.yaml was not changed"]) from error
         return error.faults
-    return []
+    return ()
 
 
 if __name__ == "__main__":
