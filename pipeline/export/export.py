@@ -32,6 +32,7 @@ from pipeline.export.settings import ExportSettings
 from pipeline.made_from import write_record
 from pipeline.metrics.score import score_split
 from pipeline.student.positions import most_tokens
+from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
@@ -64,9 +65,7 @@ def export(
             from PyTorch's than rounding explains.
         DataError: no validation row is labelled.
     """
-    student = task.auto_model.from_pretrained(
-        student_dir, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-    )
+    student = load_trained(student_dir, task).float()
     tokenizer = load_tokenizer(student_dir)
     trial = _Trial.of(student, tokens, tokenizer, task)
     limits = tokens.max_length, tokenizer.model_max_length, most_tokens(student.config)
