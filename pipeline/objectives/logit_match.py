@@ -1,6 +1,6 @@
 """Matching of logits, the high-temperature limit of soft targets.
 
-    L = mean over predictions and classes of (z_s - z_t)^2        (squared logits)
+    L = mean over predictions of mean over classes of (z_s - z_t)^2        (squared logits)
 
 Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """
@@ -16,7 +16,7 @@ from pipeline.objectives.objective import (
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.tasks.predictions import Targets
+from pipeline.tasks.predictions import ABSENT, Targets
 
 
 class LogitMatchSettings(ObjectiveSettings):
@@ -35,9 +35,11 @@ class LogitMatch(Objective):
     """Mean squared difference of logits."""
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over predictions and classes."""
+        """Return the mean over predictions of that over the classes which they have."""
         assert teacher.logits is not None
-        return mse_loss(student.logits.float(), teacher.logits)
+        squares = mse_loss(student.logits.float(), teacher.logits, reduction="none")
+        n_classes = (teacher.logits != ABSENT).sum(-1)
+        return (squares.sum(-1) / n_classes).mean()
 
     def count_targets(self, targets: Targets) -> int:
         """Return the number of predictions."""

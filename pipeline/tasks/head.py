@@ -97,8 +97,11 @@ def _with_logits(
     import torch
     from transformers.modeling_outputs import TokenClassifierOutput
 
+    starts, ends = outputs.start_logits, outputs.end_logits
+    assert starts is not None
+    assert ends is not None
     return TokenClassifierOutput(
-        logits=torch.stack([outputs.start_logits, outputs.end_logits], -1),
+        logits=torch.stack([starts, ends], -1),
         hidden_states=outputs.hidden_states,
         attentions=outputs.attentions,
     )

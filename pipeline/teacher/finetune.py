@@ -24,6 +24,7 @@ from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import (
     LOSSES,
+    Collator,
     LabelledExamples,
     logits_of_questions,
 )
