@@ -18,7 +18,7 @@ from pipeline.attention import AttentionTap
 from pipeline.cls import cls_state
 from pipeline.objectives.objective import Needs
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import CLS, LOGITS, ArraySpec
+from pipeline.store.spec import CLS, ArraySpec, logits_array
 from pipeline.store.stored_signal import StoredSignal
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import Batch, JoinedSplit
@@ -66,8 +66,10 @@ class OnlineSplit(JoinedSplit):
     def _signals(self, batch: Batch) -> dict[ArraySpec, StoredSignal]:
         inputs = batch.inputs
         outputs = self._teacher(**inputs, output_hidden_states=CLS in self._needs.teacher)
-        signals = {LOGITS: outputs.logits}
         mask = inputs["attention_mask"]
+        is_of_tokens = self._task.predicts == "token"
+        logits = outputs.logits[mask.bool()] if is_of_tokens else outputs.logits
+        signals = {logits_array(self._task): logits}
         if CLS in self._needs.teacher:
             config = self._teacher.config
             states = [

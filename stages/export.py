@@ -11,7 +11,7 @@ from pipeline.atomic import write_json
 from pipeline.errors import CheckpointError
 from pipeline.evaluate import cost
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.export import agreement, card, int8, lstm, onnx_file, session
+from pipeline.export import agreement, card, card_examples, int8, lstm, onnx_file, session
 from pipeline.export import export as exporting
 from pipeline.export.export import FILES, METRICS_NAME, export
 from pipeline.export.settings import ExportSettings
@@ -29,6 +29,7 @@ from stages.paths import EXPORTS, STUDENTS, TOKENS, export_metrics_path
 _CODE = (
     agreement,
     card,
+    card_examples,
     cost,
     exporting,
     int8,

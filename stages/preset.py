@@ -1,5 +1,7 @@
 """Well-known data sets for params.yaml; no stage of the pipeline."""
 
+from collections.abc import Sequence
+
 import click
 
 from pipeline.atomic import write_file
@@ -34,14 +36,29 @@ def main(name: str | None, is_list: bool, is_applied: bool, path: str | None) ->
         return
     load_params()
     text, changes = apply_preset(read_params_text(), preset, path)
-    try:
-        check_params(parse_params(text))
-    except SettingsError as error:
-        raise SettingsError([*error.faults, "params.yaml was not changed"]) from error
+    faults = _student_faults(text)
     write_file(PARAMS_PATH, text.encode())
     for change in changes:
         click.echo(f"params.yaml: {change}")
-    click.echo("'dvc repro' prepares the data and runs the teacher on it.")
+    for fault in faults:
+        click.echo(f"now change {fault}")
+    then = "Then " if faults else ""
+    click.echo(f"{then}'dvc repro' prepares the data and runs the teacher on it.")
+
+
+def _student_faults(text: str) -> Sequence[str]:
+    """Return a line for each thing of students that does not go with the preset's task.
+
+    Raises:
+        SettingsError: params.yaml would have other faults.
+    """
+    try:
+        check_params(parse_params(text))
+    except SettingsError as error:
+        if not all(fault.startswith("params.yaml: students.") for fault in error.faults):
+            raise SettingsError([*error.faults, "params.yaml was not changed"]) from error
+        return error.faults
+    return ()
 
 
 if __name__ == "__main__":

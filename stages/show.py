@@ -48,7 +48,7 @@ def main(
         return
     path = output or Path(f"attentions-{row.key.hex()[:12]}.png")
     which = "mean of all heads" if head is None else f"head {head}"
-    title = f"teacher: {row.prediction} {row.probabilities[row.prediction]:.3f}  |  {which}"
+    title = f"teacher: {row.prediction}  |  {which}"
     picture = {number: values.numpy() for number, values in maps.items()}
     write_file(path, draw_attentions(picture, row.tokens, title))
     click.echo(f"attention of layers {', '.join(map(str, maps))}, {which}: {path}")

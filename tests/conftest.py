@@ -148,7 +148,7 @@ def capture_store(
     layers: tuple[int, ...] = (2, 4),
     **options: object,
 ) -> Path:
-    """Capture a store of a tiny teacher and return its folder."""
+    """Capture a store of a tiny teacher, of the tokens' task, and return its folder."""
     from pipeline.tasks import TASKS
     from pipeline.teacher.capture import capture
     from pipeline.teacher.capture_settings import CaptureSettings
@@ -159,7 +159,7 @@ def capture_store(
     capture(
         checkpoint,
         tokens,
-        TASKS["classification"],
+        next(task for task in TASKS.values() if task.label_kind == tokens.label_kind),
         settings,
         store_dir,
         device=torch.device("cpu"),

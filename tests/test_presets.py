@@ -9,7 +9,6 @@ from pipeline.errors import SettingsError
 from pipeline.presets import PRESETS as FOLDER
 from pipeline.presets import Preset, apply_preset, find_preset, list_presets
 from pipeline.settings import parse_params, parse_section
-from pipeline.tasks.task import TaskSettings
 from pipeline.text.corpus import DataSettings
 from stages.check import check_params
 from tests.imports import ROOT
@@ -46,7 +45,11 @@ def test_it_fits_the_shipped_params(preset: Preset, path: str | None) -> None:
     else:
         assert (data.source, data.path, data.hub_id) == ("files", path, None)
         assert data.splits.given() == {}
-    if set(params["task"]) <= set(TaskSettings.model_fields):
+    if params["task"]["kind"] == "regression":
+        with pytest.raises(SettingsError) as refused:
+            check_params(params)
+        assert all(".objectives.soft_target: " in fault for fault in refused.value.faults)
+    else:
         check_params(params)
     comments = [line.partition("#")[2] for line in SHIPPED.splitlines() if "#" in line]
     assert [line.partition("#")[2] for line in changed.splitlines() if "#" in line] == comments
@@ -114,3 +117,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert "augmentation.n_copies: the labels of a token classification" in result.stderr
     assert "hub" not in parse_params(path.read_text(encoding="utf-8"))["data"]["source"]
+    result = invoke("preset", "glue/stsb", "--apply")
+    assert result.exit_code == 0
+    assert "\nnow change params.yaml: students.kd-3.objectives.soft_target: " in result.output

@@ -27,6 +27,7 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name
 from pipeline.store.view import View
+from pipeline.student import STUDENTS
 from pipeline.text.tokens import Tokens
 
 
@@ -47,16 +48,18 @@ def write_shown(
     is_of_words = tokens.label_kind == "word_names"
 
     def similarity() -> dict[str, Any]:
+        if is_of_words and student.config.model_type in STUDENTS:
+            raise DataError(f"a {student.config.model_type} has no state of the whole row")
         store = open_signal(store_dir, manifest, "cls")
         return {"split": split, **layer_similarity(student, rows, store).as_json()}
 
     def attentions() -> dict[str, Any]:
         store = open_signal(store_dir, manifest, "attentions")
         theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
-        opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
-        logits = opened.logits(opened.find(theirs.split.keys)).numpy()
-        # Of words there is none for the whole row, and the texts are chosen by length alone.
-        first = np.zeros(len(theirs.split), int) if is_of_words else logits.argmax(1)
+        first = np.zeros(len(theirs.split), int)
+        if not is_of_words:  # else no label is of the whole row, and texts are chosen by length
+            opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
+            first = opened.logits(opened.find(theirs.split.keys)).numpy().argmax(1)
         texts = shown_attentions(student, rows, store, theirs, first)
         return {"split": split, "texts": texts}
 

@@ -15,6 +15,7 @@ from pipeline.errors import StoreIncompleteError
 from pipeline.fingerprint import row_key
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
+from pipeline.tasks import TASKS
 from pipeline.text.padding import TokenRow
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
@@ -37,13 +38,20 @@ class StoredRow:
     """As the tokenizer names them; None where only the key is known."""
     source: str | None
     """Where the row is in the token table, such as `row 12 of validation`."""
-    probabilities: dict[str, float]
-    """By label name, in order of the labels' numbers."""
+    scores: dict[str, float]
+    """By label name, in order of the labels' numbers: probabilities, of several labels each its
+    own; the number itself of a regression, the logit of a question's choice. Empty where each
+    token has a label."""
+    of_tokens: tuple[tuple[str, float], ...] = ()
+    """Each token's likeliest label and its probability, where the teacher labels words."""
 
     @property
     def prediction(self) -> str:
-        """The name of the likeliest label."""
-        return max(self.probabilities, key=lambda label: self.probabilities[label])
+        """What the teacher says in a few words: the first of its scores, or each label found."""
+        if self.of_tokens:
+            return " ".join(sorted({label for label, _ in self.of_tokens}))
+        label = max(self.scores, key=lambda name: self.scores[name])
+        return f"{label} {self.scores[label]:.3f}"
 
 
 def is_key(wanted: str) -> bool:
@@ -83,8 +91,7 @@ def find_row(
         )
     if is_key(wanted):
         ids, source = _look_up(store, key, tokens_dir)
-    probabilities = store.logits([number])[0].softmax(-1).tolist()
-    labels = store.manifest.identity.labels
+    scores, of_tokens = _answers(store, number)
     ends = np.cumsum([segment.n_rows for segment in store.manifest.segments])
     return StoredRow(
         key=key,
@@ -93,8 +100,28 @@ def find_row(
         segment=store.manifest.segments[int(np.searchsorted(ends, number, side="right"))].name,
         tokens=None if ids is None else _names(store, ids),
         source=source,
-        probabilities=dict(zip(labels, probabilities, strict=True)),
+        scores=scores,
+        of_tokens=of_tokens,
     )
+
+
+def _answers(
+    store: TeacherStore, number: int
+) -> tuple[dict[str, float], tuple[tuple[str, float], ...]]:
+    """Return a row's scores by label, or each token's label and its probability."""
+    identity = store.manifest.identity
+    task, logits = TASKS[identity.task], store.logits([number])
+    if task.predicts == "token":
+        odds, labels = logits.softmax(-1).max(-1)
+        names = (identity.labels[label] for label in labels.tolist())
+        return {}, tuple(zip(names, odds.tolist(), strict=True))
+    if task.predicts == "label":
+        values = logits[0].sigmoid()
+    elif task.label_kind == "name":
+        values = logits[0].softmax(-1)
+    else:
+        values = logits[0]
+    return dict(zip(identity.labels, values.tolist(), strict=True)), ()
 
 
 def attention_maps(
@@ -140,11 +167,17 @@ def describe_row(row: StoredRow) -> str:
     lines = [f"key         {row.key.hex()} ({place})", f"length      {row.n_tokens} tokens"]
     if row.tokens is not None:
         lines.append(f"tokens      {' '.join(row.tokens)}")
-    width = max(map(len, row.probabilities))
-    likeliest = sorted(row.probabilities.items(), key=lambda item: -item[1])
-    for rank, (label, probability) in enumerate(likeliest):
+    scores = sorted(row.scores.items(), key=lambda item: -item[1])
+    if row.of_tokens:
+        tokens = row.tokens or [f"token {number}" for number in range(row.n_tokens)]
+        scores = [
+            (f"{token}  {label}", probability)
+            for token, (label, probability) in zip(tokens, row.of_tokens, strict=True)
+        ]
+    width = max(len(label) for label, _ in scores)
+    for rank, (label, score) in enumerate(scores):
         heading = "" if rank else "teacher"
-        lines.append(f"{heading:<12}{label:<{width}}  {probability:.4f}")
+        lines.append(f"{heading:<12}{label:<{width}}  {score:.4f}")
     return "\n".join(lines)
 
 

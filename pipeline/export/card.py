@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.export.card_examples import axes_of, example_of
 from pipeline.tasks import TASKS
 from pipeline.train.model_card import card_metadata
 
@@ -41,23 +42,10 @@ session = InferenceSession("{file}")
 metadata = session.get_modelmeta().custom_metadata_map
 labels = json.loads(metadata["labels"])
 
-texts = ["A first text.", "And another one, which is a little longer."]
-inputs = tokenizer(
-    texts,
-    padding=True,
-    truncation=True,
-    max_length=int(metadata["max_length"]),
-    return_tensors="np",
-)
-(logits,) = session.run(["logits"], dict(inputs))
-odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-probabilities = odds / odds.sum(axis=1, keepdims=True)
-for text, row in zip(texts, probabilities):
-    print(f"{{labels[row.argmax()]}} ({{row.max():.0%}}): {{text}}")
-```
+{example}```
 
 Inputs are int64, (batch, token), both of any size up to {max_length} tokens; `logits` is float32,
-(batch, label). Padding changes no answer.
+{axes}. Padding changes no answer.
 """
 
 _FILES = {"pytorch": "PyTorch (not here)", "float32": "`{}`", "int8": "`{}`"}
@@ -81,6 +69,8 @@ def write_export_card(
         notes=_notes(metrics),
         file=files["float32"],
         max_length=metrics["max_length"],
+        example=example_of(task),
+        axes=axes_of(task),
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
 

@@ -1,8 +1,9 @@
 """A student as one ONNX file: token ids in, logits out.
 
 The inputs are those that the student's tokenizer gives, by its names, int64, (batch, token)
-with both axes free; the output is `logits` (batch, label), float32, pre-softmax. Weights are
-in the file itself. Label names and the length limit are in its metadata.
+with both axes free; the output is `logits` (batch, label), float32, pre-softmax; of a student
+that labels words (batch, token, label), and of one for choices (batch, 1), a row for each
+choice. Weights are in the file itself. Label names and the length limit are in its metadata.
 """
 
 import logging

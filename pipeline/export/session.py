@@ -26,16 +26,16 @@ class OnnxStudent(nn.Module):
         )
         self._names = [one.name for one in self._session.get_inputs()]
 
-    def logits(self, inputs: Inputs) -> Float[np.ndarray, "batch label"]:
-        """Return the logits (batch, label) of a padded batch."""
+    def logits(self, inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
+        """Return the logits of a padded batch, (batch, label) or (batch, token, label)."""
         feed = {name: inputs[name].numpy() for name in self._names}
         (logits,) = self._session.run(["logits"], feed)
-        found: Float[np.ndarray, "batch label"] = logits
+        found: Float[np.ndarray, "batch *token label"] = logits
         return found
 
     def forward(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
-    ) -> Float[Tensor, "batch label"]:
+    ) -> Float[Tensor, "batch *token label"]:
         """Return the logits; all tokens are of type 0."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._names:

@@ -1,12 +1,13 @@
 """Matching of logits, the high-temperature limit of soft targets.
 
-    L = mean over predictions of mean over classes of (z_s - z_t)^2        (squared logits)
+    L = mean over predictions of the mean over classes of (z_s - z_t)^2        (squared logits)
+
+Of a question's choices, or a row's tokens, those count that it has.
 
 Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """
 
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
@@ -16,7 +17,7 @@ from pipeline.objectives.objective import (
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.tasks.predictions import ABSENT, Targets
+from pipeline.tasks.predictions import Targets, is_there
 
 
 class LogitMatchSettings(ObjectiveSettings):
@@ -35,11 +36,11 @@ class LogitMatch(Objective):
     """Mean squared difference of logits."""
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over predictions of that over the classes which they have."""
+        """Return the mean over predictions; zero without one."""
         assert teacher.logits is not None
-        squares = mse_loss(student.logits.float(), teacher.logits, reduction="none")
-        n_classes = (teacher.logits != ABSENT).sum(-1)
-        return (squares.sum(-1) / n_classes).mean()
+        counted = is_there(teacher.logits)
+        errors = (student.logits.float() - teacher.logits).square() * counted
+        return (errors.sum(-1) / counted.sum(-1).clamp(min=1)).sum() / max(1, len(errors))
 
     def count_targets(self, targets: Targets) -> int:
         """Return the number of predictions."""

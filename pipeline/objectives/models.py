@@ -61,6 +61,7 @@ class Models:
         return [
             f"architecture: a {self.student.architecture} student has no head for "
             f"{self.task.kind}; use a transformer"
+            + (" or a bilstm_tagger" if self.task.predicts == "token" else "")
         ]
 
     def require_classes(self) -> None:

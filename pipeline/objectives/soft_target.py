@@ -96,13 +96,13 @@ class SoftTarget(Objective):
         self.temperature = value_at(self.settings.temperature, progress)
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
-        """Return the mean over predictions."""
+        """Return the mean over predictions; zero without one, as of rows without a word."""
         ours = log_softmax(student.logits.float() / self.temperature, dim=-1)
         theirs = self._teachers(teacher)
         if self.settings.distance == "l1":
-            return self.temperature * (ours.exp() - theirs.exp()).abs().sum(-1).mean()
+            return self.temperature * _mean((ours.exp() - theirs.exp()).abs())
         if self.settings.distance == "l2":
-            return self.temperature**2 * (ours.exp() - theirs.exp()).square().sum(-1).mean()
+            return self.temperature**2 * _mean((ours.exp() - theirs.exp()).square())
         return self.temperature**2 * self._divergence(ours, theirs)
 
     def count_targets(self, targets: Targets) -> int:
@@ -134,4 +134,9 @@ class SoftTarget(Objective):
 
 def _kl(of: Float[Tensor, "batch label"], to: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
     """Return KL(of, to) in nats, the mean over rows, from log-probabilities."""
-    return kl_div(to, of, reduction="batchmean", log_target=True)
+    return _mean(kl_div(to, of, reduction="none", log_target=True))
+
+
+def _mean(distances: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
+    """Return the mean over rows of the sum over labels."""
+    return distances.sum() / max(1, len(distances))

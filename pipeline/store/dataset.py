@@ -27,10 +27,10 @@ def field_name(array_name: str) -> str:
 
 def _array_name(field: str) -> str:
     name = field.removeprefix(_PREFIX)
-    for signal in ("hidden_states_", "attentions_"):
+    for signal in ("logits_", "hidden_states_", "attentions_"):
         if name.startswith(signal):
-            layer = name.removeprefix(signal)
-            return f"{signal[:-1]}/{layer.replace('_', '-')}"
+            rest = name.removeprefix(signal)
+            return f"{signal[:-1]}/{rest.replace('_', '-')}"
     return name
 
 

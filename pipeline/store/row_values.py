@@ -1,6 +1,6 @@
 """A store's values as float32 tensors in the shapes that training code works with.
 
-Arrays go by their names in the store: `logits`, `cls`, `hidden_states/06`,
+Arrays go by their names in the store: `logits`, `logits/tokens`, `cls`, `hidden_states/06`,
 `attentions/06`, `attentions/06-mean`. Training inside this project reads flat values
 instead (`TeacherStore.read`) and pads nothing.
 """
@@ -28,9 +28,10 @@ def read_ragged(
 ) -> dict[str, list[Float[Tensor, "..."]]]:
     """Return one tensor for each row, by array name; all arrays where `names` is None.
 
-    Shapes: `logits` (label,), pre-softmax; `cls` (layer, hidden), layer 0 is the embedding
-    output; `hidden_states/06` (token, hidden); `attentions/06` (head, query, key) and
-    `attentions/06-mean` (query, key), post-softmax. Tokens are those of the row alone.
+    Shapes: `logits` (label,) and `logits/tokens` (token, label), pre-softmax; `cls` (layer,
+    hidden), layer 0 is the embedding output; `hidden_states/06` (token, hidden);
+    `attentions/06` (head, query, key) and `attentions/06-mean` (query, key), post-softmax.
+    Tokens are those of the row alone.
 
     Raises:
         StoreIncompleteError: an array was not captured.
@@ -96,7 +97,7 @@ def stack(
     lengths = [value.shape[-1 if array.signal == "attentions" else 0] for value in values]
     length = max(lengths) if n_tokens is None else n_tokens
     starts = [0] * len(values) if first_tokens is None else first_tokens
-    if array.signal == "hidden_states":
+    if array.is_by_token:
         padded = values[0].new_zeros(len(values), length, values[0].shape[1])
         for row, value, start in zip(padded, values, starts, strict=True):
             row[start : start + len(value)] = value
@@ -115,9 +116,9 @@ def _split(
     if not array.is_ragged:
         return list(decoded)
     lengths: list[int] = store.lengths[rows].tolist()
+    if array.is_by_token:
+        return list(torch.split(decoded, lengths))
     teacher = store.manifest.teacher
-    if array.signal == "hidden_states":
-        return list(torch.split(decoded.view(-1, teacher.hidden_size), lengths))
     heads = [] if array.heads == "mean" else [teacher.n_heads]
     n_maps = array.n_maps(teacher)
     parts = torch.split(decoded, [n_maps * length**2 for length in lengths])

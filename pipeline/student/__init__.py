@@ -8,4 +8,5 @@ takes seconds. CONTRIBUTING.md says what such a class must have.
 STUDENTS: dict[str, str] = {
     "text_cnn": "pipeline.student.text_cnn:TextCnnForSequenceClassification",
     "bilstm": "pipeline.student.bilstm:BilstmForSequenceClassification",
+    "bilstm_tagger": "pipeline.student.bilstm:BilstmForTokenClassification",
 }

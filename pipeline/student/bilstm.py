@@ -1,11 +1,11 @@
-"""A bidirectional LSTM text classifier (Tang et al. 2019, 1903.12136) as a Transformers model.
+"""A bidirectional LSTM (Tang et al. 2019, 1903.12136) as a Transformers model, and a tagger.
 
     a = softmax_t(v · tanh(W h_t + b))    hidden = ReLU(U Σ_t a_t h_t + c)
 
 with h_t the states of both directions at token t, and a linear classifier on `hidden`. What
 differs from the paper: word pieces instead of words; an attention-weighted sum of all states
 (Yang et al. 2016, N16-1174, equations 5 to 7) where the paper takes each direction's last state;
-and n_layers may be more than one.
+and n_layers may be more than one. The tagger classifies each h_t, with no sum.
 
 Padding changes nothing, wherever it is. Real tokens move to the front of their row, in order; the
 backward direction reads each row reversed within its real length; padding comes last in both and
@@ -67,16 +67,17 @@ class BilstmConfig(PreTrainedConfig):
 
 @dataclass
 class BilstmOutput(ModelOutput):
-    """What a `BilstmForSequenceClassification` returns."""
+    """What both models return."""
 
     loss: Tensor | None = None
     """(), where labels were given."""
     logits: Tensor | None = None
-    """(batch, label)."""
+    """(batch, label); of the tagger (batch, token, label)."""
     pooler_output: Tensor | None = None
-    """(batch, hidden), the ReLU layer before dropout."""
+    """(batch, hidden), the ReLU layer before dropout; None of the tagger."""
     attentions: Tensor | None = None
-    """(batch, token), each token's weight in the sum: 0 at padding, rows sum to 1."""
+    """(batch, token), each token's weight in the sum: 0 at padding, rows sum to 1. None of the
+    tagger."""
 
 
 class BilstmLayer(nn.Module):
@@ -98,8 +99,8 @@ def _take(states: Tensor, places: Tensor) -> Tensor:
     return states.gather(1, places.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
-class BilstmForSequenceClassification(PreTrainedModel):
-    """A bidirectional LSTM with attention pooling, a ReLU layer and a linear classifier.
+class BilstmEncoder(PreTrainedModel):
+    """Embeddings and LSTMs, to which a head is added.
 
     First weights: embeddings uniform in ±0.25 (the variance of word2vec vectors), LSTMs in
     ±1/√lstm_size, the ReLU layer after He et al. 2015 (1502.01852), the other layers after
@@ -108,8 +109,6 @@ class BilstmForSequenceClassification(PreTrainedModel):
 
     config_class = BilstmConfig
     config: BilstmConfig
-    pools_by_attention = True
-    """Whether `attentions` of the outputs is how much of each token the head reads."""
 
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__(config)
@@ -119,13 +118,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
         width = 2 * config.lstm_size
         sizes = [config.embedding_size, *[width] * (config.n_layers - 1)]
         self.layers = nn.ModuleList(BilstmLayer(size, config.lstm_size) for size in sizes)
-        self.attention = nn.Linear(width, width)
-        self.score = nn.Linear(width, 1, bias=False)
-        self.hidden = nn.Linear(width, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
-        assert config.num_labels is not None
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Draw first weights; `init` leaves alone what was loaded."""
@@ -139,7 +132,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
             for weight in module.parameters():
                 init.uniform_(weight, -bound, bound)
         elif isinstance(module, nn.Linear):
-            if module is self.hidden:
+            if module is self.get_submodule("hidden"):
                 init.kaiming_uniform_(module.weight, nonlinearity="relu")
             else:
                 init.xavier_uniform_(module.weight)
@@ -154,6 +147,38 @@ class BilstmForSequenceClassification(PreTrainedModel):
         """Replace the embeddings by others of the same width."""
         assert isinstance(value, nn.Embedding)
         self.embeddings = value
+
+    def encode(
+        self, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return states (batch, token, 2 lstm_size) of rearranged rows, real tokens first.
+
+        And, each (batch, token): where each token went, and which places are padding now.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        places, mirror, is_padding = _places(mask != 0)
+        states = self.embeddings(torch.zeros_like(input_ids).scatter(1, places, input_ids))
+        for number, layer in enumerate(self.layers):
+            states = layer(self.dropout(states) if number else states, mirror)
+        return states, places, is_padding
+
+
+class BilstmForSequenceClassification(BilstmEncoder):
+    """Attention pooling of the states, a ReLU layer and a linear classifier."""
+
+    auto_class = "AutoModelForSequenceClassification"
+    pools_by_attention = True
+    """Whether `attentions` of the outputs is how much of each token the head reads."""
+
+    def __init__(self, config: BilstmConfig) -> None:
+        super().__init__(config)
+        width = 2 * config.lstm_size
+        self.attention = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+        self.hidden = nn.Linear(width, config.hidden_size)
+        assert config.num_labels is not None
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
     @can_return_tuple
     def forward(
@@ -171,11 +196,7 @@ class BilstmForSequenceClassification(PreTrainedModel):
         one label (squared error), or (batch, label) of 0 and 1 where `config.problem_type` is
         `multi_label_classification` (binary cross-entropy). The loss is a mean.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        places, mirror, is_padding = _places(mask != 0)
-        states = self.embeddings(torch.zeros_like(input_ids).scatter(1, places, input_ids))
-        for number, layer in enumerate(self.layers):
-            states = layer(self.dropout(states) if number else states, mirror)
+        states, places, is_padding = self.encode(input_ids, attention_mask)
         scores = self.score(self.attention(states).tanh()).squeeze(-1)
         # Not -inf: a softmax of nothing else is NaN.
         scores = scores.masked_fill(is_padding, torch.finfo(scores.dtype).min)
@@ -188,6 +209,51 @@ class BilstmForSequenceClassification(PreTrainedModel):
         return BilstmOutput(
             loss=loss, logits=logits, pooler_output=hidden, attentions=weights.gather(1, places)
         )
+
+
+class BilstmTaggerConfig(BilstmConfig):
+    """The sizes of a `BilstmForTokenClassification`; `hidden_size` is of its ReLU layer."""
+
+    model_type = "bilstm_tagger"
+
+
+class BilstmForTokenClassification(BilstmEncoder):
+    """A ReLU layer and a linear classifier over the state of every token.
+
+    Lample et al. 2016, N16-1030, section 2, without its characters and its CRF.
+    """
+
+    config_class = BilstmTaggerConfig
+    auto_class = "AutoModelForTokenClassification"
+    pools_by_attention = False
+
+    def __init__(self, config: BilstmTaggerConfig) -> None:
+        super().__init__(config)
+        self.hidden = nn.Linear(2 * config.lstm_size, config.hidden_size)
+        assert config.num_labels is not None
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> BilstmOutput:
+        """Label each token.
+
+        Inputs as of `BilstmForSequenceClassification`; `labels` is (batch, token), -100 being
+        ignored. The loss is the mean cross-entropy.
+        """
+        states, places, _ = self.encode(input_ids, attention_mask)
+        hidden = self.hidden(_take(states, places)).relu()
+        logits = self.classifier(self.dropout(hidden))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, config=self.config)
+        return BilstmOutput(loss=loss, logits=logits)
 
 
 def _places(is_real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,3 +272,5 @@ def _places(is_real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 BilstmConfig.register_for_auto_class()
 BilstmForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+BilstmTaggerConfig.register_for_auto_class()
+BilstmForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")

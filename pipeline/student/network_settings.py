@@ -13,6 +13,7 @@ from pipeline.errors import SettingsError, first_line
 from pipeline.objectives.models import Part, StudentShape
 from pipeline.student import STUDENTS
 from pipeline.student.settings import ModelSettings
+from pipeline.tasks import TASKS
 
 # What follows from tokenizer and task is no setting.
 _GIVEN = frozenset({"vocab_size", "pad_token_id"})
@@ -62,9 +63,11 @@ class NetworkSettings(ModelSettings):
 
     def shape(self, teacher: Architecture, tokenizer: str) -> StudentShape:
         """Return one layer, the one that the head reads."""
-        config = self.config()
-        gives: set[Part] = {"cls"}
-        if getattr(self.network(), "pools_by_attention"):  # noqa: B009  # of our networks only
+        config, network = self.config(), self.network()
+        auto_class = auto_class_of(network)
+        predicts = {task.predicts for task in TASKS.values() if task.auto_class == auto_class}
+        gives: set[Part] = set() if "token" in predicts else {"cls"}
+        if getattr(network, "pools_by_attention"):  # noqa: B009  # of our networks only
             gives.add("pooling")
         return StudentShape(
             n_layers=1,
@@ -72,7 +75,7 @@ class NetworkSettings(ModelSettings):
             n_heads=0,
             architecture=self.architecture,
             gives=frozenset(gives),
-            predicts=frozenset({"row", "label"}),
+            predicts=frozenset(predicts),
         )
 
 
@@ -81,6 +84,11 @@ def network_class(architecture: str) -> type[PreTrainedModel]:
     module, _, name = STUDENTS[architecture].partition(":")
     network: type[PreTrainedModel] = getattr(import_module(module), name)
     return network
+
+
+def auto_class_of(network: type[PreTrainedModel]) -> str:
+    """Return the name of the Auto class that a network stands beside."""
+    return str(getattr(network, "auto_class"))  # noqa: B009  # of our networks only
 
 
 def network_settings(architecture: str) -> type[NetworkSettings]:
@@ -108,7 +116,8 @@ def _fields(network: type[PreTrainedModel]) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, type and default of the fields that a network's own config declares."""
     config_class = network.config_class
     assert config_class is not None
-    declared = config_class.__annotations__
+    own = config_class.__mro__[: config_class.__mro__.index(PreTrainedConfig)]
+    declared = {name: kind for part in reversed(own) for name, kind in part.__annotations__.items()}
     for field in dataclasses.fields(config_class):
         if field.name in declared and field.name not in _GIVEN:
             yield field.name, declared[field.name], field.default

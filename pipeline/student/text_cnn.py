@@ -101,6 +101,7 @@ class TextCnnForSequenceClassification(PreTrainedModel):
 
     config_class = TextCnnConfig
     config: TextCnnConfig
+    auto_class = "AutoModelForSequenceClassification"
     pools_by_attention = False
     """Whether `attentions` of the outputs is how much of each token the head reads."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -63,6 +63,11 @@ def places_of_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     columns = np.arange(counts.max(initial=1))
     first = np.cumsum(counts) - counts
     return np.where(columns < counts[:, None], first[:, None] + columns, -1)
+
+
+def is_there(logits: Float[Tensor, "prediction class"]) -> Bool[Tensor, "prediction class"]:
+    """Say which classes of arranged float32 logits are there, and not choices that are absent."""
+    return logits != ABSENT
 
 
 def arrange(

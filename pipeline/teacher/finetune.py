@@ -12,6 +12,7 @@ import torch
 from transformers import (
     EvalPrediction,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
 )
@@ -69,7 +70,7 @@ def finetune(
     with replacing_folder(teacher_dir) as folder, tempfile.TemporaryDirectory() as scratch:
         trainer = _make_trainer(
             model,
-            Collator(task, tokenizer),
+            tokenizer,
             tokens.labels,
             examples,
             task,
@@ -93,7 +94,7 @@ def finetune(
 
 def _make_trainer(
     model: PreTrainedModel,
-    collator: Collator,
+    tokenizer: PreTrainedTokenizerFast,
     labels: Sequence[str],
     examples: Mapping[str, LabelledExamples],
     task: Task,
@@ -129,7 +130,7 @@ def _make_trainer(
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
-        data_collator=collator,
+        data_collator=Collator(task, tokenizer),
         compute_loss_func=LOSSES.get(task.predicts),
         preprocess_logits_for_metrics=logits_of_questions if task.predicts == "choice" else None,
         compute_metrics=partial(_score, task, labels, examples["validation"]),

@@ -54,8 +54,8 @@ def test_text_and_key_find_the_same_row(
     assert by_key.tokens == row.tokens and by_key.source == "row 12 of validation"
     own = teacher_outputs(checkpoint, tokens, "validation", 11)
     expected = own.logits.softmax(-1).tolist()
-    assert row.probabilities == pytest.approx(dict(zip(tokens.labels, expected, strict=True)))
-    assert row.prediction == tokens.labels[int(own.logits.argmax())]
+    assert row.scores == pytest.approx(dict(zip(tokens.labels, expected, strict=True)))
+    assert row.prediction.split()[0] == tokens.labels[int(own.logits.argmax())]
 
 
 @pytest.mark.parametrize("encoding", ["float32", "float16", "uint8_cbrt"])

@@ -14,7 +14,7 @@ import transformers
 import pipeline.evaluate.evaluate
 import pipeline.store.view
 import pipeline.text.augment
-import pipeline.text.tokenise
+import pipeline.text.rows
 import pipeline.train.forward
 import stages.report
 from pipeline.fingerprint import digest_folder
@@ -43,7 +43,7 @@ def hears_ctrl_c() -> Iterator[None]:
 
 
 INTERRUPTED_IN = {
-    "prepare": (pipeline.text.tokenise, "row_key"),
+    "prepare": (pipeline.text.rows, "row_key"),
     "augment": (pipeline.text.augment, "vary"),
     "finetune": (transformers.Trainer, "training_step"),
     "capture": (StoreWriter, "commit"),

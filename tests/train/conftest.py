@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from pipeline.objectives.models import Models
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student
 from pipeline.student.settings import TransformerSettings
-from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import StepReport, train
@@ -41,9 +41,12 @@ EVERY_OBJECTIVE: dict[str, Any] = {
 class Setting:
     """The student, the objectives and the rows of one training."""
 
-    def __init__(self, store: Path, tokens: Tokens, objectives: dict[str, Any]) -> None:
+    def __init__(
+        self, store: Path, tokens: Tokens, objectives: dict[str, Any], models: Models = MODELS
+    ) -> None:
         self.settings = parse_section(ObjectivesSettings, objectives, "students.a.objectives")
-        self.needs = self.settings.needs(MODELS)
+        self.models = models
+        self.needs = self.settings.needs(models)
         self.store, self.tokens = store, tokens
 
     def join(self, kind: type[JoinedSplit] = JoinedSplit, store: Path | None = None) -> JoinedSplit:
@@ -57,9 +60,9 @@ class Setting:
 
     def build_student(self) -> PreTrainedModel:
         torch.manual_seed(0)
-        settings = TransformerSettings(n_layers=MODELS.student.n_layers, warm_start="none")
+        settings = TransformerSettings(n_layers=self.models.student.n_layers, warm_start="none")
         manifest = read_manifest(self.store)
-        return build_student(settings, manifest, self.store, TASKS["classification"], say=print)
+        return build_student(settings, manifest, self.store, self.models.task, say=print)
 
     def options(self, **training: Any) -> TrainingSettings:
         options = {"batch_size": BATCH_SIZE, "epochs": 1, "learning_rate": 1e-3, **training}
@@ -71,7 +74,7 @@ class Setting:
         settings = self.options(**training)
         learner = Learner(
             student or self.build_student(),
-            WeightedSum(self.settings, MODELS),
+            WeightedSum(self.settings, self.models),
             settings,
             rows.count_batches(settings) * settings.epochs,
             CPU,

@@ -144,3 +144,7 @@ def test_own_memory_does_not_grow_with_what_was_learned_from(large_store: Path) 
     own = [own_bytes() for _ in train(learner, needs, rows, settings, accelerator)]
     assert len(own) == n_steps
     assert max(own) - own[0] < SIGNAL_BYTES // 4
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), "block" if sys.argv[2] == "block" else "global")

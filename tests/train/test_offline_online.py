@@ -3,24 +3,22 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.online import OnlineSplit
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
-from pipeline.objectives.objective import Needs
-from pipeline.store.reader import TeacherStore, open_store
+from pipeline.store.reader import open_store
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
 from pipeline.text.tokenise import write_tokens
-from pipeline.text.tokens import Tokens, TokenSplit, open_tokens
+from pipeline.text.tokens import Tokens, open_tokens
 from pipeline.train.batches import JoinedSplit
 from tests.conftest import capture_store
 from tests.train.conftest import CPU, EVERY_OBJECTIVE, Setting, without_dropout
+from tests.train.shifted_split import ShiftedSplit
 
 N_STEPS = 200
 TEMPERATURE = EVERY_OBJECTIVE["soft_target"]["temperature"]
@@ -59,26 +57,6 @@ def real_tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     tokens = open_tokens(folder)
     assert len(tokens.splits["train"]) == 800 and len(set(tokens.splits["train"].lengths)) > 20
     return tokens
-
-
-class ShiftedSplit(JoinedSplit):
-    """A split whose rows have the signals of the one before among those of equal length."""
-
-    def __init__(
-        self,
-        split: TokenSplit,
-        store: TeacherStore,
-        needs: Needs,
-        *,
-        pad_id: int,
-        has_token_types: bool,
-    ) -> None:
-        super().__init__(split, store, needs, pad_id=pad_id, has_token_types=has_token_types)
-        rows: NDArray[np.int64] = self._store_rows
-        self._store_rows = rows.copy()
-        for length in set(split.lengths):
-            members = split.lengths == length
-            self._store_rows[members] = np.roll(rows[members], 1)
 
 
 def curves(setting: Setting, rows: JoinedSplit) -> Tensor:

@@ -1,0 +1,132 @@
+"""Small data and tiny teachers for every kind of task."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BertConfig
+
+from pipeline.checkpoint import load_tokenizer
+from pipeline.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind
+from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.labels import label_names
+from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokens import Tokens, open_tokens
+from tests.conftest import BAD, GOOD, make_sentences, make_tokenizer
+
+Row = dict[str, Any]
+KINDS: tuple[Kind, ...] = tuple(TASKS)
+NEW_KINDS = tuple(kind for kind in KINDS if kind != "classification")
+N_TRAIN, N_VALIDATION = 40, 16
+TAGS = {**dict.fromkeys(GOOD, "B-GOOD"), **dict.fromkeys(BAD, "B-BAD"), "very": "I-GOOD"}
+COLUMNS: dict[Kind, dict[str, Any]] = {
+    "classification": {"text": "text", "text_pair": "other", "label": "label"},
+    "multiple_choice": {"text": "text", "choices": "options", "label": "answer"},
+}
+"""Of what is read from other columns than `text` and `label`."""
+
+
+def _pair(text: str, label: str, number: int) -> Row:
+    return {"text": text, "other": f"the story was {label} and {number % 7}", "label": label}
+
+
+def _labels(text: str, label: str, number: int) -> Row:
+    held = [label, *(["long"] if len(text.split()) > 10 else [])]
+    return {"text": text, "label": held if number % 5 else []}
+
+
+def _number(text: str, label: str, number: int) -> Row:
+    return {"text": text, "label": len(text.split()) / 10 + (label == "positive")}
+
+
+def _tags(text: str, label: str, number: int) -> Row:
+    words = text.split()
+    return {"text": words, "label": [TAGS.get(word, "O") for word in words]}
+
+
+def _question(text: str, label: str, number: int) -> Row:
+    """Return a question with one to four choices, of which the right one is of the label."""
+    options = [" ".join((BAD if label == "positive" else GOOD)[: 1 + i]) for i in range(number % 4)]
+    right = number % (len(options) + 1)
+    options.insert(right, (GOOD if label == "positive" else BAD)[number % 5])
+    return {"text": text, "options": options, "answer": "ABCD"[right]}
+
+
+_ROWS: dict[Kind, Callable[[str, str, int], Row]] = {
+    "classification": _pair,
+    "multi_label": _labels,
+    "regression": _number,
+    "token_classification": _tags,
+    "multiple_choice": _question,
+}
+
+
+def make_rows(kind: Kind, n_rows: int, seed: int = 0) -> list[Row]:
+    """Return rows of a kind of task, one of eleven unlabelled; those of `classification` are pairs.
+
+    The first seven are labelled.
+    """
+    rows = [_ROWS[kind](*row, number) for number, row in enumerate(make_sentences(n_rows, seed))]
+    label = COLUMNS.get(kind, {"label": "label"})["label"]
+    return [{**row, label: None} if n % 11 == 7 else row for n, row in enumerate(rows)]
+
+
+def write_data(folder: Path, kind: Kind, n_test: int = 0) -> None:
+    """Write the splits of a kind of task as JSON lines."""
+    folder.mkdir(parents=True)
+    sizes = {"train": N_TRAIN, "validation": N_VALIDATION, "test": n_test}
+    for seed, (split, n_rows) in enumerate(sizes.items()):
+        lines = [json.dumps(row) + "\n" for row in make_rows(kind, n_rows, seed)]
+        if lines:
+            (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def make_tokens(folder: Path, kind: Kind, checkpoint: Path) -> Tokens:
+    """Write data and their token table below `folder`, and open it."""
+    write_data(folder / "data", kind)
+    section = {"source": "files", "path": str(folder / "data"), "columns": COLUMNS.get(kind, {})}
+    settings = parse_section(DataSettings, section, "data")
+    label_kind = TASKS[kind].label_kind
+    corpus = read_corpus(settings, label_kind)
+    names = label_names(corpus, None, label_kind)
+    (folder / "tokens").mkdir()
+    tokenizer = load_tokenizer(checkpoint)
+    write_tokens(corpus, label_kind, names, None, tokenizer, 64, folder / "tokens")
+    return open_tokens(folder / "tokens")
+
+
+LABELS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("negative", "positive"),
+    "multi_label": ("long", "negative", "positive"),
+    "regression": ("score",),
+    "token_classification": ("B-BAD", "B-GOOD", "I-GOOD", "O"),
+    "multiple_choice": ("choice",),
+}
+"""In the order of their numbers, which is alphabetic."""
+
+
+def make_teacher(folder: Path, kind: Kind, labels: tuple[str, ...] | None = None) -> Path:
+    """Save a random BERT of two layers with a kind's head, whose bias is random too."""
+    make_tokenizer(folder)
+    names = LABELS[kind] if labels is None else labels
+    torch.manual_seed(7)  # not that of the students, which would be the teacher
+    config = BertConfig(
+        vocab_size=32,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+        initializer_range=0.2,  # else attention maps are all but uniform
+    )
+    model = TASKS[kind].auto_model.from_config(config)
+    nn.init.normal_(model.classifier.bias)
+    model.save_pretrained(folder)
+    return folder

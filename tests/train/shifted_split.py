@@ -1,0 +1,29 @@
+"""Signals of another row, for tests that must fail with them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.objectives.objective import Needs
+from pipeline.store.reader import TeacherStore
+from pipeline.text.tokens import TokenSplit
+from pipeline.train.batches import JoinedSplit
+
+
+class ShiftedSplit(JoinedSplit):
+    """A split whose rows have the signals of the one before among those of equal length."""
+
+    def __init__(
+        self,
+        split: TokenSplit,
+        store: TeacherStore,
+        needs: Needs,
+        *,
+        pad_id: int,
+        has_token_types: bool,
+    ) -> None:
+        super().__init__(split, store, needs, pad_id=pad_id, has_token_types=has_token_types)
+        rows: NDArray[np.int64] = self._store_rows
+        self._store_rows = rows.copy()
+        for length in set(split.lengths):
+            members = split.lengths == length
+            self._store_rows[members] = np.roll(rows[members], 1)
