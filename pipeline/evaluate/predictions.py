@@ -14,8 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.metrics.answers import Answers
-from pipeline.text.tokens import TokenSplit
-from pipeline.text.windows import NO_ANSWER
+from pipeline.text.tokens import NO_ANSWER, TokenSplit
 
 
 def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: Answers) -> None:

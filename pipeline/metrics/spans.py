@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from pipeline.text.tokens import TokenSplit
+from pipeline.text.tokens import NO_ANSWER, TokenSplit
 
 MOST_TOKENS = 30
 """Tokens of the longest answer."""
@@ -80,7 +80,7 @@ def best_spans(
     begins = is_best[first]
     is_empty = np.isneginf(best)  # no token of the text
     if may_be_empty:
-        of_window = (start + end)[split.offsets[:-1]]
+        of_window = (start + end)[split.offsets[:-1] + NO_ANSWER]
         is_empty |= best <= np.minimum.reduceat(of_window, first_rows)
     return (
         np.where(is_empty, 0, char_starts[begins]),

@@ -50,7 +50,7 @@ def targets_of(split: TokenSplit, examples: NDArray[np.int64], predicts: Unit) -
         return Targets(np.where(is_known, is_right.argmax(1), UNLABELLED), places, len(rows))
     if predicts == "span":
         tokens = places_of_parts(split.lengths[rows])
-        ends = np.stack([2 * tokens, 2 * tokens + 1], 1).reshape(2 * len(rows), -1)
+        ends = np.stack([2 * tokens, 2 * tokens + 1], 1).reshape(2 * len(rows), tokens.shape[1])
         return Targets(labels, np.where(ends < 0, -1, ends), len(rows))
     return Targets(labels, None, len(rows))
 

@@ -36,6 +36,8 @@ UNLABELLED = -1
 """The label number where there is no label. A number to be predicted is not a number then."""
 IGNORED = -100
 """The label number of a token that nothing is predicted of, such as a word's second piece."""
+NO_ANSWER = 0
+"""The token, a row's first, that stands for an answer that the row does not hold."""
 
 _LABEL_TYPES: dict[LabelKind, pa.DataType] = {
     "name": pa.int64(),

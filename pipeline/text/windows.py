@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.text.rows import TokenisedTexts, make_rows
-from pipeline.text.tokens import UNLABELLED
+from pipeline.text.tokens import NO_ANSWER, UNLABELLED
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -25,8 +25,6 @@ Answer = Mapping[str, Any]
 
 NOWHERE = -1
 """The place in the text of a token that is not of it."""
-NO_ANSWER = 0
-"""The token, a window's first, that stands for an answer that the window does not hold."""
 
 
 def tokenise_windows(
