@@ -74,7 +74,7 @@ def _of_two_columns(source: Source, column: str, place: str) -> list[list[dict[s
     for row, (text, number) in enumerate(zip(texts, numbers, strict=True), start=1):
         try:
             start = int(float(number)) if number else None
-        except ValueError:
+        except (ValueError, OverflowError):
             raise DataError(
                 f"{source.place}: row {row} has '{number}' in column '{place}', which needs the "
                 "number of a character. Correct it, or remove the row."
