@@ -33,7 +33,13 @@ from pipeline.text.padding import TokenRow
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
-TAKES_MINUTES = ("test_end_to_end", "test_killed_capture", "test_growing_store", "test_sharing")
+TAKES_MINUTES = (
+    "test_end_to_end",
+    "test_tasks_end_to_end",
+    "test_killed_capture",
+    "test_growing_store",
+    "test_sharing",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,7 +62,8 @@ class PlainReader:
                 continue
             begin = 0
             for n in self.tables[segment["name"]]:
-                shape = (n, teacher["hidden_size"])
+                width = "n_labels" if name == "logits/tokens" else "hidden_size"
+                shape = (n, teacher[width])
                 if name.startswith("attentions/"):
                     n_maps = 1 if name.endswith("-mean") else teacher["n_heads"]
                     shape = (n_maps, n, n)
