@@ -35,7 +35,7 @@ def _scores(texts: AnswerTexts | None) -> dict[str, float]:
     given = [
         {"id": str(number), "prediction_text": text} for number, text in enumerate(texts.given)
     ]
-    right = [
+    right: list[dict[str, str | dict[str, list[str] | list[int]]]] = [
         {"id": str(number), "answers": {"answer_start": [0], "text": list(accepted) or [""]}}
         for number, accepted in enumerate(texts.accepted)
     ]

@@ -65,8 +65,13 @@ def best_spans(
     The rows of question i are those from first_rows[i]. Both ends are 0 where the answer is
     empty. Of equal sums the first wins, and of those with one beginning the shortest.
     """
-    limits = {"nan": -_NOT_FINITE, "posinf": _NOT_FINITE, "neginf": -_NOT_FINITE}
-    start, end = np.nan_to_num(flat_logits.astype(np.float64), **limits).T
+    finite = np.nan_to_num(
+        flat_logits.astype(np.float64),
+        nan=-_NOT_FINITE,
+        posinf=_NOT_FINITE,
+        neginf=-_NOT_FINITE,
+    )
+    start, end = finite.T
     places = [split.table[name].combine_chunks().flatten() for name in ("char_starts", "char_ends")]
     char_starts, char_ends = (np.asarray(column).astype(np.int64) for column in places)
     sums, lengths = _best_from(
