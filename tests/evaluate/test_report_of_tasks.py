@@ -51,9 +51,9 @@ def write_answers(path: Path, kind: str) -> None:
         return
     if kind == "question_answering":
         ours, theirs = [[3, 0, 0, -1e4]] * 2, [[3, 0, 0, -1e4], [0, 0, 3, -1e4]]
-        tokens = {"label": "goes", "student": "no answer", "teacher": "Ada"}
+        tokens = {"label": "Ada", "student": "no answer", "teacher": "Ada"}
         said = {f"{who}_token": [None, token] for who, token in tokens.items()}
-        write_predictions(path, ["Who?"] * 2, [-1, 1], ours, theirs, places=[0, 1], tokens=said)
+        write_predictions(path, ["Who?"] * 2, [-1, 2], ours, theirs, places=[0, 1], tokens=said)
         return
     texts = ["one Ada goes"] * 3
     classes = 3 if kind == "token_classification" else 2
@@ -156,7 +156,7 @@ EXAMPLES = {
     "regression": "| b | 2 | 1 | 4 | 3.00 |",
     "token_classification": "| one »Ada« goes | B-PER | B-PER 0.965 | O 0.965 | 3.79 |",
     "multiple_choice": "| What now? | stay | stay 0.909 | sing &lt;b&gt; 0.909 | 2.59 |",
-    "question_answering": "| end? Who? | goes | Ada 0.909 | no answer 0.909 | 2.59 |",
+    "question_answering": "| end? Who? | Ada | Ada 0.909 | no answer 0.909 | 2.59 |",
 }
 
 
