@@ -20,6 +20,7 @@ from pipeline.objectives.objective import Needs
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS, ArraySpec, logits_array
 from pipeline.store.stored_signal import StoredSignal
+from pipeline.tasks.task import BY_TOKEN
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.order import EpochOrder
@@ -67,7 +68,7 @@ class OnlineSplit(JoinedSplit):
         inputs = batch.inputs
         outputs = self._teacher(**inputs, output_hidden_states=CLS in self._needs.teacher)
         mask = inputs["attention_mask"]
-        is_of_tokens = self._task.predicts == "token"
+        is_of_tokens = self._task.predicts in BY_TOKEN
         logits = outputs.logits[mask.bool()] if is_of_tokens else outputs.logits
         signals = {logits_array(self._task): logits}
         if CLS in self._needs.teacher:

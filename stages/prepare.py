@@ -22,6 +22,8 @@ from stages.seconds import record_seconds
 _LOSSES = {
     "n_words_dropped": "words dropped with their labels: the tokenizer leaves nothing of them",
     "n_words_cut": "words with their labels lost at the ends of rows; raise tokenizer.max_length",
+    "n_answers_lost": "answers lost: they are longer than what two windows of their text share; "
+    "raise tokenizer.stride",
     "n_choices_cut": "choices cut: with their question they are longer than tokenizer.max_length",
 }
 """What is lost, by its count in the summary."""
@@ -45,7 +47,9 @@ def main() -> None:
             corpus = read_corpus(data, kind)
             mapping = data.names_by_value
             names = label_names(corpus, mapping, kind)
-            summary = write_tokens(corpus, kind, names, mapping, tokenizer, length, folder)
+            summary = write_tokens(
+                corpus, kind, names, mapping, tokenizer, length, folder, stride=settings.stride
+            )
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(

@@ -17,7 +17,14 @@ from tests.stages.conftest import invoke
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
 PRESETS = list_presets()
 GLUE = ("cola", "mnli", "mnli-mismatched", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
-NAMES = {*(f"glue/{name}" for name in GLUE), "race/middle", "race/high", "conll2003"}
+NAMES = {
+    *(f"glue/{name}" for name in GLUE),
+    "race/middle",
+    "race/high",
+    "conll2003",
+    "squad",
+    "squad-v2",
+}
 
 
 def test_every_data_set_has_its_preset() -> None:

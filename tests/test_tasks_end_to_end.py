@@ -17,9 +17,11 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from seqeval.metrics import f1_score as entity_f1
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
+from torchmetrics.functional.text import squad
 
 from pipeline.presets import find_preset
-from pipeline.tasks.task import Kind
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import BY_TOKEN, Kind
 from tests.dvc_project import DvcProject, make_dvc_project
 from tests.tasks.small_tasks import COLUMNS, LABELS, make_teacher, write_data
 from tests.text.test_public_data import DATA
@@ -34,7 +36,13 @@ PUBLIC: dict[str, tuple[Kind, str]] = {
     "race_middle": ("multiple_choice", "race/middle"),
     "mrpc": ("classification", "glue/mrpc"),
 }
-OWN: tuple[Kind, ...] = ("multi_label", "regression", "token_classification", "multiple_choice")
+OWN: tuple[Kind, ...] = (
+    "multi_label",
+    "regression",
+    "token_classification",
+    "multiple_choice",
+    "question_answering",
+)
 
 
 def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProject:
@@ -54,8 +62,11 @@ def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProj
         }
         data |= {**of_preset, "max_rows": ROWS}
         task, labels = preset["task"], tuple(of_preset.get("labels", labels))
+    # Questions about texts are then read in several windows each.
+    max_length = 16 if kind == "question_answering" else 64
     project = make_dvc_project(
         folder / "project",
+        tokenizer={"checkpoint": "base", "max_length": max_length},
         data=data,
         task=task,
         students={STUDENT: {"model": {"n_layers": 1}, "objectives": objectives}},
@@ -127,6 +138,43 @@ def of_words(rows: np.ndarray, labels: np.ndarray, logits: np.ndarray, names: La
     return {**own, "entity_f1": entity_f1(truth, found, zero_division=0)}
 
 
+def of_answers(project: DvcProject, split: str, read: dict[str, np.ndarray], who: str) -> Scores:
+    """Return SQuAD's scores of the texts between the likeliest tokens of a question's windows."""
+    path = project.folder / "artifacts" / "tokens" / f"{split}.arrow"
+    rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all().to_pylist()
+    assert any(row["window"] for row in rows)
+    number, questions, empty = -1, {}, {}
+    best: dict[int, tuple[float, str]] = {}
+    for place, row in enumerate(rows):
+        number += row["window"] == 0
+        if row["answers"] is None:
+            continue
+        questions[number] = row["answers"] or [""]
+        start, end = read[f"{who}_logits"][read["row"] == place].astype(float)
+        empty[number] = min(empty.get(number, np.inf), start[0] + end[0])
+        tokens = [token for token, where in enumerate(row["char_starts"]) if where >= 0]
+        for first in tokens:
+            for last in range(first, tokens[-1] + 1):
+                found = row["text_pair"][row["char_starts"][first] : row["char_ends"][last]]
+                total = start[first] + end[last]
+                if number not in best or total > best[number][0]:
+                    best[number] = (total, found)
+    assert [""] in questions.values()  # so that an answer may be empty
+    said = [
+        {"id": str(one), "prediction_text": best[one][1] if best[one][0] > empty[one] else ""}
+        for one in questions
+    ]
+    right = [
+        {"id": str(one), "answers": {"answer_start": [0], "text": texts}}
+        for one, texts in questions.items()
+    ]
+    scores = squad(said, right)
+    return {
+        "answer_f1": float(scores["f1"]) / 100,
+        "answer_exact_match": float(scores["exact_match"]) / 100,
+    }
+
+
 REFERENCES: dict[Kind, Callable[[np.ndarray, np.ndarray, np.ndarray, Labels], Scores]] = {
     "classification": of_pairs,
     "multi_label": of_labels,
@@ -162,7 +210,11 @@ def test_a_project_runs_from_rows_to_report(
     for split, scores in measured["splits"].items():
         read = read_predictions(project, split)
         for who in ("student", "teacher"):
-            expected = REFERENCES[kind](read["row"], read["label"], read[f"{who}_logits"], names)
+            if kind == "question_answering":
+                expected = of_answers(project, split, read, who)
+            else:
+                logits = read[f"{who}_logits"]
+                expected = REFERENCES[kind](read["row"], read["label"], logits, names)
             found = {name: scores[who][name] for name in expected}
             # The reference of pearson sums in another order; logits are stored as float32.
             assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), f"{split} {who}"
@@ -170,7 +222,7 @@ def test_a_project_runs_from_rows_to_report(
     report = (project.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert STUDENT in report and "eacher" in report
 
-    is_of_words = kind == "token_classification"
+    is_of_words = TASKS[kind].predicts in BY_TOKEN
     folder = project.folder / STORE / "logits"
     assert (folder / "tokens").is_dir() == is_of_words
     assert (folder / "00000").is_dir() != is_of_words

@@ -1,6 +1,6 @@
 """The predictions in which a student and its teacher disagree most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from pipeline.tasks.task import Kind
 N_EXAMPLES = 5
 _LONGEST_TEXT = 280
 _LONGEST_CHOICE = 60
+
+Names = Sequence[str] | Mapping[int, str] | None
+"""What classes are called, by their numbers; None of numbers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def find_disagreements(predictions: Predictions, labels: Sequence[str]) -> tuple
 
 def _example(predictions: Predictions, number: int, labels: Sequence[str]) -> Disagreement:
     one = predictions.table.slice(number, 1).to_pylist()[0]
-    names = _class_names(predictions.kind, one, labels)
+    names = _class_names(predictions, number, one, labels)
     label = None
     if predictions.is_labelled[number]:
         label = _name(predictions.labels[number], names)
@@ -82,8 +85,18 @@ def _example(predictions: Predictions, number: int, labels: Sequence[str]) -> Di
     )
 
 
-def _class_names(kind: Kind, one: dict[str, object], labels: Sequence[str]) -> Sequence[str] | None:
+def _class_names(
+    predictions: Predictions, number: int, one: dict[str, object], labels: Sequence[str]
+) -> Names:
     """Return what the classes of a prediction are called; None where it is a number."""
+    kind = predictions.kind
+    if kind == "question_answering":
+        numbers = {
+            "label": predictions.labels,
+            "student": predictions.student.argmax(1),
+            "teacher": predictions.teacher.argmax(1),
+        }
+        return {int(of[number]): str(one[f"{who}_token"]) for who, of in numbers.items()}
     if kind == "regression":
         return None
     if kind == "multi_label":
@@ -104,7 +117,7 @@ def _text(kind: Kind, one: dict[str, object], labels: Sequence[str]) -> str:
     if kind == "multiple_choice":
         return shorten_line(text, _LONGEST_TEXT)
     whole = text if pair is None else f"{text} ‖ {pair}"
-    if kind == "multi_label":
+    if kind in ("multi_label", "question_answering"):
         return f"{labels[place]}? {shorten_line(whole, _LONGEST_TEXT)}"
     if kind == "token_classification":
         return _with_marked_word(text.split(), place)
@@ -122,11 +135,11 @@ def _with_marked_word(words: Sequence[str], place: int) -> str:
     return " ".join([before, f"»{words[place]}«", shorten_line(after, half)]).strip()
 
 
-def _name(label: np.number, names: Sequence[str] | None) -> str:
+def _name(label: np.number, names: Names) -> str:
     return f"{float(label):.3g}" if names is None else names[int(label)]
 
 
-def _answer(values: Float[np.ndarray, " class"], names: Sequence[str] | None) -> Answer:
+def _answer(values: Float[np.ndarray, " class"], names: Names) -> Answer:
     if names is None:
         return Answer(f"{values[0]:.3g}", None)
     first = int(values.argmax())

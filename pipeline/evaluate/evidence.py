@@ -29,7 +29,10 @@ from pipeline.text.tokens import is_labelled
 Probabilities = Float[np.ndarray, "prediction class"]
 
 _COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
-
+_MORE_COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "multiple_choice": ("choices",),
+    "question_answering": ("label_token", "student_token", "teacher_token"),
+}
 
 P = TypeVar("P", bound=Part)
 
@@ -130,9 +133,9 @@ class _Absence(Part):
 def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        table = table.select([*_COLUMNS, *(["choices"] if kind == "multiple_choice" else [])])
+        table = table.select([*_COLUMNS, *_MORE_COLUMNS.get(kind, ())])
         logits = {
-            name: np.array(table[f"{name}_logits"].to_pylist(), dtype=np.float64)
+            name: _as_table(table[f"{name}_logits"].combine_chunks())
             for name in ("student", "teacher")
         }
         if kind != "regression":
@@ -148,6 +151,11 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
         return f"{path} is not here"
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
+
+
+def _as_table(lists: pa.ListArray) -> Float[np.ndarray, "prediction class"]:
+    values = np.asarray(lists.flatten(), dtype=np.float64)
+    return values.reshape(len(lists), len(lists[0]) if len(lists) else 0)
 
 
 def _softmax(logits: Float[np.ndarray, "prediction class"]) -> Probabilities:

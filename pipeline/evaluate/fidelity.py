@@ -16,7 +16,13 @@ from pipeline.metrics.measure import NATS, PERCENT, PLAIN, POINTS, Measure
 from pipeline.tasks.task import Kind
 
 _WITH_CLASSES: frozenset[Kind] = frozenset(
-    ("classification", "multi_label", "token_classification", "multiple_choice")
+    (
+        "classification",
+        "multi_label",
+        "token_classification",
+        "multiple_choice",
+        "question_answering",
+    )
 )
 _WITH_NUMBERS: frozenset[Kind] = frozenset(("regression",))
 

@@ -2,7 +2,8 @@
 
 An Arrow row is a prediction: `row` is its row in the split, `place` its number among that
 row's (of a word, or of a label; 0 where there is one). The texts are dictionaries, so that
-one of many words is there once. A question has its choices' texts in `choices`.
+one of many words is there once. A question has its choices' texts in `choices`. The tokens
+that an answer begins or ends with are as texts in `label_token` and so on.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.metrics.answers import Answers
-from pipeline.text.tokens import TokenSplit
+from pipeline.text.tokens import NO_ANSWER, TokenSplit
 
 
 def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: Answers) -> None:
@@ -32,6 +33,13 @@ def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: 
     }
     if teacher.predicts == "choice":
         columns["choices"] = _choices(split)
+    if teacher.predicts == "span":
+        for name, tokens in (
+            ("label", teacher.labels.astype(np.int64)),
+            ("student", student.predicted),
+            ("teacher", teacher.predicted),
+        ):
+            columns[f"{name}_token"] = _token_texts(split, teacher.rows, tokens)
     table = pa.table(columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
@@ -52,6 +60,27 @@ def _choices(split: TokenSplit) -> pa.ListArray:
     """Return the texts of each question's choices, which are the second texts of its rows."""
     texts = split.table["text_pair"].combine_chunks()
     return pa.ListArray.from_arrays(pa.array(split.first_rows, pa.int32()), texts)
+
+
+def _token_texts(split: TokenSplit, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> pa.Array:
+    """Return the text of a token of each of these rows; null where the token is unknown."""
+    first = split.offsets[rows]
+    starts, ends = (
+        np.asarray(split.table[name].combine_chunks().flatten())[first + tokens.clip(min=0)]
+        for name in ("char_starts", "char_ends")
+    )
+    texts = split.table["text_pair"].combine_chunks()
+    found = [
+        None
+        if token < 0
+        else "no answer"
+        if token == NO_ANSWER
+        else "a token of the question"
+        if start < 0
+        else texts[row].as_py()[start:end]
+        for row, token, start, end in zip(rows, tokens, starts, ends, strict=True)
+    ]
+    return pa.array(found, pa.string())
 
 
 def _lists(logits: Float[np.ndarray, "prediction class"]) -> pa.Array:

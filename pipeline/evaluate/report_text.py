@@ -5,7 +5,7 @@ from pipeline.evaluate.student_metrics import SplitMetrics, StudentMetrics
 from pipeline.tasks.task import Kind
 
 _N_LABELS_SHOWN = 12
-_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice"))
+_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice", "question_answering"))
 
 
 def write_headline(comparison: Comparison) -> str:

@@ -21,6 +21,7 @@ _WITHOUT_CONFUSIONS: dict[Kind, str] = {
     "multi_label": "a text may have several labels, so none is taken for another",
     "regression": "numbers are near or far, and none is taken for another",
     "multiple_choice": "each question has choices of its own",
+    "question_answering": "each text has tokens of its own",
 }
 """Kinds of task without a matrix, and why."""
 

@@ -16,6 +16,7 @@ from pipeline.fingerprint import row_key
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
+from pipeline.tasks.task import BY_TOKEN
 from pipeline.text.padding import TokenRow
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
@@ -111,8 +112,9 @@ def _answers(
     """Return a row's scores by label, or each token's label and its probability."""
     identity = store.manifest.identity
     task, logits = TASKS[identity.task], store.logits([number])
-    if task.predicts == "token":
-        odds, labels = logits.softmax(-1).max(-1)
+    if task.predicts in BY_TOKEN:
+        # One token of all begins an answer, while each has one of the labels.
+        odds, labels = logits.softmax(0 if task.predicts == "span" else -1).max(-1)
         names = (identity.labels[label] for label in labels.tolist())
         return {}, tuple(zip(names, odds.tolist(), strict=True))
     if task.predicts == "label":

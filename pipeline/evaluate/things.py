@@ -8,6 +8,7 @@ _THINGS: dict[Unit, str] = {
     "label": "answers",
     "token": "words",
     "choice": "questions",
+    "span": "ends of answers",
 }
 
 

@@ -75,6 +75,27 @@ for choice, share in zip(choices, odds / odds.sum()):
     print(f"{share:.0%}: {choice}")
 """
 
+_ANSWER = """\
+question, text = "Where is the answer?", "The answer stands in this text."
+inputs = tokenizer(
+    question,
+    text,
+    truncation="only_second",
+    max_length=int(metadata["max_length"]),
+    return_offsets_mapping=True,
+    return_tensors="np",
+)
+(places,) = inputs.pop("offset_mapping")
+(logits,) = session.run(["logits"], dict(inputs))
+best = max(
+    (logits[0, first, 0] + logits[0, last, 1], first, last)
+    for first in range(len(places))
+    for last in range(first, min(first + 30, len(places)))
+    if inputs.sequence_ids(0)[first] == inputs.sequence_ids(0)[last] == 1
+)
+print(text[places[best[1]][0] : places[best[2]][1]])
+"""
+
 
 def example_of(task: Task) -> str:
     """Return lines that print answers of `session`, which was opened with `tokenizer`."""
@@ -82,6 +103,8 @@ def example_of(task: Task) -> str:
         return _WORDS
     if task.predicts == "choice":
         return _CHOICES
+    if task.predicts == "span":
+        return _ANSWER
     if task.predicts == "label":
         return _SEVERAL
     return _NUMBER if task.label_kind == "number" else _NAME
@@ -91,5 +114,6 @@ def axes_of(task: Task) -> str:
     """Return the axes of an exported student's logits."""
     return {
         "token": "(batch, token, label)",
+        "span": "(batch, token, 2), of the answer's first and of its last token",
         "choice": "(batch, 1), a row for each choice of a question",
     }.get(task.predicts, "(batch, label)")

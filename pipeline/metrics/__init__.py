@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.metrics.accuracy import ACCURACY
+from pipeline.metrics.answer_match import ANSWER_EXACT_MATCH, ANSWER_F1
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.calibration import EXPECTED_CALIBRATION_ERROR
 from pipeline.metrics.correlation import PEARSON, SPEARMAN
@@ -29,5 +30,7 @@ METRICS: dict[str, Metric] = {
         SPEARMAN,
         MEAN_SQUARED_ERROR,
         ENTITY_F1,
+        ANSWER_F1,
+        ANSWER_EXACT_MATCH,
     )
 }

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError, SignalError
+from pipeline.metrics.spans import AnswerTexts, answer_texts
 from pipeline.tasks.predictions import arrange, targets_of
 from pipeline.tasks.task import Unit
 from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit, is_labelled
@@ -31,6 +32,8 @@ class Answers:
     predicts: Unit
     names: tuple[str, ...]
     """Of the labels, in order of their numbers."""
+    texts: AnswerTexts | None = None
+    """Of the labelled questions that spans answer, if there are any."""
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -77,7 +80,12 @@ def answers_of(
     places = None if targets.places is None else torch.from_numpy(targets.places)
     logits = arrange(torch.from_numpy(np.array(flat_logits)), predicts, places)
     return Answers(
-        logits.numpy(), targets.labels, _rows_of(split, targets.places, predicts), predicts, names
+        logits.numpy(),
+        targets.labels,
+        _rows_of(split, targets.places, predicts),
+        predicts,
+        names,
+        answer_texts(flat_logits, split) if predicts == "span" else None,
     )
 
 
@@ -104,7 +112,7 @@ def _rows_of(
     if predicts == "choice":
         return split.first_rows[:-1]
     rows = np.repeat(np.arange(len(split)), np.diff(split.label_offsets))
-    return rows if places is None else rows[places]
+    return rows if places is None or predicts == "span" else rows[places]
 
 
 def _require_columns(labels: NDArray[np.int64], n_columns: int) -> None:

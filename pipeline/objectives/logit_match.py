@@ -2,7 +2,7 @@
 
     L = mean over predictions of the mean over classes of (z_s - z_t)^2        (squared logits)
 
-Of a question's choices, those count that it has.
+Of a question's choices, or a row's tokens, those count that it has.
 
 Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.architecture import Architecture
-from pipeline.tasks.task import Task
+from pipeline.tasks.task import BY_TOKEN, Task
 
 Encoding = Literal["float32", "float16", "bfloat16", "uint8_cbrt"]
 SignalName = Literal["logits", "token_logits", "cls", "cls_moments", "hidden_states", "attentions"]
@@ -145,7 +145,7 @@ CLS_MOMENTS = ArraySpec("cls_moments")
 
 def logits_array(task: Task) -> ArraySpec:
     """Return the array that holds a task's logits."""
-    return TOKEN_LOGITS if task.predicts == "token" else LOGITS
+    return TOKEN_LOGITS if task.predicts in BY_TOKEN else LOGITS
 
 
 Arrays = dict[ArraySpec, Encoding]

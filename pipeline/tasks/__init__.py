@@ -3,11 +3,19 @@
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.multi_label import MULTI_LABEL
 from pipeline.tasks.multiple_choice import MULTIPLE_CHOICE
+from pipeline.tasks.question_answering import QUESTION_ANSWERING
 from pipeline.tasks.regression import REGRESSION
 from pipeline.tasks.task import Task
 from pipeline.tasks.token_classification import TOKEN_CLASSIFICATION
 
 TASKS: dict[str, Task] = {
     task.kind: task
-    for task in (CLASSIFICATION, MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION, MULTIPLE_CHOICE)
+    for task in (
+        CLASSIFICATION,
+        MULTI_LABEL,
+        REGRESSION,
+        TOKEN_CLASSIFICATION,
+        MULTIPLE_CHOICE,
+        QUESTION_ANSWERING,
+    )
 }

@@ -10,6 +10,7 @@ from pipeline.tasks.task import Task
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.modeling_outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 
 
 def load_with_head(
@@ -40,7 +41,7 @@ def load_with_head(
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    return _reading_rows(model, task), loading
+    return _like_others(model, task), loading
 
 
 def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
@@ -51,7 +52,7 @@ def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
     model = task.auto_model.from_pretrained(
         checkpoint, use_safetensors=True, trust_remote_code=False
     )
-    return _reading_rows(model, task)
+    return _like_others(model, task)
 
 
 def new_model(config: "PreTrainedConfig", task: Task) -> "PreTrainedModel":
@@ -59,13 +60,19 @@ def new_model(config: "PreTrainedConfig", task: Task) -> "PreTrainedModel":
     import torch
 
     # The config may be of a teacher of 16 bits, in which small steps would be rounded away.
-    return _reading_rows(task.auto_model.from_config(config, dtype=torch.float32), task)
+    return _like_others(task.auto_model.from_config(config, dtype=torch.float32), task)
 
 
-def _reading_rows(model: "PreTrainedModel", task: Task) -> "PreTrainedModel":
-    """Let a model for questions with choices read rows, each the only choice of a question."""
+def _like_others(model: "PreTrainedModel", task: Task) -> "PreTrainedModel":
+    """Let every model read rows and give `logits`.
+
+    One for questions with choices reads rows, each the only choice of a question; one for
+    answers within texts gives the logits of an answer's first and last token as two labels.
+    """
     if task.predicts == "choice":
         model.register_forward_pre_hook(_as_questions, with_kwargs=True)
+    if task.predicts == "span":
+        model.register_forward_hook(_with_logits)
     return model
 
 
@@ -81,6 +88,23 @@ def _as_questions(
     return args, {
         name: value[:, None] if is_by_token(value) else value for name, value in inputs.items()
     }
+
+
+def _with_logits(
+    model: "nn.Module", args: tuple[Any, ...], outputs: "QuestionAnsweringModelOutput"
+) -> "TokenClassifierOutput":
+    """Return outputs with the two logits of each token, (row, token, 2), in one tensor."""
+    import torch
+    from transformers.modeling_outputs import TokenClassifierOutput
+
+    starts, ends = outputs.start_logits, outputs.end_logits
+    assert starts is not None
+    assert ends is not None
+    return TokenClassifierOutput(
+        logits=torch.stack([starts, ends], -1),
+        hidden_states=outputs.hidden_states,
+        attentions=outputs.attentions,
+    )
 
 
 def reorder_labels(model: "PreTrainedModel", labels: Sequence[str]) -> None:

@@ -8,14 +8,23 @@ from typing import Any, Literal
 from pipeline.settings import Section
 
 Kind = Literal[
-    "classification", "multi_label", "regression", "token_classification", "multiple_choice"
+    "classification",
+    "multi_label",
+    "regression",
+    "token_classification",
+    "multiple_choice",
+    "question_answering",
 ]
-Unit = Literal["row", "label", "token", "choice"]
-"""What one prediction is about: a row; each label of a row, yes or no; a word of a row; or
-which of several rows, the choices of one question, is right."""
-LabelKind = Literal["name", "names", "number", "word_names", "choice"]
+Unit = Literal["row", "label", "token", "choice", "span"]
+"""What one prediction is about: a row; each label of a row, yes or no; a word of a row; which
+of several rows, the choices of one question, is right; or which of a row's tokens a span of
+them begins or ends with."""
+BY_TOKEN: frozenset[Unit] = frozenset(("token", "span"))
+"""Those that a model has logits of for each token, not one for each row."""
+LabelKind = Literal["name", "names", "number", "word_names", "choice", "answers"]
 """How the data tells the truth about an example: a label's name, any number of names, a
-number, a name for each word, or which choice is right."""
+number, a name for each word, which choice is right, or texts that answer a question and where
+they stand."""
 
 
 class TaskSettings(Section):

@@ -24,10 +24,10 @@ from pipeline.metrics.score import score_split
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import (
+    LOSSES,
     Collator,
     LabelledExamples,
     logits_of_questions,
-    loss_of_questions,
 )
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
@@ -102,7 +102,6 @@ def _make_trainer(
     scratch: str,
     device: torch.device,
 ) -> Trainer:
-    has_choices = task.predicts == "choice"
     return Trainer(
         model=model,
         args=TrainingArguments(
@@ -125,14 +124,15 @@ def _make_trainer(
             metric_for_best_model=task.primary_metric,
             logging_steps=0.1,
             report_to="none",
+            label_names=["labels"],
             remove_unused_columns=False,
             seed=settings.seed,
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         data_collator=Collator(task, tokenizer),
-        compute_loss_func=loss_of_questions if has_choices else None,
-        preprocess_logits_for_metrics=logits_of_questions if has_choices else None,
+        compute_loss_func=LOSSES.get(task.predicts),
+        preprocess_logits_for_metrics=logits_of_questions if task.predicts == "choice" else None,
         compute_metrics=partial(_score, task, labels, examples["validation"]),
     )
 

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.tasks.predictions import arrange, places_of_choices
-from pipeline.tasks.task import Task
+from pipeline.tasks.predictions import ABSENT, arrange, places_of_parts
+from pipeline.tasks.task import BY_TOKEN, Task
 from pipeline.text.padding import TokenRow, pad_rows
 from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
 
@@ -47,7 +47,7 @@ class LabelledExamples(Dataset[LabelledExample]):
 
         Those of an example's tokens, or choices (see `logits_of_questions`), may be padded.
         """
-        if self._task.predicts == "token":
+        if self._task.predicts in BY_TOKEN:
             offsets, parts = self.split.offsets, logits
         elif self._task.predicts == "choice":
             offsets, parts = self.split.first_rows, logits[:, :, None]
@@ -72,7 +72,8 @@ class Collator:
         """Return the model's inputs (row, token) and `labels` of these examples.
 
         `labels` are as the model's own loss wants them; for questions with choices (row, 2),
-        as `loss_of_questions` does: which question of the batch, and whether it is right.
+        as `loss_of_questions` does: which question of the batch, and whether it is right; for
+        spans (row, 3), as `loss_of_spans` does: first token, last token, and how many there are.
         """
         rows = [row for example in examples for row in example.rows]
         inputs = pad_rows(rows, self._pad_id, has_token_types=self._has_token_types)
@@ -90,6 +91,8 @@ class Collator:
             counts = [len(example.rows) for example in examples]
             questions = torch.from_numpy(np.repeat(np.arange(len(examples)), counts))
             return torch.stack([questions, labels], 1)
+        if self._task.predicts == "span":
+            return torch.cat([labels.view(-1, 2), mask.sum(1, keepdim=True)], 1)
         return labels.float() if labels.is_floating_point() else labels
 
 
@@ -112,7 +115,23 @@ def loss_of_questions(
     return cross_entropy(logits_of_questions(outputs["logits"], labels), right)
 
 
+def loss_of_spans(
+    outputs: dict[str, Tensor], labels: Tensor, num_items_in_batch: Tensor | None = None
+) -> Tensor:
+    """Return the mean over first and last tokens of -log softmax(logits of the row's)[right].
+
+    In nats. Padding is no token; Transformers' own loss takes it for some.
+    """
+    logits = outputs["logits"].float()
+    is_padding = torch.arange(logits.shape[1], device=labels.device) >= labels[:, 2:]
+    return cross_entropy(logits.masked_fill(is_padding[..., None], ABSENT), labels[:, :2])
+
+
+LOSSES = {"choice": loss_of_questions, "span": loss_of_spans}
+"""Losses that are not the model's own, by what the task predicts."""
+
+
 def _places(labels: Int[Tensor, "row 2"]) -> Int[Tensor, "question choice"]:
     """Return which row is each choice of a question, -1 where there is none."""
     counts = labels[:, 0].bincount().cpu().numpy()
-    return torch.from_numpy(places_of_choices(counts)).to(labels.device)
+    return torch.from_numpy(places_of_parts(counts)).to(labels.device)

@@ -40,6 +40,7 @@ _ROWS_AT_ONCE = 1000
 NOT_VARIED: dict[LabelKind, str] = {
     "word_names": "the labels of a token classification belong to words, which variants lose",
     "choice": "the rows of a multiple choice are choices of questions, which variants are not",
+    "answers": "the answers of a question answering stand in its texts, which variants change",
 }
 """The kinds of labels whose rows have no variants, and why."""
 

@@ -21,17 +21,20 @@ class ColumnSettings(Section):
     """Which columns of the source hold what. In .conll files they are numbers, from 0."""
 
     text: _Column = "text"
-    """Of a token classification, the lists of words; of a multiple choice, what the questions
-    are about."""
+    """Of a token classification, the lists of words; of a multiple choice or a question
+    answering, what the questions are about."""
     text_pair: _Column | None = None
     """The second text of a pair, or null for single texts."""
     question: _Column | None = None
-    """Of a multiple choice, the questions, if they are not all there is to the choices."""
+    """Of a question answering, the questions; of a multiple choice too, if they are not all
+    there is to the choices."""
     choices: _Column | _Columns | None = None
     """Of a multiple choice, the column with the lists of choices, or a column for each."""
     label: _Column | _Columns | None = "label"
     """null for a source without labels. Several columns hold 0 or 1 each, for a multi-label
-    classification."""
+    classification. Of a question answering, the answers as SQuAD has them, or their texts."""
+    answer_start: _Column | None = None
+    """Of a question answering with answers as mere texts, their first characters' places."""
     label_separator: str = Field(default=",", min_length=1)
     """Between the names in a string, where that is how several labels are written."""
     unlabelled: str | None = None

@@ -8,7 +8,9 @@ is written in the source; what it is depends on the kind of labels:
 - `number`: floats, or strings that are to be numbers;
 - `word_names`: lists of such strings, as long as the lists in a further column `words`;
 - `choice`: strings that say which of the strings in a further column `choices` is right; a
-  further column `question` is null where there is none.
+  further column `question` is null where there is none;
+- `answers`: lists of texts and places, of type `text.answers.ANSWERS`, beside a further column
+  `question`; null where a row is not labelled.
 """
 
 import pyarrow as pa
@@ -47,10 +49,22 @@ def select_columns(
         question = columns.question
         selected["question"] = nothing if question is None else source.strings("question", question)
         selected["choices"] = _choices(source, columns)
+    if label_kind == "answers":
+        assert columns.question is not None
+        selected["question"] = source.strings("question", columns.question)
+        _check_questions(selected["question"], source.place)
     selected["label"] = select_label(source, columns, label_kind, may_lack=split == "test")
     if label_kind == "word_names":
         _check_lengths(selected["words"], selected["label"], source.place)
     return pa.table(selected)
+
+
+def _check_questions(questions: pa.ChunkedArray, place: str) -> None:
+    """Refuse a row without a question, where there is nothing else to answer."""
+    is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(questions), ""), True)
+    row = is_blank.index(True).as_py()
+    if row >= 0:
+        raise DataError(f"{place}: row {row + 1} has no question. Add one, or remove the row.")
 
 
 def _choices(source: Source, columns: ColumnSettings) -> pa.Array:

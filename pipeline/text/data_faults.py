@@ -3,6 +3,14 @@
 from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings
 
+_SECOND_TEXTS: dict[Kind, str] = {
+    "token_classification": "reads one text in each row",
+    "multiple_choice": "has its choices as second texts",
+    "question_answering": "has its question as the other text",
+}
+"""Kinds of task without a column `text_pair`, and why."""
+_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice", "question_answering"))
+
 
 def data_faults(data: DataSettings, kind: Kind) -> list[str]:
     """Return a line for each setting of `data` that does not go with this `task.kind`."""
@@ -16,20 +24,21 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
             f"read data of your own for {kind}"
         ]
     columns = data.columns
-    is_choice = kind == "multiple_choice"
-    one_text = "reads one text in each row" if not is_choice else "has its choices as second texts"
+    is_choice, is_answer = kind == "multiple_choice", kind == "question_answering"
     refused = {
         "columns.choices": columns.choices is not None and not is_choice,
-        "columns.question": columns.question is not None and not is_choice,
-        "columns.text_pair": columns.text_pair is not None
-        and kind in ("token_classification", "multiple_choice"),
+        "columns.question": columns.question is not None and not (is_choice or is_answer),
+        "columns.answer_start": columns.answer_start is not None and not is_answer,
+        "columns.text_pair": columns.text_pair is not None and kind in _SECOND_TEXTS,
         "columns.label": isinstance(columns.label, tuple) and kind != "multi_label",
-        "labels": data.labels is not None and kind in ("regression", "multiple_choice"),
+        "labels": data.labels is not None and kind in _WITHOUT_NAMES,
     }
     reasons = {
         "columns.choices": "only a multiple_choice has choices",
-        "columns.question": "only a multiple_choice has a question beside its text",
-        "columns.text_pair": f"a {kind} {one_text}",
+        "columns.question": "only a multiple_choice or a question_answering has a question beside "
+        "its text",
+        "columns.answer_start": "only a question_answering has answers that begin somewhere",
+        "columns.text_pair": f"a {kind} {_SECOND_TEXTS.get(kind)}",
         "columns.label": "only a multi_label has several columns of labels",
         "labels": f"a {kind} has no names of labels",
     }
@@ -43,4 +52,6 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
             "data.columns.choices: a multiple_choice needs the column with the lists of choices, "
             "or a column for each choice"
         )
+    if is_answer and columns.question is None:
+        faults.append("data.columns.question: a question_answering needs the column of questions")
     return faults

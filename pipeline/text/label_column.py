@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 from pipeline.tasks.task import LabelKind
+from pipeline.text.answers import ANSWERS, read_answers
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.lists import lists_of
 from pipeline.text.source import Source, is_named
@@ -26,10 +27,14 @@ def select_label(
     n_rows, theirs = len(source.table), columns.label
     first = theirs[0] if isinstance(theirs, tuple) else theirs
     if first is None or (may_lack and first not in source.table.column_names):
+        if label_kind == "answers":
+            return pa.nulls(n_rows, ANSWERS)
         has_lists = label_kind in ("names", "word_names")
         return pa.nulls(n_rows, pa.list_(pa.string()) if has_lists else pa.string())
     if isinstance(theirs, tuple):
         return _of_zeros_and_ones(source, theirs, columns.unlabelled)
+    if label_kind == "answers":
+        return read_answers(source, columns, source.strings("text", columns.text).to_pylist())
     column = source.column("label", first)
     if label_kind == "word_names" or (label_kind == "names" and pa.types.is_list(column.type)):
         lists = source.lists("label", first, "labels")

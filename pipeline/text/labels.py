@@ -15,6 +15,12 @@ from pipeline.text.numbers import number_labels
 from pipeline.text.source import is_named
 from pipeline.text.tokens import UNLABELLED
 
+_PREDICTED: dict[LabelKind, tuple[str, ...]] = {
+    "number": ("score",),
+    "choice": ("choice",),
+    "answers": ("start", "end"),
+}
+
 
 def label_names(
     corpus: Corpus, mapping: Mapping[str, str] | None, label_kind: LabelKind = "name"
@@ -23,14 +29,14 @@ def label_names(
 
     They are those of `mapping` (name by value in the source), or else the classes that
     the source itself names, or else the distinct values of the training split, numbers
-    in numeric and words in alphabetic order. Labels that are numbers or choices have one
-    name, which says what is predicted: `score` or `choice`.
+    in numeric and words in alphabetic order. Labels that are numbers, choices or answers have
+    names that say what is predicted: `score`, `choice`, `start` and `end`.
 
     Raises:
         DataError: fewer than two labels.
     """
-    if label_kind in ("number", "choice"):
-        return ["score" if label_kind == "number" else "choice"]
+    if label_kind in _PREDICTED:
+        return list(_PREDICTED[label_kind])
     if mapping is not None:
         return _at_least_two(list(dict.fromkeys(mapping.values())))
     values = corpus["train"]["label"].combine_chunks()
@@ -58,13 +64,16 @@ def encode_labels(
 
     `name`: label numbers; `names`: lists of 0 or 1 for each label; `number`: floats;
     `word_names`: lists of label numbers, one for each word; `choice`: the right choice's
-    position. Where there is no label: `UNLABELLED`, in each place of a list, or NaN.
+    position; `answers`: as they are. Where there is no label: `UNLABELLED`, in each place of
+    a list, or NaN.
 
     Raises:
         DataError: a label that is not among the known ones, or is no number or choice.
     """
     if label_kind == "choice":
         return right_choices(corpus)
+    if label_kind == "answers":  # they become places of tokens where the texts become tokens
+        return {split: table["label"].combine_chunks() for split, table in corpus.items()}
     if label_kind == "number":
         return {split: number_labels(table["label"], split) for split, table in corpus.items()}
     if label_kind == "name":

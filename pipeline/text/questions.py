@@ -45,7 +45,7 @@ def tokenise_questions(
     is_long = _are_too_long(seconds, tokenizer, max_length)
     input_ids, type_ids, is_cut = _encode(firsts, seconds, is_long, tokenizer, max_length)
     rows = make_rows(
-        input_ids, type_ids, pa.array(labels, pa.int64()), firsts, seconds, "choice", numbers
+        input_ids, type_ids, pa.array(labels, pa.int64()), firsts, seconds, "choice", [numbers]
     )
     return TokenisedTexts(rows, is_cut, {"n_choices_cut": int(is_long.sum())})
 

@@ -21,6 +21,7 @@ _OTHER = "the student has another tokenizer than the teacher. Start it from one 
 NOT_RETOKENISED: dict[LabelKind, str] = {
     "word_names": f"labels of words stand at the teacher's tokens, but {_OTHER}",
     "choice": f"a multiple choice cuts its rows by the teacher's tokens, but {_OTHER}",
+    "answers": f"answers begin and end with the teacher's tokens, but {_OTHER}",
 }
 """The kinds of labels whose rows no student reads with another tokenizer, and why."""
 
@@ -40,7 +41,7 @@ def split_for(
 
     Raises:
         DataError: rows in the table's own tokens are longer than the model can read, a text
-            has no token of the student's, or labels are of words or choices.
+            has no token of the student's, or labels are of words, choices or answers.
     """
     own = tokens.splits[split]
     if digest_tokenizer(tokenizer) == tokens.tokenizer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,9 +62,9 @@ def make_rows(
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     label_kind: LabelKind,
-    choices: Sequence[int] | None = None,
+    more: Sequence[Sequence[Any]] = (),
 ) -> pa.Table:
-    """Return rows with the columns of a token table; `choices` are numbers within a question."""
+    """Return rows with the columns of a token table; `more` are those of this kind of labels."""
     schema = schema_of(label_kind)
     ids = [np.array(row, dtype=np.int32) for row in input_ids]
     type_ids = [np.array(row, dtype=np.int32) for row in token_type_ids]
@@ -77,6 +77,6 @@ def make_rows(
         pa.array(texts, pa.string()),
         pa.nulls(len(texts), pa.string()) if pairs is None else pa.array(pairs, pa.string()),
     ]
-    if choices is not None:
-        columns.append(pa.array(choices, schema.field("choice").type))
+    for values, described in zip(more, list(schema)[len(columns) :], strict=True):
+        columns.append(pa.array(values, described.type))
     return pa.Table.from_arrays(columns, schema=schema)

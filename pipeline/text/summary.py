@@ -23,9 +23,9 @@ def summarise(
 ) -> dict[str, Any]:
     """Return what `tokens.json` says of a split, but for the digest of its file.
 
-    `n_labelled` counts rows, or questions where rows are choices, that have a label.
+    `n_labelled` counts rows, or questions where rows are choices or windows, that have a label.
     `label_counts` has the rows of each label, or the words; labels that are numbers have
-    `label_range` in its place, and choices `n_questions`.
+    `label_range` in its place, choices `n_questions`, and answers `n_unanswerable` too.
     """
     lengths = np.asarray(tokens["input_ids"].combine_chunks().value_lengths())
     bins = Counter((lengths // _HISTOGRAM_STEP).tolist())
@@ -62,6 +62,13 @@ def _describe_labels(
         numbers = np.asarray(column)
         n_questions = int(pc.sum(pc.equal(tokens["choice"], 0)).as_py() or 0)
         return int((numbers == 1).sum()), {"n_questions": n_questions}
+    if label_kind == "answers":
+        answers = tokens["answers"].filter(pc.equal(tokens["window"], 0))
+        n_answers = pc.list_value_length(answers)
+        return len(answers) - answers.null_count, {
+            "n_questions": len(answers),
+            "n_unanswerable": int(pc.sum(pc.equal(n_answers, 0)).as_py() or 0),
+        }
     if label_kind == "name":
         counts = Counter(column.to_pylist())
         n_labelled = len(column) - counts[UNLABELLED]

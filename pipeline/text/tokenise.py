@@ -19,10 +19,13 @@ from pipeline.text.questions import tokenise_questions
 from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
 from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
+from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+STRIDE = 64
 
 _TEXTS_PER_CALL = 1000
 
@@ -34,6 +37,9 @@ class TokenizerSettings(Section):
     """The checkpoint whose tokenizer is used; it must be the teacher's."""
     max_length: int = Field(default=128, ge=4, le=8192)
     """Longest row in tokens, special tokens included; longer texts are cut."""
+    stride: int = Field(default=STRIDE, ge=0)
+    """Of a question answering, where longer texts are read in several windows: the tokens that
+    two neighbours share, at most half of those that the question leaves room for."""
 
 
 def write_tokens(
@@ -44,17 +50,22 @@ def write_tokens(
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
     folder: Path,
+    *,
+    stride: int = STRIDE,
 ) -> dict[str, Any]:
     """Tokenise a corpus into an empty folder and return its summary, `tokens.json`.
 
     `mapping` is the label name by the source's value where the user gave one.
 
     Raises:
-        DataError: a label that is not among `labels`, or is no number or choice.
+        DataError: a label that is not among `labels`, or is no number or choice; a question
+            that leaves no room for its text.
     """
     numbers = encode_labels(corpus, label_kind, labels, mapping)
     splits = {
-        split: _tokenise_split(table, numbers[split], label_kind, tokenizer, max_length, split)
+        split: _tokenise_split(
+            table, numbers[split], label_kind, tokenizer, max_length, stride, split
+        )
         for split, table in corpus.items()
     }
     return write_table(splits, label_kind, labels, tokenizer, max_length, folder)
@@ -116,6 +127,7 @@ def _tokenise_split(
     label_kind: LabelKind,
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
+    stride: int,
     split: str,
 ) -> Iterator[TokenisedTexts]:
     has_pairs = _has_pairs(table)
@@ -133,6 +145,17 @@ def _tokenise_split(
                 some_labels.to_pylist(),
                 tokenizer,
                 max_length,
+            )
+        elif label_kind == "answers":
+            yield tokenise_windows(
+                some["question"].to_pylist(),
+                some["text"].to_pylist(),
+                some_labels.to_pylist(),
+                tokenizer,
+                max_length,
+                stride,
+                split,
+                start + 1,
             )
         else:
             texts = some["text"].to_pylist()

@@ -4,8 +4,11 @@ A folder holds one `SPLIT.arrow` per split and `tokens.json`. Each row has the
 16-byte `key` that stores and students find it by, `input_ids`, `token_type_ids`,
 `label`, and the texts themselves. Readers memory-map the files.
 
-A label is a number, or a list of them: one for each label of a row, or for each token. The
-choices of a question are rows that follow each other, numbered from 0 in `choice`.
+A label is a number, or a list of them: one for each label of a row, or for each token, or the
+first and the last token of an answer. The choices of a question are rows that follow each
+other, numbered from 0 in `choice`. So are the windows of a question about a text, numbered in
+`window`; their answers as texts, and where each token stands in the text, are in
+`answers`, `char_starts` and `char_ends`.
 """
 
 import json
@@ -33,6 +36,8 @@ UNLABELLED = -1
 """The label number where there is no label. A number to be predicted is not a number then."""
 IGNORED = -100
 """The label number of a token that nothing is predicted of, such as a word's second piece."""
+NO_ANSWER = 0
+"""The token, a row's first, that stands for an answer that the row does not hold."""
 
 _LABEL_TYPES: dict[LabelKind, pa.DataType] = {
     "name": pa.int64(),
@@ -40,14 +45,28 @@ _LABEL_TYPES: dict[LabelKind, pa.DataType] = {
     "number": pa.float64(),
     "word_names": pa.list_(pa.int64()),
     "choice": pa.int64(),
+    "answers": pa.list_(pa.int64()),
 }
+_MORE_FIELDS: dict[LabelKind, dict[str, pa.DataType]] = {
+    "choice": {"choice": pa.int32()},
+    "answers": {
+        "window": pa.int32(),
+        "char_starts": pa.list_(pa.int32()),
+        "char_ends": pa.list_(pa.int32()),
+        "answers": pa.list_(pa.string()),
+    },
+}
+"""Columns that only tables with these kinds of labels have."""
 
 
 def schema_of(label_kind: LabelKind) -> pa.Schema:
     """Return the columns of a token table whose labels are of that kind.
 
     `names` has 0 or 1 for each label, `word_names` a label number for each token, `choice` 1
-    for the right choice and 0 for the others.
+    for the right choice and 0 for the others, `answers` the first and the last token of the
+    answer, both 0 where the window does not hold it. `char_starts` and `char_ends` are -1 at
+    tokens that are not the second text's. `answers` has all texts that are right: none where
+    there is no answer, and null where nobody says.
     """
     fields: dict[str, pa.DataType] = {
         "key": pa.binary(KEY_BYTES),
@@ -57,9 +76,7 @@ def schema_of(label_kind: LabelKind) -> pa.Schema:
         "text": pa.string(),
         "text_pair": pa.string(),
     }
-    if label_kind == "choice":
-        fields["choice"] = pa.int32()
-    return pa.schema(fields)
+    return pa.schema(fields | _MORE_FIELDS.get(label_kind, {}))
 
 
 @dataclass(frozen=True)

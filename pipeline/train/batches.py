@@ -32,7 +32,7 @@ from pipeline.store.spec import (
 from pipeline.store.stored_signal import StoredSignal
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import Targets, arrange, targets_of
-from pipeline.tasks.task import Unit
+from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.order import (
@@ -91,7 +91,7 @@ class Batch:
 
     def arrange(self, logits: Float[Tensor, "..."]) -> Float[Tensor, "prediction class"]:
         """Return the logits of a model, padded or flat, as predictions."""
-        if self.predicts == "token" and logits.ndim == 3:
+        if self.predicts in BY_TOKEN and logits.ndim == 3:
             logits = logits[self.inputs["attention_mask"].to(torch.bool)]
         return arrange(logits, self.predicts, self.places)
 
@@ -118,7 +118,7 @@ class Batch:
         self, decoded: Mapping[ArraySpec, Tensor]
     ) -> Float[Tensor, "prediction class"] | None:
         """Return the teacher's logits, arranged, where they are in the batch."""
-        array = TOKEN_LOGITS if self.predicts == "token" else LOGITS
+        array = TOKEN_LOGITS if self.predicts in BY_TOKEN else LOGITS
         return self.arrange(decoded[array]) if array in decoded else None
 
 

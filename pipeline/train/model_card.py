@@ -23,6 +23,8 @@ HUB_METRICS = {
     "micro_f1": "f1",
     "entity_f1": "f1",
     "exact_match": "exact_match",
+    "answer_f1": "f1",
+    "answer_exact_match": "exact_match",
     "matthews": "matthews_correlation",
     "pearson": "pearsonr",
     "spearman": "spearmanr",
@@ -36,6 +38,7 @@ HUB_TASKS: dict[Kind, str] = {
     "regression": "text-classification",
     "token_classification": "token-classification",
     "multiple_choice": "multiple-choice",
+    "question_answering": "question-answering",
 }
 
 _USES: dict[Kind, str] = {
@@ -48,6 +51,8 @@ _USES: dict[Kind, str] = {
     "{n_labels} labels: {labels}.",
     "multiple_choice": "It chooses among the answers to a question, for texts like those it was "
     "trained on.",
+    "question_answering": "It finds where the answer to a question stands in a text, for texts "
+    "like those it was trained on.",
 }
 _LIMITS: dict[Kind, str] = {
     "classification": "It gives one of these labels to any text, also to one that none of them "
@@ -57,6 +62,8 @@ _LIMITS: dict[Kind, str] = {
     "token_classification": "It gives one of these labels to any word, also to one that none of "
     "them fits.",
     "multiple_choice": "It chooses one of the answers, also where none of them is right.",
+    "question_answering": "It answers in the words of the text alone; where no training question "
+    "was without an answer, it gives one to any question.",
 }
 
 _CARD = """\

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.tasks.task import Unit
+from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 
@@ -69,13 +69,13 @@ def predict_by(
     count: int = 1,
 ) -> Float[np.ndarray, "flat label"]:
     """Return the logits as `predict` does, of whatever gives them for a batch."""
-    n_vectors = len(split.input_ids) if predicts == "token" else len(split)
+    n_vectors = len(split.input_ids) if predicts in BY_TOKEN else len(split)
     logits = np.zeros((n_vectors, n_labels), dtype=np.float32)
     for rows in _batches(split, rank, count):
         padded = logits_of(
             pad_rows([split.row(row) for row in rows], pad_id, has_token_types=has_token_types)
         )
-        if predicts != "token":
+        if predicts not in BY_TOKEN:
             logits[rows] = padded
             continue
         for row, own in zip(rows, padded, strict=True):

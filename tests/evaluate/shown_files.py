@@ -48,6 +48,7 @@ def write_predictions(
     *,
     places: list[int] | None = None,
     choices: list[list[str]] | None = None,
+    tokens: dict[str, list[str | None]] | None = None,
 ) -> None:
     """Write both models' answers, each about a row of its own or one of many of its `places`."""
     table = pa.table(
@@ -58,6 +59,7 @@ def write_predictions(
             "text_pair": pa.array([None] * len(texts), pa.string()),
             "label": pa.array(labels),
             **({} if choices is None else {"choices": choices}),
+            **(tokens or {}),
             "student_logits": pa.array(student_logits, pa.list_(pa.float32())),
             "teacher_logits": pa.array(teacher_logits, pa.list_(pa.float32())),
         }

@@ -20,6 +20,7 @@ LABELS = {
     "regression": ["score"],
     "token_classification": ["O", "B-PER", "I-PER"],
     "multiple_choice": ["choice"],
+    "question_answering": ["start", "end"],
 }
 KINDS = tuple(LABELS)
 
@@ -47,6 +48,12 @@ def write_answers(path: Path, kind: str) -> None:
         texts, choices = ["Who?", "What now?"], [["I", "you"], ["sing <b>", "go", "stay"]]
         ours, theirs = [[0, 1, -1e4], [3, 0, 0]], [[0, 1, -1e4], [0, 0, 3]]
         write_predictions(path, texts, [1, 2], ours, theirs, choices=choices)
+        return
+    if kind == "question_answering":
+        ours, theirs = [[3, 0, 0, -1e4]] * 2, [[3, 0, 0, -1e4], [0, 0, 3, -1e4]]
+        tokens = {"label": "Ada", "student": "no answer", "teacher": "Ada"}
+        said = {f"{who}_token": [None, token] for who, token in tokens.items()}
+        write_predictions(path, ["Who?"] * 2, [-1, 2], ours, theirs, places=[0, 1], tokens=said)
         return
     texts = ["one Ada goes"] * 3
     classes = 3 if kind == "token_classification" else 2
@@ -86,6 +93,7 @@ HEADINGS = {
     ),
     "token_classification": ("entity F1, test (%)", "accuracy (%)", "agreement (%)"),
     "multiple_choice": ("accuracy, test (%)", "ECE (points)", "agreement (%)"),
+    "question_answering": ("answer F1, test (%)", "exact answers (%)", "agreement (%)"),
 }
 
 
@@ -118,6 +126,7 @@ THINGS = {
     "regression": "test 1,000 rows, 800 of them labelled. Timed",
     "token_classification": "1,000 rows with 5,000 words, 800 of them labelled. 3 labels: O,",
     "multiple_choice": "test 1,000 rows with 5,000 questions, 800 of them labelled. Timed",
+    "question_answering": "1,000 rows with 5,000 ends of answers, 800 of them labelled. Timed",
 }
 
 
@@ -147,6 +156,7 @@ EXAMPLES = {
     "regression": "| b | 2 | 1 | 4 | 3.00 |",
     "token_classification": "| one »Ada« goes | B-PER | B-PER 0.965 | O 0.965 | 3.79 |",
     "multiple_choice": "| What now? | stay | stay 0.909 | sing &lt;b&gt; 0.909 | 2.59 |",
+    "question_answering": "| end? Who? | Ada | Ada 0.909 | no answer 0.909 | 2.59 |",
 }
 
 

@@ -245,10 +245,11 @@ def test_settings_beside_a_checkpoint(params: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["token_classification", "multiple_choice"])
+@pytest.mark.parametrize("kind", ["token_classification", "multiple_choice", "question_answering"])
 def test_own_tokens_of_a_task_of_tokens(params: dict[str, Any], kind: str) -> None:
     """Catches labels that would stand at other tokens, found when all else is done."""
-    columns = {"choices": "options"} if kind == "multiple_choice" else {}
+    needed = {"multiple_choice": "choices", "question_answering": "question"}
+    columns = {needed[kind]: "column"} if kind in needed else {}
     params |= {"task": {"kind": kind}, "data": {"source": "files", "columns": columns}}
     student = {"model": OWN, "objectives": {"soft_target": {}}}
     fault = checked(params, student)

@@ -72,6 +72,8 @@ def test_a_saved_tagger_is_loaded_by_its_auto_class(tmp_path: Path) -> None:
         ("bilstm", "multi_label", True),
         ("text_cnn", "regression", True),
         ("text_cnn", "multiple_choice", False),
+        ("bilstm", "question_answering", False),
+        ("bilstm_tagger", "question_answering", False),
     ],
 )
 def test_a_network_is_for_its_tasks_alone(architecture: str, kind: str, *, can: bool) -> None:

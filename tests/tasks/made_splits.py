@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.tasks.task import Unit
+from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit
 
 LENGTHS = (3, 5, 2, 4, 3, 6, 2)
@@ -50,25 +50,27 @@ WORDS = make_split(
     ]
 )
 QUESTIONS = make_split([[0], [1], [1], [0], [0], [1], [0]], choices=CHOICES)
+SPANS = make_split([[1, 1], [2, 4], [0, 0], [UNLABELLED] * 2, [0, 0], [1, 5], [UNLABELLED] * 2])
 UNITS: dict[str, tuple[Unit, TokenSplit]] = {
     "row": ("row", ROWS),
     "number": ("row", NUMBERS),
     "label": ("label", SEVERAL),
     "token": ("token", WORDS),
     "choice": ("choice", QUESTIONS),
+    "span": ("span", SPANS),
 }
 
 
 def flat_logits(unit: Unit, split: TokenSplit) -> torch.Tensor:
     """Return different numbers for all that a model says of the split."""
-    n_flat = len(split.input_ids) if unit == "token" else len(split)
-    n_labels = 1 if unit == "choice" else N_LABELS
+    n_flat = len(split.input_ids) if unit in BY_TOKEN else len(split)
+    n_labels = {"choice": 1, "span": 2}.get(unit, N_LABELS)
     return torch.randn(n_flat, n_labels, generator=torch.Generator().manual_seed(0))
 
 
 def of_rows(unit: Unit, split: TokenSplit, rows: list[int]) -> torch.Tensor:
     """Return those of these rows, one after the other, as a model gives them for a batch."""
     whole = flat_logits(unit, split)
-    if unit != "token":
+    if unit not in BY_TOKEN:
         return whole[rows]
     return torch.cat([whole[:0], *(whole[split.offsets[r] : split.offsets[r + 1]] for r in rows)])

@@ -27,6 +27,7 @@ TAGS = {**dict.fromkeys(GOOD, "B-GOOD"), **dict.fromkeys(BAD, "B-BAD"), "very": 
 COLUMNS: dict[Kind, dict[str, Any]] = {
     "classification": {"text": "text", "text_pair": "other", "label": "label"},
     "multiple_choice": {"text": "text", "choices": "options", "label": "answer"},
+    "question_answering": {"text": "text", "question": "question", "label": "answers"},
 }
 """Of what is read from other columns than `text` and `label`."""
 
@@ -57,12 +58,22 @@ def _question(text: str, label: str, number: int) -> Row:
     return {"text": text, "options": options, "answer": "ABCD"[right]}
 
 
+def _answer(text: str, label: str, number: int) -> Row:
+    """Return a question about the word that gives the label away, or about none."""
+    words = text.split()
+    found = " ".join(word for word in words if word in (*GOOD, *BAD)) if number % 6 else ""
+    answers = {"text": [found] * bool(found), "answer_start": [text.find(found)] * bool(found)}
+    question = "was the film" if number % 6 else "was the"
+    return {"text": text, "question": question, "answers": answers}
+
+
 _ROWS: dict[Kind, Callable[[str, str, int], Row]] = {
     "classification": _pair,
     "multi_label": _labels,
     "regression": _number,
     "token_classification": _tags,
     "multiple_choice": _question,
+    "question_answering": _answer,
 }
 
 
@@ -106,8 +117,9 @@ LABELS: dict[Kind, tuple[str, ...]] = {
     "regression": ("score",),
     "token_classification": ("B-BAD", "B-GOOD", "I-GOOD", "O"),
     "multiple_choice": ("choice",),
+    "question_answering": ("start", "end"),
 }
-"""In the order of their numbers, which is alphabetic."""
+"""In the order of their numbers, which is alphabetic where the data names them."""
 
 
 def make_teacher(folder: Path, kind: Kind, labels: tuple[str, ...] | None = None) -> Path:
@@ -127,6 +139,14 @@ def make_teacher(folder: Path, kind: Kind, labels: tuple[str, ...] | None = None
         initializer_range=0.2,  # else attention maps are all but uniform
     )
     model = TASKS[kind].auto_model.from_config(config)
-    nn.init.normal_(model.classifier.bias)
+    bias = head_of(model).bias
+    assert isinstance(bias, nn.Parameter)
+    nn.init.normal_(bias)
     model.save_pretrained(folder)
     return folder
+
+
+def head_of(model: nn.Module) -> nn.Linear:
+    """Return the layer of a BERT that gives the logits."""
+    *_, head = (module for module in model.modules() if isinstance(module, nn.Linear))
+    return head

@@ -134,6 +134,21 @@ def test_a_head_with_two_layers_as_wide_as_the_labels_is_refused() -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
+def test_a_model_for_answers_gives_logits(small: MakeSmall) -> None:
+    """Catches first tokens taken for last ones, and states that only the model's own has."""
+    data = small("question_answering")
+    own = data.task.auto_model.from_pretrained(data.teacher).eval()
+    model = load_trained(data.teacher, data.task).eval()
+    with torch.no_grad():
+        expected, found = (one(**INPUTS, output_hidden_states=True) for one in (own, model))
+    assert torch.equal(found.logits[..., 0], expected.start_logits)
+    assert torch.equal(found.logits[..., 1], expected.end_logits)
+    assert not torch.equal(expected.start_logits, expected.end_logits)
+    assert len(found.hidden_states) == 3
+    for ours, theirs in zip(found.hidden_states, expected.hidden_states, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_model_for_choices_reads_rows(small: MakeSmall) -> None:
     """Catches rows that are read as the choices of one question, or a loss of token types."""
     data = small("multiple_choice")

@@ -12,7 +12,7 @@ from pipeline.checkpoint import load_tokenizer
 from pipeline.metrics import METRICS
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import ABSENT
-from pipeline.tasks.task import Kind
+from pipeline.tasks.task import BY_TOKEN, Kind
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import (
@@ -20,10 +20,11 @@ from pipeline.teacher.labelled_examples import (
     LabelledExamples,
     logits_of_questions,
     loss_of_questions,
+    loss_of_spans,
 )
 from pipeline.text.tokens import IGNORED, Tokens
 from tests.tasks.conftest import MakeSmall
-from tests.tasks.small_tasks import KINDS, N_TRAIN
+from tests.tasks.small_tasks import KINDS, N_TRAIN, head_of
 
 LABELS_OF_ROWS = torch.tensor([[0, 0], [0, 1], [1, 1], [2, 0], [2, 0], [2, 1], [2, 0]])
 """Three questions of two, one and four choices: which question, and whether it is right."""
@@ -56,6 +57,18 @@ def test_the_loss_of_questions_is_that_of_a_plain_loop() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_loss_of_spans_is_that_of_a_plain_loop() -> None:
+    """Catches padding that an answer may begin with, and a mean that counts one end twice."""
+    logits = torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.tensor([[1, 2, 4], [0, 1, 2]])  # first token, last token, how many
+    expected = 0.0
+    for row, (first, last, length) in enumerate(labels.tolist()):
+        for side, right in enumerate((first, last)):
+            own = logits[row, :length, side].float().tolist()
+            expected -= math.log(math.exp(own[right]) / sum(map(math.exp, own))) / 4
+    assert loss_of_spans({"logits": logits}, labels).item() == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_hold_the_labels_of_their_rows(kind: Kind, small: MakeSmall) -> None:
     """Catches unlabelled examples that are learned, and labels of other rows, words or choices."""
@@ -76,6 +89,8 @@ def test_batches_hold_the_labels_of_their_rows(kind: Kind, small: MakeSmall) -> 
         longest = batch["input_ids"].shape[1]
         expected = [labels + [IGNORED] * (longest - len(labels)) for labels in own]
         assert any(label >= 0 for labels in own for label in labels)
+    elif task.predicts == "span":
+        expected = [[*ends, split.lengths[row]] for ends, row in zip(own, rows, strict=True)]
     elif task.predicts == "choice":
         questions = [place for place, n in enumerate((8, 3, 31)) for _ in range(1 + n % 4)]
         expected = [[question, *label] for question, label in zip(questions, own, strict=True)]
@@ -92,9 +107,9 @@ def test_padded_logits_come_back_to_their_places(kind: Kind, small: MakeSmall) -
     split, task = tokens.splits["train"], TASKS[kind]
     examples = examples_of(kind, tokens)
     n_labels = len(tokens.labels)
-    n_flat = len(split.input_ids) if task.predicts == "token" else len(split)
+    n_flat = len(split.input_ids) if task.predicts in BY_TOKEN else len(split)
     flat = np.random.default_rng(0).random((n_flat, n_labels)).astype(np.float32) + 1
-    starts = split.offsets if task.predicts == "token" else split.first_rows
+    starts = split.offsets if task.predicts in BY_TOKEN else split.first_rows
     longest = int(np.diff(starts).max())
     parts, known = [], np.zeros(n_flat, bool)
     for example in KNOWN:
@@ -104,7 +119,7 @@ def test_padded_logits_come_back_to_their_places(kind: Kind, small: MakeSmall) -
     padded = np.stack(parts)
     if task.predicts == "choice":
         padded = padded[:, :, 0]
-    elif task.predicts != "token":
+    elif task.predicts not in BY_TOKEN:
         padded = padded[:, 0]
     np.testing.assert_array_equal(examples.flat(padded), np.where(known[:, None], flat, 0))
     assert 0 < known.sum() < n_flat
@@ -114,7 +129,7 @@ def test_padded_logits_come_back_to_their_places(kind: Kind, small: MakeSmall) -
 def test_a_teacher_of_each_kind_is_fine_tuned(kind: Kind, small: MakeSmall, tmp_path: Path) -> None:
     """Catches a head, a loss or metrics of another task; and weights that do not move."""
     data = small(kind)
-    before = data.task.auto_model.from_pretrained(data.teacher).classifier.weight
+    before = head_of(data.task.auto_model.from_pretrained(data.teacher)).weight
     settings = TeacherSettings(
         checkpoint=str(data.teacher), epochs=1, batch_size=8, learning_rate=1e-3
     )
@@ -136,4 +151,4 @@ def test_a_teacher_of_each_kind_is_fine_tuned(kind: Kind, small: MakeSmall, tmp_
         assert METRICS[name].fault(scores[name]) == ""
     model = data.task.auto_model.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(data.tokens.labels))
-    assert (model.classifier.weight - before).abs().max() > 1e-4
+    assert (head_of(model).weight - before).abs().max() > 1e-4

@@ -11,6 +11,7 @@ from pipeline.tasks.task import Unit
 from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit
 from tests.tasks.made_splits import (
     CHOICES,
+    LENGTHS,
     N_LABELS,
     QUESTIONS,
     SEVERAL,
@@ -42,6 +43,11 @@ def by_loops(
         if unit == "row":
             labels += own
             logits.append(whole[row])
+        elif unit == "span":
+            labels += own
+            tokens = whole[split.offsets[row] : split.offsets[row + 1]]
+            absent = [ABSENT] * (max(LENGTHS[example] for example in examples) - len(tokens))
+            logits += [[token[side] for token in tokens] + absent for side in (0, 1)]
         elif unit == "label":
             labels += own
             logits += [[0.0, logit] for logit in whole[row]]

@@ -13,7 +13,7 @@ from pipeline.settings import parse_section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
-from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokenise import STRIDE, write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import BAD, GOOD, PLAIN, make_tokenizer
 
@@ -58,6 +58,7 @@ def write_jsonl(tmp_path_factory: pytest.TempPathFactory, pieces: Any) -> Write:
         validation: Rows | None = None,
         *,
         max_length: int = 16,
+        stride: int = STRIDE,
         **data: Any,
     ) -> Written:
         source, folder = (tmp_path_factory.mktemp(name) for name in ("source", "tokens"))
@@ -69,7 +70,9 @@ def write_jsonl(tmp_path_factory: pytest.TempPathFactory, pieces: Any) -> Write:
         corpus = read_corpus(settings, label_kind)
         mapping = settings.names_by_value
         names = label_names(corpus, mapping, label_kind)
-        summary = write_tokens(corpus, label_kind, names, mapping, pieces, max_length, folder)
+        summary = write_tokens(
+            corpus, label_kind, names, mapping, pieces, max_length, folder, stride=stride
+        )
         return Written(open_tokens(folder), summary, folder)
 
     return write

@@ -116,6 +116,22 @@ CHOICES = {"columns": {"choices": "options"}}
             "data.columns.label: only a multi_label has several columns of labels",
         ),
         ("regression", {"labels": ["a", "b"]}, "data.labels: a regression has no names of labels"),
+        (
+            "question_answering",
+            {"columns": {"question": "q", "text_pair": "b"}},
+            "data.columns.text_pair: a question_answering has its question as the other text",
+        ),
+        ("question_answering", {}, "data.columns.question: a question_answering needs the column"),
+        (
+            "question_answering",
+            {"columns": {"question": "q"}, "labels": ["start", "end"]},
+            "data.labels: a question_answering has no names of labels",
+        ),
+        (
+            "multiple_choice",
+            {"columns": {"choices": "options", "answer_start": "at"}},
+            "data.columns.answer_start: only a question_answering has answers that begin somewhe",
+        ),
         ("multiple_choice", {}, "data.columns.choices: a multiple_choice needs the column with"),
     ],
 )
@@ -132,6 +148,8 @@ def test_what_goes_with_a_task_has_no_faults() -> None:
     labels = {"columns": {"label": ["a", "b"]}}
     assert data_faults(settings_of(source="files", **CHOICES), "multiple_choice") == []
     assert data_faults(settings_of(source="files", **labels), "multi_label") == []
+    answers = {"columns": {"question": "q", "label": "a", "answer_start": "at"}}
+    assert data_faults(settings_of(source="files", **answers), "question_answering") == []
     assert data_faults(settings_of(), "classification") == []
     assert data_faults(settings_of(source="tokens"), "multiple_choice") == []
     assert json.loads(settings_of(columns={"text": 0}).model_dump_json())["columns"]["text"] == "0"

@@ -1,0 +1,48 @@
+"""Windows of questions about texts, made as `prepare` makes them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.text.answers import ANSWERS
+from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokens import TokenSplit, open_tokens
+
+
+class MakeSplit(Protocol):
+    """Makes a split of questions about texts, each answer at its first place."""
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        answers: Sequence[Sequence[str] | None],
+        *,
+        max_length: int = 12,
+    ) -> TokenSplit: ...
+
+
+def make_windows(
+    texts: Sequence[str],
+    answers: Sequence[Sequence[str] | None],
+    tokenizer: Any,
+    folder: Path,
+    max_length: int,
+) -> TokenSplit:
+    """Return a split, whose table is written to `folder`; every question is "was it"."""
+    found = [
+        None if said is None else [{"text": text, "start": context.index(text)} for text in said]
+        for context, said in zip(texts, answers, strict=True)
+    ]
+    table = pa.table(
+        {
+            "text": pa.array(texts, pa.string()),
+            "text_pair": pa.nulls(len(texts), pa.string()),
+            "question": ["was it"] * len(texts),
+            "label": pa.array(found, ANSWERS),
+        }
+    )
+    names = ("start", "end")
+    write_tokens({"train": table}, "answers", names, None, tokenizer, max_length, folder, stride=2)
+    return open_tokens(folder).splits["train"]
