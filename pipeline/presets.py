@@ -1,18 +1,15 @@
 """Presets: well-known data sets as the sections `data` and `task` of params.yaml.
 
-A preset is a YAML file of the folder `presets/`, or of a folder in it, to be read and copied
-from as well as applied: a comment (its first line is what the list of presets says), the
-section `data` and the section `task`. The folder is found as that of the recipes is.
+A preset is a file of the folder `presets/`, or of a folder in it (see `pipeline.shipped`): a
+comment, the section `data` and the section `task`.
 
 Applying one is a round trip of both sections: what the preset says takes the place of what
 stands there, and what says how to read other data goes. Comments stay, and so do rows to
 keep, the share for validation and everything outside of these sections.
 """
 
-import difflib
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -21,25 +18,17 @@ from ruamel.yaml.comments import CommentedMap
 from pipeline.errors import SettingsError
 from pipeline.params_text import lines_of, round_trip
 from pipeline.settings import parse_params
+from pipeline.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 
-PRESETS = Path(__file__).parent.parent / "presets"
+PRESETS = BESIDE_PACKAGE / "presets"
 
 _OF_OTHER_DATA = ("hub_id", "columns", "labels", "splits")
 _OF_OTHER_TASKS = ("metrics",)
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Shipped):
     """One file of `presets/`."""
-
-    name: str
-    text: str
-    """The whole file."""
-
-    @property
-    def description(self) -> str:
-        """What it is, in one line: its first comment."""
-        return self.text.splitlines()[0].removeprefix("#").strip()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -49,10 +38,7 @@ class Preset:
 
 def list_presets() -> list[Preset]:
     """Return all presets, by name."""
-    return [
-        Preset(path.relative_to(PRESETS).with_suffix("").as_posix(), path.read_text("utf-8"))
-        for path in sorted(PRESETS.rglob("*.yaml"))
-    ]
+    return read_shipped(PRESETS, Preset)
 
 
 def find_preset(name: str) -> Preset:
@@ -61,12 +47,7 @@ def find_preset(name: str) -> Preset:
     Raises:
         SettingsError: there is none of this name; with the nearest one, or all names.
     """
-    presets = {preset.name: preset for preset in list_presets()}
-    if name not in presets:
-        near = difflib.get_close_matches(name, presets, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(presets)}"
-        raise SettingsError([f"preset '{name}' does not exist; {remedy}"])
-    return presets[name]
+    return find_shipped(list_presets(), name)
 
 
 def apply_preset(text: str, preset: Preset, path: str | None) -> tuple[str, list[str]]:

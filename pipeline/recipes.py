@@ -1,24 +1,16 @@
 """Recipes: named methods as students for params.yaml.
 
-A recipe is a YAML file of the folder `recipes/`, to be read and copied from as well as
-applied: a comment (its first line is what the list of recipes says), one student below
-`students`, and below `capture.signals` what this student reads beyond the logits.
-
-The folder is the one beside this package: of the checkout where the project runs from one,
-of site-packages where a wheel was installed, which carries `recipes/` as a package of data.
-So there is one copy, at the top of the checkout where people look for it, and neither the
-current folder nor another distribution's package `recipes` can take its place.
+A recipe is a file of the folder `recipes/` (see `pipeline.shipped`): a comment, one student
+below `students`, and below `capture.signals` what this student reads beyond the logits.
 
 A student is put into params.yaml as it is written, comments included. Signals are added by a
 round trip of the section `capture`, which is made only where one is missing.
 """
 
-import difflib
 import io
 import re
 from bisect import insort
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -27,25 +19,17 @@ from ruamel.yaml.comments import CommentedMap
 from pipeline.errors import SettingsError
 from pipeline.params_text import lines_of, round_trip, with_students
 from pipeline.settings import parse_params
+from pipeline.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 from pipeline.teacher.capture_settings import SignalSettings
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = BESIDE_PACKAGE / "recipes"
 
 _TOP_LEVEL = re.compile(r"[^\s#]")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Shipped):
     """One file of `recipes/`."""
-
-    name: str
-    text: str
-    """The whole file."""
-
-    @property
-    def description(self) -> str:
-        """What it is, in one line: its first comment."""
-        return self.text.splitlines()[0].removeprefix("#").strip()
 
     @property
     def student(self) -> str:
@@ -82,10 +66,7 @@ class Recipe:
 
 def list_recipes() -> list[Recipe]:
     """Return all recipes, by name."""
-    return [
-        Recipe(path.stem, path.read_text(encoding="utf-8"))
-        for path in sorted(RECIPES.glob("*.yaml"))
-    ]
+    return read_shipped(RECIPES, Recipe)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -94,12 +75,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         SettingsError: there is none of this name; with the nearest one, or all names.
     """
-    recipes = {recipe.name: recipe for recipe in list_recipes()}
-    if name not in recipes:
-        near = difflib.get_close_matches(name, recipes, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(recipes)}"
-        raise SettingsError([f"recipe '{name}' does not exist; {remedy}"])
-    return recipes[name]
+    return find_shipped(list_recipes(), name)
 
 
 def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:

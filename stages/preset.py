@@ -8,6 +8,7 @@ from pipeline.atomic import write_file
 from pipeline.errors import SettingsError
 from pipeline.presets import apply_preset, find_preset, list_presets
 from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
+from pipeline.shipped import listing
 from stages.check import check_params
 from stages.entry import load_params, stage
 
@@ -25,10 +26,7 @@ def main(name: str | None, is_list: bool, is_applied: bool, path: str | None) ->
     if is_applied and name is None:
         raise click.UsageError("--apply writes a preset; give its NAME")
     if name is None or is_list:
-        presets = list_presets()
-        width = max(len(preset.name) for preset in presets)
-        for preset in presets:
-            click.echo(f"{preset.name:{width}}  {preset.description}")
+        click.echo("\n".join(listing(list_presets())))
         return
     preset = find_preset(name)
     if not is_applied:

@@ -6,6 +6,7 @@ from pipeline.atomic import write_file
 from pipeline.errors import SettingsError
 from pipeline.recipes import apply_recipe, find_recipe, list_recipes
 from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
+from pipeline.shipped import listing
 from stages.check import check_params
 from stages.entry import load_params, stage
 
@@ -23,10 +24,7 @@ def main(name: str | None, is_list: bool, is_applied: bool, student: str | None)
     if is_applied and name is None:
         raise click.UsageError("--apply adds a recipe; give its NAME")
     if name is None or is_list:
-        recipes = list_recipes()
-        width = max(len(recipe.name) for recipe in recipes)
-        for recipe in recipes:
-            click.echo(f"{recipe.name:{width}}  {recipe.description}")
+        click.echo("\n".join(listing(list_recipes())))
         return
     recipe = find_recipe(name)
     if not is_applied:
