@@ -46,7 +46,8 @@ def load_teacher(
         )
     names = [stored.id2label[index] for index in sorted(stored.id2label)]
     has_names = names != [f"LABEL_{index}" for index in range(len(names))]
-    if not missing and has_names and names != list(labels):
+    # The only label of a number or a choice is no name that anybody gave it.
+    if not missing and has_names and len(labels) > 1 and names != list(labels):
         if sorted(names) != sorted(labels):
             raise CheckpointError(
                 f"{checkpoint} was trained with the labels {', '.join(names)}, the data has "

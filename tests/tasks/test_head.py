@@ -160,3 +160,10 @@ def test_a_model_for_choices_reads_rows(small: MakeSmall) -> None:
     torch.testing.assert_close(found[:, 0], expected[0], rtol=1e-6, atol=1e-6)
     without = {**INPUTS, "token_type_ids": torch.zeros_like(INPUTS["token_type_ids"])}
     assert not torch.allclose(logits_of(load_trained(data.teacher, data.task), without), found)
+
+
+def test_the_only_label_of_a_number_may_have_any_name(tmp_path: Path) -> None:
+    """Catches a teacher that is refused for a name that says nothing."""
+    folder = tmp_path / "teacher"
+    make_teacher(folder, "regression", labels=("similarity",))
+    load_teacher(folder, TASKS["regression"], ("score",), needs_head=True)
