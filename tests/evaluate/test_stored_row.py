@@ -168,12 +168,12 @@ def test_text_of_a_row(make_store: MakeStore, tokens: Tokens, tokens_dir: Path) 
     store = open_store(make_store())
     key = tokens.splits["test"].keys[7].tobytes().hex()
     row = find_row(store, key, tokens_dir=tokens_dir)
-    likeliest, other = sorted(row.probabilities, key=lambda label: -row.probabilities[label])
+    likeliest, other = sorted(row.scores, key=lambda label: -row.scores[label])
     number = int(np.flatnonzero(store.keys == np.void(row.key))[0])
     assert describe_row(row).splitlines() == [
         f"key         {key} (segment {number // 40:05d}, row 8 of test)",
         f"length      {row.n_tokens} tokens",
         f"tokens      [CLS] {text_of(tokens, 'test', 7)} [SEP]",
-        f"teacher     {likeliest}  {row.probabilities[likeliest]:.4f}",
-        f"            {other}  {1 - row.probabilities[likeliest]:.4f}",
+        f"teacher     {likeliest}  {row.scores[likeliest]:.4f}",
+        f"            {other}  {1 - row.scores[likeliest]:.4f}",
     ]
