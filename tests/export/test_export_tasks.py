@@ -14,7 +14,7 @@ from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.tasks import TASKS
 from pipeline.tasks.head import load_trained
-from pipeline.tasks.task import Kind
+from pipeline.tasks.task import BY_TOKEN, Kind
 from pipeline.text.padding import pad_rows
 from pipeline.train.predict import predict, predict_by
 from tests.conftest import make_rows
@@ -45,7 +45,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
         expected = student(**inputs).logits.detach().numpy()
         found = exported.logits(inputs)
         assert found.shape == expected.shape
-        assert found.ndim == (3 if task.predicts == "token" else 2)
+        assert found.ndim == (3 if task.predicts in BY_TOKEN else 2)
         # The largest difference that `export.agreement` takes for rounding.
         assert np.abs(found - expected).max() < 1e-4 < np.ptp(found) or len(lengths) == 1
     whole = predict(student, ROWS, 0, predicts=task.predicts, has_token_types=True)
@@ -57,7 +57,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
         n_labels=len(LABELS[kind]),
         has_token_types=True,
     )
-    assert len(whole) == (sum(LENGTHS) if task.predicts == "token" else len(LENGTHS))
+    assert len(whole) == (sum(LENGTHS) if task.predicts in BY_TOKEN else len(LENGTHS))
     assert np.abs(whole - again).max() < 1e-4
 
     one = {

@@ -12,7 +12,7 @@ from pipeline.objectives.objective import StudentOutputs, TeacherSignals
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
 from pipeline.settings import parse_section
 from pipeline.tasks.predictions import Targets, arrange, targets_of
-from pipeline.tasks.task import Unit
+from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.tokens import TokenSplit
 from tests.compared import make_models
 from tests.tasks.made_splits import CHOICES, SEVERAL, UNITS, WORDS, flat_logits
@@ -60,7 +60,7 @@ class Case:
         return StudentOutputs(ours, mask), TeacherSignals(theirs), labels, targets
 
     def flat_numbers(self, rows: list[int]) -> Tensor:
-        if self.unit != "token":
+        if self.unit not in BY_TOKEN:
             return torch.tensor(rows, dtype=torch.int64)
         offsets = self.split.offsets
         return torch.cat(
@@ -189,6 +189,7 @@ PARTS = {
     "label": [[2], [0, 5], [1, 3, 4, 6]],
     "token": [[2], [0], [6], [5, 1], [3, 4]],  # rows 2 and 6 have no word
     "choice": [[1], [2], [0]],
+    "span": [[2], [0, 5], [1, 3, 4, 6]],
 }
 
 
