@@ -27,6 +27,7 @@ PRINTED = {
     "regression": r"(-?\d+\.\d{3}: A first text\.\n-?\d+\.\d{3}: And another one.*\n)",
     "token_classification": r"((B-BAD|B-GOOD|I-GOOD|O): (A|text|in|words|\.)\n){5}",
     "multiple_choice": r"(\d+%: One answer\.\n\d+%: Another one.*\n)",
+    "question_answering": r"[Thea swrtndix.]+\n",  # a part of its text
 }
 
 
