@@ -70,7 +70,7 @@ class OnlineSplit(JoinedSplit):
         mask = inputs["attention_mask"]
         is_of_tokens = self._task.predicts in BY_TOKEN
         logits = outputs.logits[mask.bool()] if is_of_tokens else outputs.logits
-        signals = {logits_array(self._task): logits}
+        signals = {logits_array(self._task.predicts): logits}
         if CLS in self._needs.teacher:
             config = self._teacher.config
             states = [

@@ -99,8 +99,8 @@ def _student_states(
     with torch.inference_mode():
         for places in np.split(order, range(_BATCH_ROWS, len(order), _BATCH_ROWS)):
             numbers = chosen[places]
-            labels = torch.from_numpy(rows.split.labels[numbers])
-            outputs = forward(Batch(rows.inputs(numbers, device), labels, {}, numbers))
+            # States need no label, and words have as many as there are.
+            outputs = forward(Batch(rows.inputs(numbers, device), torch.empty(0), {}, numbers))
             for layer in layers:
                 parts[layer].append(outputs.cls[layer].double().cpu())
     back = torch.from_numpy(np.argsort(order))

@@ -52,7 +52,7 @@ class Models:
     @property
     def logits(self) -> ArraySpec:
         """The array with the teacher's logits."""
-        return logits_array(self.task)
+        return logits_array(self.task.predicts)
 
     def head_faults(self) -> list[str]:
         """Return a line where the student has no head for the task."""

@@ -295,7 +295,7 @@ class TeacherStore:
 
         Those of each row; of a teacher of words, those of each token, row after row.
         """
-        return self.read(logits_array(TASKS[self.manifest.identity.task]), rows).decode()
+        return self.read(logits_array(TASKS[self.manifest.identity.task].predicts), rows).decode()
 
     def cls(self, rows: Rows) -> Float[Tensor, "batch layer hidden"]:
         """Return the [CLS] states of all layers; layer 0 is the embedding output."""

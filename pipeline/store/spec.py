@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.architecture import Architecture
-from pipeline.tasks.task import BY_TOKEN, Task
+from pipeline.tasks.task import BY_TOKEN, Unit
 
 Encoding = Literal["float32", "float16", "bfloat16", "uint8_cbrt"]
 SignalName = Literal["logits", "token_logits", "cls", "cls_moments", "hidden_states", "attentions"]
@@ -143,9 +143,9 @@ CLS = ArraySpec("cls")
 CLS_MOMENTS = ArraySpec("cls_moments")
 
 
-def logits_array(task: Task) -> ArraySpec:
-    """Return the array that holds a task's logits."""
-    return TOKEN_LOGITS if task.predicts in BY_TOKEN else LOGITS
+def logits_array(predicts: Unit) -> ArraySpec:
+    """Return the array that holds the logits of a task that predicts this."""
+    return TOKEN_LOGITS if predicts in BY_TOKEN else LOGITS
 
 
 Arrays = dict[ArraySpec, Encoding]

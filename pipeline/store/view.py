@@ -53,7 +53,7 @@ def make_view(
         StoreMismatchError: the tokens belong to another tokenizer, label set or length limit.
         StoreIncompleteError: an array was not captured, or rows are missing.
     """
-    logits = logits_array(TASKS[manifest.identity.task])
+    logits = logits_array(TASKS[manifest.identity.task].predicts)
     return View(
         tokens=tokens.digest,
         manifest=_cut(store_dir, manifest, tokens, arrays),

@@ -107,15 +107,14 @@ def _with_logits(
     )
 
 
-def reorder_labels(model: "PreTrainedModel", labels: Sequence[str]) -> None:
-    """Put a head's outputs into the order of `labels`, which are its config's in another one.
+def reorder_labels(model: "PreTrainedModel", stored: Sequence[str], labels: Sequence[str]) -> None:
+    """Put a head's outputs, which are in the order of `stored`, into that of the same `labels`.
 
     Raises:
         CheckpointError: which of the head's tensors have one part for each label is not clear.
     """
     import torch
 
-    stored = list((model.config.id2label or {}).values())
     order = torch.tensor([stored.index(name) for name in labels])
     encoder = f"{model.base_model_prefix}."
     head = {
@@ -132,5 +131,3 @@ def reorder_labels(model: "PreTrainedModel", labels: Sequence[str]) -> None:
     with torch.no_grad():
         for weight in head.values():
             weight.copy_(weight[order])
-    model.config.id2label = dict(enumerate(labels))
-    model.config.label2id = {name: index for index, name in enumerate(labels)}

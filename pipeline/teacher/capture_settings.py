@@ -56,7 +56,7 @@ class SignalSettings(Section):
 
     def arrays(self, task: Task) -> Arrays:
         """Return the arrays that these settings ask for."""
-        arrays: Arrays = {logits_array(task): self.logits.encoding}
+        arrays: Arrays = {logits_array(task.predicts): self.logits.encoding}
         if self.cls is not None:
             arrays[CLS] = self.cls.encoding
         if self.hidden_states is not None:

@@ -54,8 +54,7 @@ def load_teacher(
                 f"{', '.join(labels)}. Give the data's labels the teacher's names under "
                 "data.labels."
             )
-        model.config.id2label = dict(enumerate(names))
-        reorder_labels(model, labels)
+        reorder_labels(model, names, labels)
     model.eval()
     return model
 

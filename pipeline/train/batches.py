@@ -22,8 +22,6 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import (
     CLS,
     CLS_MOMENTS,
-    LOGITS,
-    TOKEN_LOGITS,
     ArraySpec,
     Heads,
     SignalName,
@@ -118,7 +116,7 @@ class Batch:
         self, decoded: Mapping[ArraySpec, Tensor]
     ) -> Float[Tensor, "prediction class"] | None:
         """Return the teacher's logits, arranged, where they are in the batch."""
-        array = TOKEN_LOGITS if self.predicts in BY_TOKEN else LOGITS
+        array = logits_array(self.predicts)
         return self.arrange(decoded[array]) if array in decoded else None
 
 
@@ -175,18 +173,24 @@ class JoinedSplit:
         Raises:
             DataError: a share of unlabelled examples is asked for, and all or none are labelled.
         """
-        n_examples, size = len(self), settings.batch_size
-        if settings.unlabelled_share is not None:
-            n_labelled = int(self._split.has_label.sum())
-            if n_labelled in (0, n_examples):
-                raise DataError(
-                    f"of {n_examples:,} training examples {n_labelled:,} are labelled, so none are "
-                    "left to share a batch with. Put unlabelled texts into a file unlabelled.* of "
-                    "data.path, or set training.unlabelled_share to null."
-                )
-            n_examples = n_labelled
-            size -= unlabelled_in_batch(size, settings.unlabelled_share)
-        return -(-n_examples // size)
+        if settings.unlabelled_share is None:
+            return -(-len(self) // settings.batch_size)
+        n_labelled = int(self._split.has_label.sum())
+        if n_labelled in (0, len(self)):
+            raise DataError(
+                f"of {len(self):,} training examples {n_labelled:,} are labelled, so none are "
+                "left to share a batch with. Put unlabelled texts into a file unlabelled.* of "
+                "data.path, or set training.unlabelled_share to null."
+            )
+        n_unlabelled = unlabelled_in_batch(settings.batch_size, settings.unlabelled_share)
+        return -(-n_labelled // (settings.batch_size - n_unlabelled))
+
+    def count_examples(self, settings: TrainingSettings) -> int:
+        """Return the number of examples in the batches of an epoch; raises as `count_batches`."""
+        if settings.unlabelled_share is None:
+            return len(self)
+        n_unlabelled = unlabelled_in_batch(settings.batch_size, settings.unlabelled_share)
+        return int(self._split.has_label.sum()) + self.count_batches(settings) * n_unlabelled
 
     def order(self, settings: TrainingSettings, epoch: int) -> EpochOrder:
         """Return the batches of an epoch, from 0."""
@@ -228,7 +232,7 @@ class JoinedSplit:
             predicts=self._task.predicts,
             places=None if targets.places is None else torch.from_numpy(targets.places),
             other_logits={
-                folder: other.read(logits_array(self._task), other_rows[rows])
+                folder: other.read(logits_array(self._task.predicts), other_rows[rows])
                 for folder, (other, other_rows) in self._others.items()
             },
             cls_deviations=self._cls_deviations,

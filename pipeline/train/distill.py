@@ -137,7 +137,7 @@ def distill(
         learner.load_state_dict(state["learner"])
         outcome, points = TrainedStudent(**state["outcome"]), state["points"]
 
-    n_examples = sum(map(len, rows.order(training, 0).batches)) * training.epochs
+    n_examples = rows.count_examples(training) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
     with (

@@ -97,7 +97,7 @@ def test_heads_of_other_models_are_put_in_order(model_type: str, tmp_path: Path)
     task = TASKS["classification"]
     model = task.auto_model.from_config(config_of(model_type, names, HEADS[model_type]))
     before = logits_of(model, {name: INPUTS[name] for name in ("input_ids", "attention_mask")})
-    reorder_labels(model, wanted)
+    reorder_labels(model, names, wanted)
     after = logits_of(model, {name: INPUTS[name] for name in ("input_ids", "attention_mask")})
     assert torch.equal(after, before[:, [names.index(name) for name in wanted]])
     assert not torch.equal(after, before)
@@ -130,7 +130,7 @@ def test_a_head_with_two_layers_as_wide_as_the_labels_is_refused() -> None:
         f"order {', '.join(names)} under data.labels."
     )
     with pytest.raises(CheckpointError, match=re.escape(message)):
-        reorder_labels(model, names[::-1])
+        reorder_labels(model, names, names[::-1])
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 

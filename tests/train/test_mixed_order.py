@@ -78,6 +78,8 @@ def test_a_student_trains_on_mixed_batches(make_setting: MakeSetting, even_token
     n_labelled = int((setting.tokens.splits["train"].labels >= 0).sum())
     reports = list(setting.train(rows, unlabelled_share=0.5, batch_size=4))
     assert len(reports) == -(-n_labelled // 2)
+    n_examples = rows.count_examples(setting.options(unlabelled_share=0.5, batch_size=4))
+    assert n_examples == sum(report.n_examples for report in reports)
 
 
 def even_tokens_with(tokens: Tokens) -> Tokens:
