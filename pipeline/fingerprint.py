@@ -10,7 +10,7 @@ import hashlib
 import json
 import mmap
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -51,13 +51,21 @@ def digest_folder(folder: Path, *, without: Iterable[str] = ()) -> dict[str, str
     return {name: digest_file(path) for name, path in names.items() if name not in skipped}
 
 
-def row_key(input_ids: NDArray[np.integer], token_type_ids: NDArray[np.integer]) -> bytes:
+def row_key(
+    input_ids: NDArray[np.integer],
+    token_type_ids: NDArray[np.integer],
+    *asked: NDArray[np.integer],
+) -> bytes:
     """Return the 16-byte key of one example: BLAKE2b-128 of what the teacher saw.
 
     The hashed bytes are the number of tokens, the token ids and the type ids, each
-    as little-endian int32.
+    as little-endian int32. Where word pieces are asked for, `asked` follows, each part behind
+    its length.
     """
-    content = np.concatenate([[len(input_ids)], input_ids, token_type_ids]).astype("<i4")
+    parts: list[Sequence[int] | NDArray[np.integer]] = [[len(input_ids)], input_ids, token_type_ids]
+    for part in asked:
+        parts += [[len(part)], part]
+    content = np.concatenate(parts).astype("<i4")
     return hashlib.blake2b(content.tobytes(), digest_size=KEY_BYTES).digest()
 
 

@@ -29,7 +29,7 @@ from pipeline.store.spec import CLS_MOMENTS, TEACHER_FOLDER, chunk_file, parse_a
 from pipeline.store.writer import create_store
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
@@ -338,7 +338,7 @@ def make_rows(lengths: Sequence[int], seed: int = 0) -> list[TokenRow]:
     """Return random rows of these lengths; the second half of each is of type 1."""
     generator = np.random.default_rng(seed)
     return [
-        (
+        TokenRow(
             generator.integers(5, 32, length, dtype=np.int32),
             (np.arange(length) >= length // 2).astype(np.int32),
         )
@@ -363,7 +363,7 @@ class OwnOutputs:
 def own_outputs(model: PreTrainedModel, row: TokenRow, *, has_token_types: bool) -> OwnOutputs:
     """Run a model with eager attention on one row alone, without padding."""
     assert model.config._attn_implementation == "eager" and not model.training
-    ids, types = (torch.from_numpy(part.astype(np.int64))[None] for part in row)
+    ids, types = (torch.from_numpy(part.astype(np.int64))[None] for part in row[:2])
     inputs = {"input_ids": ids} | ({"token_type_ids": types} if has_token_types else {})
     with torch.no_grad():
         outputs = model(**inputs, output_hidden_states=True, output_attentions=True)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from pipeline.architecture import head_reads
 from pipeline.cls import cls_state
-from pipeline.text.padding import TokenRow, pad_rows
+from pipeline.text.padding import pad_rows
+from pipeline.text.token_row import TokenRow
 from tests.conftest import MODEL_TYPES, PAD_ID, make_model, make_rows
 
 STATES = torch.arange(2 * 4 * 3, dtype=torch.float32).reshape(2, 4, 3)

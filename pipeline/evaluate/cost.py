@@ -18,6 +18,7 @@ from torch import nn
 
 from pipeline.errors import DataError
 from pipeline.text.padding import pad_rows
+from pipeline.text.token_row import TokenRow
 
 Tokens = Int64[torch.Tensor, "batch token"]
 Inputs = dict[str, Tokens]
@@ -163,6 +164,9 @@ def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[int]:
 def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
     """Return these of a model's rows as one batch, padded on the right to the longest."""
     chosen = [timed.examples[row] for row in rows]
-    typed = [(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32)) for ids in chosen]
+    typed = [
+        TokenRow(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32))
+        for ids in chosen
+    ]
     inputs = pad_rows(typed, timed.pad_id, has_token_types=False)
     return {name: values.to(device) for name, values in inputs.items()}

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import StoreIncompleteError
-from pipeline.fingerprint import row_key
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import BY_TOKEN
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def find_row(
         key = bytes.fromhex(wanted)
     else:
         row = _tokenise(store, wanted, pair)
-        ids, key = row[0], row_key(*row)
+        ids, key = row.ids, row.key()
     number = int(store.coverage(np.array([key], dtype=f"V{len(key)}")).rows[0])
     if number < 0:
         what = f"no row {key.hex()}"
@@ -193,7 +192,7 @@ def _tokenise(store: TeacherStore, text: str, pair: str | None) -> TokenRow:
         return_token_type_ids=True,
     )
     ids, types = (np.array(encoded[name], np.int32) for name in ("input_ids", "token_type_ids"))
-    return ids, types
+    return TokenRow(ids, types)
 
 
 def _look_up(

@@ -14,17 +14,21 @@ Kind = Literal[
     "token_classification",
     "multiple_choice",
     "question_answering",
+    "masked_lm",
+    "sequence_to_sequence",
 ]
-Unit = Literal["row", "label", "token", "choice", "span"]
+Unit = Literal["row", "label", "token", "choice", "span", "piece"]
 """What one prediction is about: a row; each label of a row, yes or no; a word of a row; which
-of several rows, the choices of one question, is right; or which of a row's tokens a span of
-them begins or ends with."""
+of several rows, the choices of one question, is right; which of a row's tokens a span of
+them begins or ends with; or which word piece of the whole vocabulary stands at a place."""
 BY_TOKEN: frozenset[Unit] = frozenset(("token", "span"))
 """Those that a model has logits of for each token, not one for each row."""
-LabelKind = Literal["name", "names", "number", "word_names", "choice", "answers"]
+LabelKind = Literal[
+    "name", "names", "number", "word_names", "choice", "answers", "masked", "target_text"
+]
 """How the data tells the truth about an example: a label's name, any number of names, a
-number, a name for each word, which choice is right, or texts that answer a question and where
-they stand."""
+number, a name for each word, which choice is right, texts that answer a question and where
+they stand, the word pieces that masks hide, or a text to be written."""
 
 
 class TaskSettings(Section):

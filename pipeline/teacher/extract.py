@@ -17,7 +17,8 @@ from pipeline.attention import AttentionTap, remove_tap
 from pipeline.cls import cls_state
 from pipeline.store.encoding import encode, fits
 from pipeline.store.spec import Arrays, ArraySpec
-from pipeline.text.padding import TokenRow, pad_rows
+from pipeline.text.padding import pad_rows
+from pipeline.text.token_row import TokenRow
 
 EXTRACTION = 1
 """Version of the rules by which signals are taken. Raise it when the same teacher and row

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.tasks.predictions import ABSENT, arrange, places_of_parts
 from pipeline.tasks.task import BY_TOKEN, Task
-from pipeline.text.padding import TokenRow, pad_rows
+from pipeline.text.padding import pad_rows
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
 
 

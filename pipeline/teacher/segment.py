@@ -14,6 +14,7 @@ from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_numpy, as_tenso
 from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, Encoding
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import DistinctRows, Work, batches_by_length
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 
 SegmentArrays = dict[ArraySpec, NDArray[np.generic]]
@@ -42,8 +43,8 @@ class SegmentRows:
         self._members = work.rows
         self._tokens = tokens
 
-    def tokens(self, places: Sequence[int]) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-        """Return token and type ids of rows by their places in the segment."""
+    def tokens(self, places: Sequence[int]) -> list[TokenRow]:
+        """Return what the model reads of rows by their places in the segment."""
         splits, positions = self._rows.splits, self._rows.positions
         members = self._members[np.asarray(places)]
         return [self._tokens.splits[splits[row]].row(positions[row]) for row in members]

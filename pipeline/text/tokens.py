@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.fingerprint import KEY_BYTES
 from pipeline.tasks.task import LabelKind
+from pipeline.text.token_row import PiecesAsked, TokenRow
 
 FORMAT = "decant-tokens"
 FORMAT_VERSION = 1
@@ -46,6 +47,8 @@ _LABEL_TYPES: dict[LabelKind, pa.DataType] = {
     "word_names": pa.list_(pa.int64()),
     "choice": pa.int64(),
     "answers": pa.list_(pa.int64()),
+    "masked": pa.list_(pa.int64()),
+    "target_text": pa.list_(pa.int64()),
 }
 _MORE_FIELDS: dict[LabelKind, dict[str, pa.DataType]] = {
     "choice": {"choice": pa.int32()},
@@ -55,6 +58,8 @@ _MORE_FIELDS: dict[LabelKind, dict[str, pa.DataType]] = {
         "char_ends": pa.list_(pa.int32()),
         "answers": pa.list_(pa.string()),
     },
+    "masked": {"masked": pa.list_(pa.int32())},
+    "target_text": {"decoder_input_ids": pa.list_(pa.int32())},
 }
 """Columns that only tables with these kinds of labels have."""
 
@@ -66,7 +71,9 @@ def schema_of(label_kind: LabelKind) -> pa.Schema:
     for the right choice and 0 for the others, `answers` the first and the last token of the
     answer, both 0 where the window does not hold it. `char_starts` and `char_ends` are -1 at
     tokens that are not the second text's. `answers` has all texts that are right: none where
-    there is no answer, and null where nobody says.
+    there is no answer, and null where nobody says. `masked` has the right word piece of each
+    mask, whose positions are in the column `masked`; `target_text` those of the text to be
+    written, each beside what the decoder is given then, in `decoder_input_ids`.
     """
     fields: dict[str, pa.DataType] = {
         "key": pa.binary(KEY_BYTES),
@@ -100,6 +107,10 @@ class TokenSplit:
     where they are the choices of a question."""
     table: pa.Table
     """The whole file, for the texts."""
+    masked: NDArray[np.int32] | None = None
+    """(label,), where in its row each mask is; None where masks hide nothing."""
+    decoder_ids: NDArray[np.int32] | None = None
+    """(label,), what the decoder is given when it is to write each label; None without one."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -133,10 +144,32 @@ class TokenSplit:
             return self.labels[rows]
         return self.labels[_positions(self.label_offsets, rows)]
 
-    def row(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the token ids and type ids of one row."""
+    @property
+    def asks_for_pieces(self) -> bool:
+        """Whether word pieces are to be predicted: masked ones, or those of a decoder."""
+        return self.masked is not None or self.decoder_ids is not None
+
+    @property
+    def n_targets(self) -> NDArray[np.int64]:
+        """(row,), how many word pieces each row asks for; 0 for all other tasks."""
+        if not self.asks_for_pieces:
+            return np.zeros(len(self), np.int64)
+        return np.diff(self.label_offsets)
+
+    def row(self, index: int) -> TokenRow:
+        """Return what a model reads of one row."""
         span = slice(self.offsets[index], self.offsets[index + 1])
-        return self.input_ids[span], self.token_type_ids[span]
+        return TokenRow(self.input_ids[span], self.token_type_ids[span], self._asked(index))
+
+    def _asked(self, index: int) -> PiecesAsked | None:
+        if not self.asks_for_pieces:
+            return None
+        span = slice(self.label_offsets[index], self.label_offsets[index + 1])
+        return PiecesAsked(
+            self.labels[span].astype(np.int32),
+            None if self.masked is None else self.masked[span],
+            None if self.decoder_ids is None else self.decoder_ids[span],
+        )
 
 
 @dataclass(frozen=True)
@@ -241,6 +274,8 @@ def _open_split(
         label_offsets=label_offsets,
         first_rows=_first_rows(table),
         table=table,
+        masked=_of_labels(table, "masked"),
+        decoder_ids=_of_labels(table, "decoder_input_ids"),
     )
 
 
@@ -249,6 +284,13 @@ def _labels(column: pa.Array) -> tuple[Labels, NDArray[np.int64]]:
     if pa.types.is_list(column.type):
         return np.asarray(column.values), np.asarray(column.offsets).astype(np.int64)
     return np.asarray(column), np.arange(len(column) + 1)
+
+
+def _of_labels(table: pa.Table, column: str) -> NDArray[np.int32] | None:
+    """Return a column that has a number beside each label, joined, if there is one."""
+    if column not in table.column_names:
+        return None
+    return np.asarray(table[column].combine_chunks().values)
 
 
 def _first_rows(table: pa.Table) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from pipeline.errors import ExportError
 from pipeline.export import onnx_file
 from pipeline.export.agreement import MOST
 from pipeline.export.onnx_file import OPSET, write_onnx
+from pipeline.text.token_row import TokenRow
 from tests.conftest import make_rows
 from tests.export.conftest import INPUTS, METADATA, Export, make_student
 
@@ -39,15 +40,16 @@ def test_padding_changes_no_answer(exported: Export, kind: str) -> None:
     together = one.found(rows)
     for row, logits in zip(rows, together, strict=True):
         assert np.abs(one.found([row])[0] - logits).max() <= MOST
-    one_cut = [(ids[:4], types[:4]) for ids, types in rows]
+    one_cut = [TokenRow(row.ids[:4], row.types[:4]) for row in rows]
     assert np.abs(one.found(one_cut)[1:] - together[1:]).max() > MOST
 
 
 def test_token_types_are_read(exported: Export) -> None:
     """Catches an input that is taken and not used: pairs of texts would be one."""
     one = exported("bert")
-    ids, types = make_rows([12])[0]
-    assert np.abs(one.found([(ids, types)]) - one.found([(ids, 0 * types)])).max() > MOST
+    row = make_rows([12])[0]
+    other = TokenRow(row.ids, 0 * row.types)
+    assert np.abs(one.found([row]) - one.found([other])).max() > MOST
 
 
 @pytest.mark.parametrize("kind", ["bert", "bilstm"])

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreLockedError
-from pipeline.fingerprint import digest_folder, row_key
+from pipeline.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME, locked
 from pipeline.store.manifest import read_manifest
 from pipeline.store.repair import Repair, repair_store
 from pipeline.store.row_table import read_row_table
 from pipeline.store.verify import verify_store
 from pipeline.teacher.extract import Extracted, Extractor
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 from stages.repair import main
 from tests.conftest import capture_store
@@ -74,7 +74,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def note(self: Extractor, rows: list[TokenRow]) -> Extracted:
         signals = compute(self, rows)
-        seen.keys += [row_key(ids.tolist(), types.tolist()) for ids, types in rows]
+        seen.keys += [row.key() for row in rows]
         seen.arrays |= {array.name for array in signals.wait()}
         return signals
 

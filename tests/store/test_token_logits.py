@@ -46,7 +46,7 @@ class Captured:
         """Return what the teacher says of a validation row, alone."""
         ids, types = (
             torch.from_numpy(part.astype(np.int64))[None]
-            for part in self.tokens.splits["validation"].row(row)
+            for part in self.tokens.splits["validation"].row(row)[:2]
         )
         with torch.no_grad():
             logits: Tensor = self.model(
@@ -98,8 +98,8 @@ def test_other_training_code_gets_them_padded(words: Captured) -> None:
     rows = [split.row(row) for row in range(4)]
     examples = Dataset.from_dict(
         {
-            "input_ids": [ids.tolist() for ids, _ in rows],
-            "token_type_ids": [types.tolist() for _, types in rows],
+            "input_ids": [row.ids.tolist() for row in rows],
+            "token_type_ids": [row.types.tolist() for row in rows],
         }
     )
     field = field_name(NAME)

@@ -22,13 +22,12 @@ import pandas  # noqa: F401  # as pyarrow would in each of them
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  # as the teacher's loading would
 
-from pipeline.fingerprint import row_key
 from pipeline.processes import Processes
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.extract import Extracted, Extractor
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import open_tokens
 
 OPERATIONS = ("rename", "replace")
@@ -41,7 +40,7 @@ def run(checkpoint: Path, tokens_dir: Path, job: dict[str, Any]) -> int:
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def noted(self: Extractor, rows: list[TokenRow]) -> Extracted:
-        keys = [row_key(ids, types).hex() for ids, types in rows]
+        keys = [row.key().hex() for row in rows]
         os.write(log, "".join(f"{key}\n" for key in keys).encode())
         return compute(self, rows)
 

@@ -22,7 +22,7 @@ from pipeline.errors import (
     StoreIncompleteError,
     StoreMismatchError,
 )
-from pipeline.fingerprint import digest_folder, digest_tokenizer, row_key
+from pipeline.fingerprint import digest_folder, digest_tokenizer
 from pipeline.processes import Processes
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
@@ -35,7 +35,7 @@ from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import batches_by_length
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.augmented import with_augmented_last
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import (
     BAD,
@@ -135,7 +135,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def note(self: Extractor, rows: list[TokenRow]) -> Extracted:
         signals = compute(self, rows)
-        seen.keys += [row_key(ids.tolist(), types.tolist()) for ids, types in rows]
+        seen.keys += [row.key() for row in rows]
         seen.arrays |= {array.name for array in signals.wait()}
         seen.n_batches += 1
         return signals

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from pipeline.errors import CheckpointError
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 from pipeline.teacher.extract import Extractor, Precision
+from pipeline.text.token_row import TokenRow
 from tests.conftest import DECODERS, MODEL_TYPES, PAD_ID, make_model, make_rows, own_outputs
 
 LENGTHS = (4, 11, 7, 2)
@@ -140,7 +141,7 @@ def test_a_decoder_keeps_no_keys_and_values(model_type: str) -> None:
 def test_type_ids_reach_the_model(model_type: str) -> None:
     """Catches pairs whose second text the teacher takes for the first."""
     rows = make_rows(LENGTHS)
-    without = [(ids, 0 * types) for ids, types in rows]
+    without = [TokenRow(row.ids, 0 * row.types) for row in rows]
     extractor = make_extractor(make_model(model_type), in_float32(LOGITS))
     difference = extractor(rows).wait()[LOGITS] - extractor(without).wait()[LOGITS]
     assert difference.abs().amax(1).min() > 1e-3

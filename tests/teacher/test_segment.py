@@ -18,7 +18,7 @@ from pipeline.tasks import TASKS
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.extract import Extracted, Extractor
-from pipeline.text.padding import TokenRow
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 
 EVERY_SIGNAL: dict[str, Any] = {
@@ -55,7 +55,7 @@ class SmallDevice:
         compute = Extractor.__call__
 
         def limited(extractor: Extractor, rows: list[TokenRow]) -> Extracted:
-            size = len(rows) * max(len(ids) for ids, _ in rows)
+            size = len(rows) * max(len(row.ids) for row in rows)
             if size > n_tokens:
                 raise error
             self.batches.append(size)

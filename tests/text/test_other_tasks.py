@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError, SettingsError
-from pipeline.fingerprint import row_key
 from pipeline.tasks.task import LabelKind
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.augmented import with_augmented
@@ -32,7 +31,7 @@ def test_keys_are_those_of_the_contents(write_jsonl: Write, kind: LabelKind) -> 
     written = write_jsonl(kind, ROWS[kind] * 2, **COLUMNS.get(kind, {}))
     split = written.tokens.splits["train"]
     for index in range(len(split)):
-        assert split.keys[index].tobytes() == row_key(*split.row(index))
+        assert split.keys[index].tobytes() == split.row(index).key()
     assert written.summary["splits"]["train"]["n_distinct"] == len(split) // 2
     assert written.tokens.label_kind == written.summary["label_kind"] == kind
 

@@ -57,7 +57,7 @@ def test_only_the_text_is_cut(write_jsonl: Write) -> None:
     assert split.lengths.tolist() == [10, 10, 6 + 1, 6 + 1]
     short = written.tokens.splits["train"].row(2)[0]
     for index in (0, 1):
-        ids, type_ids = split.row(index)
+        ids, type_ids, _ = split.row(index)
         assert type_ids.tolist().count(1) == 5 + 1
         assert ids[-4:].tolist() != split.row(1 - index)[0][-4:].tolist()
     assert split.row(0)[0][-4:].tolist() == short[-4:].tolist()  # a bit warm [SEP]

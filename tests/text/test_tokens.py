@@ -66,7 +66,7 @@ def test_round_trip(
         split = tokens.splits[name]
         assert len(split) == len(rows)
         for index, (text, pair, label) in enumerate(rows):
-            ids, type_ids = split.row(index)
+            ids, type_ids, _ = split.row(index)
             expected = tokenizer(text, pair, truncation=True, max_length=MAX_LENGTH)
             assert ids.tolist() == expected["input_ids"]
             assert type_ids.tolist() == expected["token_type_ids"]

@@ -175,7 +175,7 @@ def test_inputs_and_labels_are_those_of_the_rows(
     assert len(set(split.lengths[rows].tolist())) > 3 and len(set(split.labels[rows])) == 2
     assert batch.labels.tolist() == split.labels[rows].tolist()
     for index, row in enumerate(rows):
-        ids, types = split.row(row)
+        ids, types, _ = split.row(row)
         n = len(ids)
         assert batch.inputs["input_ids"][index, :n].tolist() == ids.tolist()
         assert (batch.inputs["input_ids"][index, n:] == 9).all()

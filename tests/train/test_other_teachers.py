@@ -39,8 +39,8 @@ def reversed_rows(tokens: Tokens) -> Tokens:
         split,
         keys=split.keys[order],
         labels=split.labels[order],
-        input_ids=np.concatenate([ids for ids, _ in rows]),
-        token_type_ids=np.concatenate([types for _, types in rows]),
+        input_ids=np.concatenate([row.ids for row in rows]),
+        token_type_ids=np.concatenate([row.types for row in rows]),
     )
     return replace(tokens, splits={**tokens.splits, "train": changed})
 

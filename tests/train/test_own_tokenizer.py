@@ -172,7 +172,7 @@ def test_pairs_of_texts_stay_pairs(bench: Bench, checkpoint_dir: Path) -> None:
     own = split_for(pairs, "validation", tokenizer, most_tokens=None, is_shown=False)
     both = [f"{text} {other}" for text, other in zip(texts, texts[::-1], strict=True)]
     assert texts_of(own, checkpoint_dir) == both
-    ids, types = own.row(3)
+    ids, types, _ = own.row(3)
     assert types.tolist() == [0] * (8 + 3) + [1] * (8 + 1) and len(ids) == 20
 
 

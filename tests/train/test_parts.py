@@ -43,7 +43,9 @@ class Reference:
         )
 
     def one_row(self, student: PreTrainedModel, row: int) -> dict[str, Tensor]:
-        ids, types = (torch.from_numpy(part.astype(np.int64))[None] for part in self.split.row(row))
+        ids, types = (
+            torch.from_numpy(part.astype(np.int64))[None] for part in self.split.row(row)[:2]
+        )
         outputs = student(
             input_ids=ids, token_type_ids=types, output_hidden_states=True, output_attentions=True
         )
