@@ -53,6 +53,10 @@ class Measure(Generic[F_co]):
         """Return a value as it stands in a sentence."""
         return self.write(value) + ("%" if self.unit == PERCENT else "")
 
+    def is_better(self, value: float, than: float) -> bool:
+        """Say whether a value is better than another."""
+        return value > than if self.is_larger_better else value < than
+
     def fault(self, value: float) -> str:
         """Return why this cannot be a value of the measure, or nothing."""
         if value < self.lowest:
