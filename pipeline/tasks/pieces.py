@@ -14,6 +14,7 @@ is no longer what the other pieces have together, which is why objectives refuse
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -27,12 +28,12 @@ cannot be told from the rounding of a sum."""
 class PiecePredictions:
     """What a model says of all places of a split that ask for a piece, in the split's order."""
 
-    log_probabilities: Float[Tensor, " target"]
+    log_probabilities: Float[np.ndarray, " target"]
     """Of the right piece, in nats."""
-    predicted: Int[Tensor, " target"]
+    predicted: Int[np.ndarray, " target"]
     """The likeliest piece."""
-    classes: Float[Tensor, "target class"] | None = None
-    """Logits in the teacher's classes, where there is a teacher."""
+    classes: Float[np.ndarray, "target class"] | None = None
+    """Logits in the teacher's classes, where there is a teacher to compare with."""
 
 
 def teacher_classes(

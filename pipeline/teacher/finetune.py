@@ -152,7 +152,7 @@ def _score(
     """Return the task's metrics of what `Trainer` predicts of the labelled examples."""
     assert isinstance(prediction.predictions, np.ndarray)
     if task.predicts == "piece":
-        said = torch.from_numpy(prediction.predictions)
-        predicted = PiecePredictions(said[:, 0], said[:, 1].long())
-        return score_split(task, names, predicted, examples.split)
+        right, first = prediction.predictions.T
+        said = PiecePredictions(right, first.astype(np.int64))
+        return score_split(task, names, said, examples.split)
     return score_split(task, names, examples.flat(prediction.predictions), examples.split)

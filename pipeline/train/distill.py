@@ -229,7 +229,7 @@ def _predict(
         with autocast(training, accelerator.device):
             own = predict_pieces(student, split, pad_id, has_token_types=has_token_types, **shares)
         right, first = (
-            accelerator.reduce(part.to(accelerator.device), "sum").cpu()
+            accelerator.reduce(torch.from_numpy(part).to(accelerator.device), "sum").cpu().numpy()
             for part in (own.log_probabilities, own.predicted)
         )
         return PiecePredictions(right, first)

@@ -101,7 +101,11 @@ def predict_pieces(
                 if classes is None:
                     classes = torch.zeros(n_targets, of_batch.shape[1])
                 classes[places] = of_batch
-    return PiecePredictions(log_probabilities, predicted, classes)
+    return PiecePredictions(
+        log_probabilities.numpy(),
+        predicted.numpy(),
+        None if classes is None else classes.numpy(),
+    )
 
 
 def predict_by(
