@@ -45,6 +45,8 @@ class Architecture(BaseModel):
     n_labels: Size
     head_reads: HeadReads
     """What [CLS] means for this teacher: the token states that its head reads."""
+    n_decoder_layers: Size | None = Field(default=None, exclude_if=lambda number: number is None)
+    """None without a decoder."""
 
 
 def read_architecture(checkpoint: Path) -> Architecture:
