@@ -12,7 +12,9 @@ from pipeline.metrics.exact_match import EXACT_MATCH
 from pipeline.metrics.f1 import F1, MACRO_F1, MICRO_F1
 from pipeline.metrics.matthews import MATTHEWS
 from pipeline.metrics.measure import Measure
+from pipeline.metrics.perplexity import PERPLEXITY
 from pipeline.metrics.squared_error import MEAN_SQUARED_ERROR
+from pipeline.metrics.written import BLEU, CHRF, TEXT_EXACT_MATCH
 
 Metric = Measure[Callable[[Answers], float]]
 
@@ -32,5 +34,9 @@ METRICS: dict[str, Metric] = {
         ENTITY_F1,
         ANSWER_F1,
         ANSWER_EXACT_MATCH,
+        PERPLEXITY,
+        BLEU,
+        CHRF,
+        TEXT_EXACT_MATCH,
     )
 }

@@ -17,5 +17,7 @@ ACCURACY = Measure(
     unit=PERCENT,
     meaning="How often what the model puts first is right.",
     compute=accuracy,
-    kinds=frozenset(("classification", "multi_label", "token_classification", "multiple_choice")),
+    kinds=frozenset(
+        ("classification", "multi_label", "token_classification", "multiple_choice", "masked_lm")
+    ),
 )

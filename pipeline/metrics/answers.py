@@ -9,12 +9,22 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError, SignalError
 from pipeline.metrics.spans import AnswerTexts, answer_texts
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.predictions import arrange, targets_of
 from pipeline.tasks.task import Unit
 from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit, is_labelled
 
 Logits = Float[np.ndarray, "prediction class"]
 ExactLogits = Float64[np.ndarray, "prediction class"]
+FlatLogits = Float[np.ndarray, "flat width"]
+
+
+@dataclass(frozen=True)
+class WrittenTexts:
+    """The texts that a model wrote for all rows that ask for one, beside those that are right."""
+
+    written: tuple[str, ...]
+    right: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,11 @@ class Answers:
     """A model's predictions beside the labels."""
 
     logits: Logits
-    """Pre-softmax, or for a number the number itself, one class."""
+    """Pre-softmax, or for a number the number itself, one class. Of word pieces those of the
+    teacher's classes; without a class where no teacher is compared with."""
     labels: Labels
-    """(prediction,): numbers of classes, -1 where there is none; or numbers that are to be
-    predicted, not a number where there is none."""
+    """(prediction,): numbers of classes or of word pieces, -1 where there is none; or numbers
+    that are to be predicted, not a number where there is none."""
     rows: Int[np.ndarray, " prediction"]
     """The row that each prediction is about: the first, of a question's choices. Neighbours
     in it are neighbours here."""
@@ -34,10 +45,16 @@ class Answers:
     """Of the labels, in order of their numbers."""
     texts: AnswerTexts | None = None
     """Of the labelled questions that spans answer, if there are any."""
+    pieces: PiecePredictions | None = None
+    """Of a task that predicts word pieces."""
+    written: WrittenTexts | None = None
+    """Where the model wrote texts."""
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class that the model puts first."""
+        """The class, or the word piece, that the model puts first."""
+        if self.pieces is not None:
+            return self.pieces.predicted.astype(np.int64)
         return np.asarray(self.logits.argmax(axis=1))
 
     @property
@@ -58,38 +75,47 @@ class Answers:
         labels = self.labels[kept]
         if not np.issubdtype(labels.dtype, np.floating):
             labels = labels.astype(np.int64)
-            if len(labels):
+            if len(labels) and self.pieces is None:
                 _require_columns(labels, n_columns=self.logits.shape[1])
         return replace(
             self,
             logits=exact(self.logits[kept], "logits"),
             labels=labels,
             rows=self.rows[kept],
+            pieces=None if self.pieces is None else _of_targets(self.pieces, kept),
         )
 
 
 def answers_of(
-    flat_logits: Float[np.ndarray, "flat width"],
+    said: FlatLogits | PiecePredictions,
     split: TokenSplit,
     predicts: Unit,
     names: tuple[str, ...],
+    *,
+    written: WrittenTexts | None = None,
 ) -> Answers:
-    """Return what a model says of a whole split, from its flat logits, beside the labels."""
+    """Return what a model says of a whole split, beside the labels.
+
+    `said` are its flat logits, or of a task that predicts word pieces its predictions of them.
+    """
     examples = np.arange(split.n_examples)
     targets = targets_of(split, examples, predicts)
+    rows = _rows_of(split, targets.places, predicts)
+    if isinstance(said, PiecePredictions):
+        logits = np.zeros((len(said.predicted), 0)) if said.classes is None else said.classes
+        return Answers(logits, targets.labels, rows, predicts, names, pieces=said, written=written)
     places = None if targets.places is None else torch.from_numpy(targets.places)
-    logits = arrange(torch.from_numpy(np.array(flat_logits)), predicts, places)
     return Answers(
-        logits.numpy(),
+        arrange(torch.from_numpy(np.array(said)), predicts, places).numpy(),
         targets.labels,
-        _rows_of(split, targets.places, predicts),
+        rows,
         predicts,
         names,
-        answer_texts(flat_logits, split) if predicts == "span" else None,
+        answer_texts(said, split) if predicts == "span" else None,
     )
 
 
-def exact(logits: Logits, name: str) -> ExactLogits:
+def exact(logits: Float[np.ndarray, "..."], name: str) -> Float64[np.ndarray, "..."]:
     """Return a float64 copy, which may be made of read-only memory and of half precision.
 
     Raises:
@@ -103,6 +129,16 @@ def exact(logits: Logits, name: str) -> ExactLogits:
             "so no metric of them means anything. Look at the training that made them."
         )
     return copied
+
+
+def _of_targets(pieces: PiecePredictions, kept: NDArray[np.bool_]) -> PiecePredictions:
+    """Return these of all predictions, what they say of the right pieces in float64."""
+    return replace(
+        pieces,
+        log_probabilities=exact(pieces.log_probabilities[kept], "log-probabilities"),
+        predicted=pieces.predicted[kept],
+        classes=None if pieces.classes is None else pieces.classes[kept],
+    )
 
 
 def _rows_of(

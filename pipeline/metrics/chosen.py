@@ -26,10 +26,11 @@ def metric_faults(settings: TaskSettings) -> list[str]:
         faults.append(
             f"{place}: name at least one metric, and each once; found {[*settings.metrics]}"
         )
-    elif not faults and not METRICS[settings.metrics[0]].is_larger_better:
-        rest = [name for name in fitting if METRICS[name].is_larger_better]
+    elif not faults and METRICS[settings.metrics[0]].reads_texts:
+        rest = [name for name in fitting if not METRICS[name].reads_texts]
         faults.append(
-            f"{place}: the first chooses the best weights, and of {settings.metrics[0]} less is "
-            f"better; put one of {', '.join(rest)} before it"
+            f"{place}: the first chooses the best weights while students are trained, and "
+            f"{settings.metrics[0]} is of texts, which are written after that; put "
+            f"{' or '.join(rest)} before it"
         )
     return faults

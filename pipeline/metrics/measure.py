@@ -44,6 +44,13 @@ class Measure(Generic[F_co]):
     highest: float | None = 1.0
     """None where it has no bound."""
     is_larger_better: bool = True
+    reads_texts: bool = False
+    """Whether it needs the texts that a model writes, which takes long: it has a value where
+    there are such, and none while a model is trained."""
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Say whether one value is better than another, and not only as good."""
+        return value > other if self.is_larger_better else value < other
 
     def write(self, value: float) -> str:
         """Return a value in the measure's unit, without the unit's name."""

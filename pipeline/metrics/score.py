@@ -5,17 +5,17 @@ No model is run here, and nothing is read or written.
 
 from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Float
-
 from pipeline.metrics import METRICS
-from pipeline.metrics.answers import Answers, answers_of
+from pipeline.metrics.answers import Answers, FlatLogits, answers_of
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import TokenSplit
 
 
 def score(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """Return the metrics by name, over the labelled predictions; without one, nothing.
+
+    Those that read written texts are left out where there are none.
 
     Raises:
         DataError: the shapes do not fit, a label is not a column of the logits, or a metric
@@ -25,17 +25,21 @@ def score(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     labelled = answers.labelled()
     if not len(labelled.labels):
         return {}
-    return {name: METRICS[name].compute(labelled) for name in metrics}
+    return {
+        name: METRICS[name].compute(labelled)
+        for name in metrics
+        if answers.written is not None or not METRICS[name].reads_texts
+    }
 
 
 def score_split(
     task: Task,
     names: Sequence[str],
-    flat_logits: Float[np.ndarray, "flat width"],
+    said: FlatLogits | PiecePredictions,
     split: TokenSplit,
 ) -> dict[str, float]:
-    """Return the task's metrics of a model's flat logits for a whole split.
+    """Return the task's metrics of what a model says of a whole split, as `answers_of` has it.
 
     `names` are those of the labels. As `score`, which also says what is raised.
     """
-    return score(task.metrics, answers_of(flat_logits, split, task.predicts, tuple(names)))
+    return score(task.metrics, answers_of(said, split, task.predicts, tuple(names)))

@@ -2,7 +2,8 @@
 
     L = mean over predictions of the mean over classes of (z_s - z_t)^2        (squared logits)
 
-Of a question's choices, or a row's tokens, those count that it has.
+Of a question's choices, or a row's tokens, those count that it has. Of word pieces the
+classes are the teacher's likeliest ones and one for all others (`tasks.pieces`).
 
 Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean over labels).
 """
@@ -25,7 +26,7 @@ class LogitMatchSettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return that the teacher's logits are read."""
-        return Needs(teacher=frozenset({models.logits}))
+        return Needs(teacher=models.logits)
 
     def build(self, models: Models) -> Objective:
         """Return the loss itself."""
@@ -39,7 +40,7 @@ class LogitMatch(Objective):
         """Return the mean over predictions; zero without one."""
         assert teacher.logits is not None
         counted = is_there(teacher.logits)
-        errors = (student.logits.float() - teacher.logits).square() * counted
+        errors = (teacher.classes_of(student) - teacher.logits).square() * counted
         return (errors.sum(-1) / counted.sum(-1).clamp(min=1)).sum() / max(1, len(errors))
 
     def count_targets(self, targets: Targets) -> int:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
-from pipeline.store.spec import ArraySpec, logits_array
+from pipeline.store.spec import ArraySpec, logits_array, top_arrays
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 
@@ -50,9 +50,11 @@ class Models:
     """Arrays that the store has, for objectives that take what there is."""
 
     @property
-    def logits(self) -> ArraySpec:
-        """The array with the teacher's logits."""
-        return logits_array(self.task.predicts)
+    def logits(self) -> frozenset[ArraySpec]:
+        """The arrays with the teacher's logits; of word pieces, the likeliest that there are."""
+        if self.task.predicts == "piece":
+            return frozenset(top_arrays(self.captured))
+        return frozenset({logits_array(self.task.predicts)})
 
     def head_faults(self) -> list[str]:
         """Return a line where the student has no head for the task."""

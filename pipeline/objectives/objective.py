@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from pipeline.objectives.linear import LinearWeight
 from pipeline.objectives.models import Models
 from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec
+from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import Targets
 
 
@@ -55,7 +56,7 @@ class StudentOutputs:
     """What the student computed for a batch."""
 
     logits: Float[Tensor, "prediction class"]
-    """Pre-softmax, as `tasks.predictions` arranges them."""
+    """Pre-softmax, as `tasks.predictions` arranges them; of word pieces, over all of them."""
     mask: Bool[Tensor, "batch token"]
     """True on real tokens."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
@@ -71,7 +72,9 @@ class TeacherSignals:
     """What the store holds for the same batch, in float32."""
 
     logits: Float[Tensor, "prediction class"] | None = None
-    """Pre-softmax, arranged as the student's."""
+    """Pre-softmax, arranged as the student's; of word pieces, in `tasks.pieces`' classes."""
+    pieces: Int[Tensor, "prediction k"] | None = None
+    """The word pieces that are the classes but the last, where pieces are predicted."""
     other_logits: Mapping[str, Float[Tensor, "prediction class"]] = field(default_factory=dict)
     """Those of other teachers, by the folder of their store."""
     cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
@@ -83,6 +86,11 @@ class TeacherSignals:
     """Post-softmax, row after row (head, query, key) over its own tokens, without padding."""
     mean_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
     """The same, averaged over heads: (query, key)."""
+
+    def classes_of(self, student: StudentOutputs) -> Float[Tensor, "prediction class"]:
+        """Return a student's logits, in float32, in the classes of the teacher's."""
+        logits = student.logits.float()
+        return logits if self.pieces is None else in_classes(logits, self.pieces)
 
 
 class Objective(nn.Module, ABC):

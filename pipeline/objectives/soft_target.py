@@ -15,6 +15,9 @@ the factor keeps the term's share in the total as T changes, and so do the other
 The published loss is the cross-entropy; it differs from the KL by the teacher's entropy,
 which has no gradient. `reverse` is Gu et al. 2023 (MiniLLM), 2306.08543, equation 1.
 
+Where word pieces are predicted, classes are the teacher's likeliest pieces and one for all
+others (`tasks.pieces`): T is 1, unless the bias is accepted.
+
 With other teachers p is the weighted average of all teachers' probabilities at T
 (Hinton et al., section 5.3, the arithmetic mean of an ensemble).
 """
@@ -28,6 +31,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
+from pipeline.errors import SettingsError
 from pipeline.objectives.linear import LinearTemperature, value_at
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
@@ -55,6 +59,10 @@ class SoftTargetSettings(ObjectiveSettings):
     """Share of the average that each other teacher has, by the folder of its store; the
     student's own teacher has the rest."""
 
+    accept_top_k_bias: bool = False
+    """Where word pieces are predicted, allow a temperature other than 1: all pieces that are not
+    stored are softened as one, and so get less of the teacher's probability than they should."""
+
     @field_validator("other_teachers")
     @classmethod
     def _leave_a_share(cls, shares: dict[str, float]) -> dict[str, float]:
@@ -74,13 +82,36 @@ class SoftTargetSettings(ObjectiveSettings):
     def needs(self, models: Models) -> Needs:
         """Return that the teachers' logits are read."""
         models.require_classes()
-        return Needs(
-            teacher=frozenset({models.logits}), other_stores=frozenset(self.other_teachers)
-        )
+        if models.task.predicts == "piece":
+            self._check_pieces()
+        return Needs(teacher=models.logits, other_stores=frozenset(self.other_teachers))
 
     def build(self, models: Models) -> Objective:
         """Return the loss itself."""
         return SoftTarget(self)
+
+    def _check_pieces(self) -> None:
+        """Refuse what a teacher's few stored pieces do not give.
+
+        Raises:
+            SettingsError: a temperature whose bias is not accepted, or other teachers.
+        """
+        if self.other_teachers:
+            raise SettingsError(
+                [
+                    "other_teachers: stores of word pieces cannot be averaged, for each has its "
+                    "own teacher's likeliest pieces. Take other_teachers out"
+                ]
+            )
+        ends = {value_at(self.temperature, progress) for progress in (0.0, 1.0)}
+        if ends != {1.0} and not self.accept_top_k_bias:
+            raise SettingsError(
+                [
+                    f"temperature: the store has a teacher's likeliest pieces and what all others "
+                    f"have together, which at temperature {max(ends):g} is no longer what they "
+                    "would have. Set temperature: 1, or accept_top_k_bias: true"
+                ]
+            )
 
 
 class SoftTarget(Objective):
@@ -97,7 +128,7 @@ class SoftTarget(Objective):
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
         """Return the mean over predictions; zero without one, as of rows without a word."""
-        ours = log_softmax(student.logits.float() / self.temperature, dim=-1)
+        ours = log_softmax(teacher.classes_of(student) / self.temperature, dim=-1)
         theirs = self._teachers(teacher)
         if self.settings.distance == "l1":
             return self.temperature * _mean((ours.exp() - theirs.exp()).abs())

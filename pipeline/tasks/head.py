@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CheckpointError, first_line
+from pipeline.tasks.at_targets import AtTargets
 from pipeline.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -25,13 +26,18 @@ def load_with_head(
     Raises:
         CheckpointError: the weights cannot be loaded so.
     """
-    options = {} if task.problem_type is None else {"problem_type": task.problem_type}
+    options: dict[str, Any] = (
+        {} if task.problem_type is None else {"problem_type": task.problem_type}
+    )
+    if task.predicts != "piece":  # else the classes are the vocabulary
+        options |= {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
+        }
     try:
         model, loading = task.auto_model.from_pretrained(
             checkpoint,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={name: index for index, name in enumerate(labels)},
             use_safetensors=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
@@ -67,12 +73,15 @@ def _like_others(model: "PreTrainedModel", task: Task) -> "PreTrainedModel":
     """Let every model read rows and give `logits`.
 
     One for questions with choices reads rows, each the only choice of a question; one for
-    answers within texts gives the logits of an answer's first and last token as two labels.
+    answers within texts gives the logits of an answer's first and last token as two labels;
+    one for word pieces gives the logits of those that are asked for, as `AtTargets` says.
     """
     if task.predicts == "choice":
         model.register_forward_pre_hook(_as_questions, with_kwargs=True)
     if task.predicts == "span":
         model.register_forward_hook(_with_logits)
+    if task.predicts == "piece":
+        AtTargets(model)
     return model
 
 

@@ -52,13 +52,13 @@ class Task:
     label_kind: LabelKind
     metrics: tuple[str, ...]
     """Names of what models are judged by. The first chooses the best checkpoint and ranks
-    students; larger is better of it."""
+    students; whether larger is better of it, `METRICS` says."""
     problem_type: str | None = None
     """What Transformers calls the loss of a sequence classification head."""
 
     @property
     def primary_metric(self) -> str:
-        """The metric that chooses the best checkpoint; larger is better."""
+        """The metric that chooses the best checkpoint."""
         return self.metrics[0]
 
     def judged_by(self, metrics: Sequence[str] | None) -> "Task":

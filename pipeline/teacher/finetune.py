@@ -20,14 +20,16 @@ from transformers import (
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.errors import DataError
 from pipeline.made_from import write_record
+from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import (
+    KEPT_TO_JUDGE,
     LOSSES,
     Collator,
     LabelledExamples,
-    logits_of_questions,
 )
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
@@ -122,6 +124,7 @@ def _make_trainer(
             save_total_limit=1,
             load_best_model_at_end=True,
             metric_for_best_model=task.primary_metric,
+            greater_is_better=METRICS[task.primary_metric].is_larger_better,
             logging_steps=0.1,
             report_to="none",
             label_names=["labels"],
@@ -132,7 +135,7 @@ def _make_trainer(
         eval_dataset=examples["validation"],
         data_collator=Collator(task, tokenizer),
         compute_loss_func=LOSSES.get(task.predicts),
-        preprocess_logits_for_metrics=logits_of_questions if task.predicts == "choice" else None,
+        preprocess_logits_for_metrics=KEPT_TO_JUDGE.get(task.predicts),
         compute_metrics=partial(_score, task, labels, examples["validation"]),
     )
 
@@ -148,4 +151,8 @@ def _score(
 ) -> dict[str, float]:
     """Return the task's metrics of what `Trainer` predicts of the labelled examples."""
     assert isinstance(prediction.predictions, np.ndarray)
+    if task.predicts == "piece":
+        right, first = prediction.predictions.T
+        said = PiecePredictions(right, first.astype(np.int64))
+        return score_split(task, names, said, examples.split)
     return score_split(task, names, examples.flat(prediction.predictions), examples.split)

@@ -46,7 +46,8 @@ class LabelledExamples(Dataset[LabelledExample]):
     ) -> Float[np.ndarray, "flat label"]:
         """Return logits of the examples as those of the whole split, 0 for all others.
 
-        Those of an example's tokens, or choices (see `logits_of_questions`), may be padded.
+        Those of an example's tokens, or choices (see `logits_of_questions`), may be padded; those
+        of word pieces are no logits, but what `said_of_pieces` makes of them.
         """
         if self._task.predicts in BY_TOKEN:
             offsets, parts = self.split.offsets, logits
@@ -74,7 +75,8 @@ class Collator:
 
         `labels` are as the model's own loss wants them; for questions with choices (row, 2),
         as `loss_of_questions` does: which question of the batch, and whether it is right; for
-        spans (row, 3), as `loss_of_spans` does: first token, last token, and how many there are.
+        spans (row, 3), as `loss_of_spans` does: first token, last token, and how many there are;
+        for word pieces (target,), as `loss_of_pieces` does.
         """
         rows = [row for example in examples for row in example.rows]
         inputs = pad_rows(rows, self._pad_id, has_token_types=self._has_token_types)
@@ -82,6 +84,8 @@ class Collator:
 
     def _labels(self, examples: Sequence[LabelledExample], mask: Tensor) -> Tensor:
         labels = torch.from_numpy(np.concatenate([example.labels for example in examples]))
+        if self._task.predicts == "piece":
+            return labels
         if self._task.predicts == "token":
             padded = torch.full(mask.shape, IGNORED)
             padded[mask.bool()] = torch.where(labels == UNLABELLED, IGNORED, labels)
@@ -128,8 +132,34 @@ def loss_of_spans(
     return cross_entropy(logits.masked_fill(is_padding[..., None], ABSENT), labels[:, :2])
 
 
-LOSSES = {"choice": loss_of_questions, "span": loss_of_spans}
+def loss_of_pieces(
+    outputs: dict[str, Tensor],
+    labels: Int[Tensor, " target"],
+    num_items_in_batch: Tensor | None = None,
+) -> Tensor:
+    """Return the mean over targets of -log softmax(logits)[right piece], in nats.
+
+    A batch that asks for nothing gives zero.
+    """
+    return cross_entropy(outputs["logits"].float(), labels, reduction="sum") / max(1, len(labels))
+
+
+def said_of_pieces(
+    logits: Float[Tensor, "target piece"], labels: Int[Tensor, " target"]
+) -> Float[Tensor, "target 2"]:
+    """Return the right piece's log-probability and the likeliest piece's number.
+
+    `Trainer` keeps what this returns of a whole split, which could not keep the logits.
+    """
+    logits = logits.float()
+    right = logits.gather(1, labels[:, None])[:, 0] - logits.logsumexp(1)
+    return torch.stack([right, logits.argmax(1).float()], 1)
+
+
+LOSSES = {"choice": loss_of_questions, "span": loss_of_spans, "piece": loss_of_pieces}
 """Losses that are not the model's own, by what the task predicts."""
+KEPT_TO_JUDGE = {"choice": logits_of_questions, "piece": said_of_pieces}
+"""What is made of a batch's logits for the metrics, where they do not stay as they are."""
 
 
 def _places(labels: Int[Tensor, "row 2"]) -> Int[Tensor, "question choice"]:

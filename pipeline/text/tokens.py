@@ -140,9 +140,13 @@ class TokenSplit:
 
     def labels_of(self, rows: NDArray[np.int64]) -> Labels:
         """Return the labels of these rows, joined."""
-        if len(self.labels) == len(self):
-            return self.labels[rows]
-        return self.labels[_positions(self.label_offsets, rows)]
+        return self.labels[self.label_places(rows)]
+
+    def label_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the labels of these rows are among all, joined."""
+        if len(self.labels) == len(self) and not self.asks_for_pieces:
+            return rows
+        return _positions(self.label_offsets, rows)
 
     @property
     def asks_for_pieces(self) -> bool:

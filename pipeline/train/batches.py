@@ -29,6 +29,7 @@ from pipeline.store.spec import (
 )
 from pipeline.store.stored_signal import StoredSignal
 from pipeline.tasks import TASKS
+from pipeline.tasks.pieces import teacher_classes
 from pipeline.tasks.predictions import Targets, arrange, targets_of
 from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.padding import pad_rows
@@ -93,6 +94,12 @@ class Batch:
             logits = logits[self.inputs["attention_mask"].to(torch.bool)]
         return arrange(logits, self.predicts, self.places)
 
+    @property
+    def pieces(self) -> Int[Tensor, "target k"] | None:
+        """The teacher's likeliest word pieces, where they are in the batch."""
+        found = [signal for array, signal in self.signals.items() if array.signal == "top_pieces"]
+        return found[0].values if found else None
+
     def teacher(self) -> TeacherSignals:
         """Return the teacher's signals, decoded where the batch is."""
         decoded = {array: signal.decode() for array, signal in self.signals.items()}
@@ -102,6 +109,7 @@ class Batch:
         deviations = self.cls_deviations
         return TeacherSignals(
             logits=self._logits(decoded),
+            pieces=self.pieces,
             other_logits={
                 store: self.arrange(signal.decode()) for store, signal in self.other_logits.items()
             },
@@ -116,6 +124,11 @@ class Batch:
         self, decoded: Mapping[ArraySpec, Tensor]
     ) -> Float[Tensor, "prediction class"] | None:
         """Return the teacher's logits, arranged, where they are in the batch."""
+        if self.predicts == "piece":
+            values = {array.signal: tensor for array, tensor in decoded.items()}
+            if "top_logits" not in values:
+                return None
+            return teacher_classes(values["top_logits"], values["log_sum_exp"])
         array = logits_array(self.predicts)
         return self.arrange(decoded[array]) if array in decoded else None
 

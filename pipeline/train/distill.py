@@ -17,6 +17,7 @@ from pipeline.atomic import replacing_folder
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError, SettingsError, StoreMismatchError
 from pipeline.made_from import write_record
+from pipeline.metrics import METRICS
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
@@ -25,6 +26,7 @@ from pipeline.student.build import build_student
 from pipeline.student.model import digest_start, models_of
 from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task, Unit
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
@@ -33,14 +35,16 @@ from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
 from pipeline.train.precision import autocast
-from pipeline.train.predict import predict
+from pipeline.train.predict import predict, predict_pieces
 from pipeline.train.progress import Progress
 from pipeline.train.settings import StudentSettings, TrainingSettings, check_batches
 from pipeline.train.state import Learner
 from pipeline.train.unfinished import UnfinishedTraining
 
-Judge = Callable[[Float[np.ndarray, "flat label"], TokenSplit], dict[str, float]]
-"""Scores by name from a model's logits for a split, as `predict` returns them."""
+Said = Float[np.ndarray, "flat label"] | PiecePredictions
+"""A model's logits for a split, or what it says of the pieces that the split asks for."""
+Judge = Callable[[Said, TokenSplit], dict[str, float]]
+"""Scores by name from what a model says of a split."""
 
 _CURVE_POINTS = 200
 
@@ -57,7 +61,7 @@ class TrainedStudent:
 
     def judged(self, step: int, scores: dict[str, float], metric: str) -> "TrainedStudent":
         """Return the outcome after one more validation."""
-        if not self.scores or scores[metric] > self.scores[metric]:
+        if not self.scores or METRICS[metric].is_better(scores[metric], self.scores[metric]):
             return TrainedStudent(best_step=step, scores=scores)
         return replace(self, n_without_gain=self.n_without_gain + 1)
 
@@ -153,7 +157,7 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                logits = _predict(
+                said = _predict(
                     student,
                     validation,
                     task.predicts,
@@ -161,7 +165,7 @@ def distill(
                     accelerator,
                     has_token_types=has_token_types,
                 )
-                scores = judge(logits, validation)
+                scores = judge(said, validation)
                 curves.log(report.step, _validation_point(scores))
                 outcome = outcome.judged(report.step, scores, task.primary_metric)
                 if outcome.n_without_gain == training.patience:
@@ -217,17 +221,26 @@ def _predict(
     accelerator: Accelerator,
     *,
     has_token_types: bool,
-) -> Float[np.ndarray, "flat label"]:
-    """Return the logits for a split, of which every process computes its share."""
+) -> Said:
+    """Return what the student says of a split, of which every process computes its share."""
+    shares = {"rank": accelerator.process_index, "count": accelerator.num_processes}
+    pad_id = int(student.config.pad_token_id or 0)
+    if predicts == "piece":
+        with autocast(training, accelerator.device):
+            own = predict_pieces(student, split, pad_id, has_token_types=has_token_types, **shares)
+        right, first = (
+            accelerator.reduce(torch.from_numpy(part).to(accelerator.device), "sum").cpu().numpy()
+            for part in (own.log_probabilities, own.predicted)
+        )
+        return PiecePredictions(right, first)
     with autocast(training, accelerator.device):
         logits = predict(
             student,
             split,
-            int(student.config.pad_token_id or 0),
+            pad_id,
             predicts=predicts,
             has_token_types=has_token_types,
-            rank=accelerator.process_index,
-            count=accelerator.num_processes,
+            **shares,
         )
     shared = torch.from_numpy(logits).to(accelerator.device)
     whole: Float[np.ndarray, "flat label"] = accelerator.reduce(shared, "sum").cpu().numpy()

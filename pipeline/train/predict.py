@@ -1,4 +1,4 @@
-"""A model's logits for a whole split."""
+"""A model's logits for a whole split, or what it says of the word pieces that it asks for."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from pipeline.tasks.pieces import PiecePredictions, in_classes
 from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
@@ -55,6 +56,56 @@ def predict(
             rank=rank,
             count=count,
         )
+
+
+PiecesOf = Callable[[NDArray[np.int64]], Int[Tensor, "target k"]]
+"""Gives a teacher's likeliest pieces for these rows of a split, row after row."""
+
+
+def predict_pieces(
+    model: PreTrainedModel,
+    split: TokenSplit,
+    pad_id: int,
+    *,
+    has_token_types: bool,
+    pieces_of: PiecesOf | None = None,
+    rank: int = 0,
+    count: int = 1,
+) -> PiecePredictions:
+    """Return what a model says of the pieces that a split asks for, in its order.
+
+    Logits of the whole vocabulary live only as long as their batch. With `pieces_of`, those
+    in its teacher's classes are kept. Of `count` processes, each computes its share and gives
+    zeros for all others, as `predict` does.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    n_targets = len(split.labels)
+    right = torch.from_numpy(split.labels)
+    log_probabilities, predicted = torch.zeros(n_targets), torch.zeros(n_targets, dtype=torch.int64)
+    classes: Tensor | None = None
+    with torch.inference_mode():
+        for rows in _batches(split, rank, count):
+            inputs = pad_rows(
+                [split.row(row) for row in rows], pad_id, has_token_types=has_token_types
+            )
+            logits = model(
+                **{key: value.to(device) for key, value in inputs.items()}
+            ).logits.float()
+            places = torch.from_numpy(split.label_places(rows))
+            chosen = logits.gather(1, right[places].to(device)[:, None])[:, 0]
+            log_probabilities[places] = (chosen - logits.logsumexp(1)).cpu()
+            predicted[places] = logits.argmax(1).cpu()
+            if pieces_of is not None:
+                of_batch = in_classes(logits, pieces_of(rows).to(device)).cpu()
+                if classes is None:
+                    classes = torch.zeros(n_targets, of_batch.shape[1])
+                classes[places] = of_batch
+    return PiecePredictions(
+        log_probabilities.numpy(),
+        predicted.numpy(),
+        None if classes is None else classes.numpy(),
+    )
 
 
 def predict_by(

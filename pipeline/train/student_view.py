@@ -44,7 +44,7 @@ def student_view(
         models = models_of(model, manifest)
         needs = settings.objectives.needs(models)
     # Logits are always read: every student is compared with its teacher.
-    arrays = needs.teacher | {models.logits}
+    arrays = needs.teacher | models.logits
     tokens = open_training_tokens(tokens_dir, augmented_dir, is_augmented=settings.augmented)
     view = make_view(store_dir, manifest, tokens, arrays, needs.other_stores, digest_start(model))
     return StudentView(model, view)

@@ -21,16 +21,16 @@ from pipeline.tasks.task import TaskSettings
         ("classification", (), "name at least one metric, and each once; found []"),
         ("classification", ("f1", "f1"), "each once; found ['f1', 'f1']"),
         (
-            "regression",
-            ("mean_squared_error", "pearson"),
-            "of mean_squared_error less is better; put one of pearson, spearman before it",
+            "sequence_to_sequence",
+            ("bleu", "perplexity"),
+            "bleu is of texts, which are written after that; put perplexity before it",
         ),
     ],
 )
 def test_metrics_that_do_not_fit_are_refused(
     kind: str, metrics: tuple[str, ...], fault: str
 ) -> None:
-    """Catches a fault that is found after hours, and students ranked by their error."""
+    """Catches a fault that is found after hours, and weights that no number chooses."""
     settings = TaskSettings.model_validate({"kind": kind, "metrics": metrics})
     (found,) = metric_faults(settings)
     assert found.startswith("task.metrics: ")

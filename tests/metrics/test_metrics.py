@@ -196,8 +196,8 @@ def test_choices_are_scored_among_those_a_question_has() -> None:
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_every_task_has_metrics_that_fit_it(kind: str) -> None:
-    """Catches a name without a metric, and a best student that is the worst."""
+    """Catches a name without a metric, and weights that texts nobody writes are to choose."""
     task = TASKS[kind]
     for name in task.metrics:
         assert kind in METRICS[name].kinds
-    assert METRICS[task.primary_metric].is_larger_better
+    assert not METRICS[task.primary_metric].reads_texts
