@@ -10,16 +10,31 @@ from pipeline.store.spec import ArraySpec
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 
-Part = Literal["cls", "hidden_states", "attentions", "pooling"]
+Part = Literal[
+    "cls",
+    "hidden_states",
+    "attentions",
+    "pooling",
+    "decoder_hidden_states",
+    "decoder_attentions",
+    "cross_attentions",
+]
 """What a student may give beside logits. `pooling`: how much of each token its head reads."""
 
 TRANSFORMER_PARTS: frozenset[Part] = frozenset({"cls", "hidden_states", "attentions"})
+DECODER_PARTS: frozenset[Part] = frozenset(
+    {"decoder_hidden_states", "decoder_attentions", "cross_attentions"}
+)
+ENCODER_DECODER_PARTS: frozenset[Part] = DECODER_PARTS | {"hidden_states", "attentions"}
 
 _CALLED: dict[Part, str] = {
     "cls": "[CLS] states",
     "hidden_states": "hidden states of tokens",
     "attentions": "attention maps",
     "pooling": "attention pooling",
+    "decoder_hidden_states": "hidden states of a decoder's tokens",
+    "decoder_attentions": "attention maps of a decoder",
+    "cross_attentions": "maps of cross-attention",
 }
 
 
@@ -38,6 +53,8 @@ class StudentShape:
     """What there is a head for."""
     reads_teacher_tokens: bool = True
     """False where it has a tokenizer of its own: then no token of one is a token of the other."""
+    n_decoder_layers: int = 0
+    """0 without a decoder beside the encoder."""
 
 
 @dataclass(frozen=True)
