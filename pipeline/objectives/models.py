@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
-from pipeline.store.spec import ArraySpec, logits_array, top_arrays
+from pipeline.store.pieces import arrays_of_logits
+from pipeline.store.spec import ArraySpec
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 
@@ -69,9 +70,7 @@ class Models:
     @property
     def logits(self) -> frozenset[ArraySpec]:
         """The arrays with the teacher's logits; of word pieces, the likeliest that there are."""
-        if self.task.predicts == "piece":
-            return frozenset(top_arrays(self.captured))
-        return frozenset({logits_array(self.task.predicts)})
+        return frozenset(arrays_of_logits(self.task.predicts, self.captured))
 
     def head_faults(self) -> list[str]:
         """Return a line where the student has no head for the task."""
