@@ -5,13 +5,15 @@ from time import perf_counter
 
 import click
 
-from pipeline import attention, cls, metrics, tasks
+from pipeline import attention, cls, metrics, tasks, writing
 from pipeline.atomic import write_json
 from pipeline.evaluate import (
     cost,
     fidelity,
     layer_similarity,
     model_rows,
+    piece_answers,
+    piece_columns,
     predictions,
     provenance,
     shown,
@@ -50,6 +52,8 @@ _CODE = (
     metrics,
     model_rows,
     padding,
+    piece_answers,
+    piece_columns,
     predict,
     predictions,
     provenance,
@@ -60,6 +64,7 @@ _CODE = (
     stored_signal,
     tasks,
     work,
+    writing,
 )
 
 

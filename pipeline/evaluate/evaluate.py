@@ -6,7 +6,7 @@ without them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from pipeline.errors import DataError
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
 from pipeline.evaluate.model_rows import ModelRows
+from pipeline.evaluate.piece_answers import both_predictions
 from pipeline.evaluate.predictions import write_predictions
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.work import count_work
 from pipeline.made_from import write_record
-from pipeline.metrics.answers import answers_of
+from pipeline.metrics import METRICS
+from pipeline.metrics.answers import FlatLogits, WrittenTexts, answers_of
 from pipeline.metrics.score import score
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
@@ -35,10 +37,12 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.student.positions import most_tokens
 from pipeline.tasks.head import load_trained
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.predict import predict
+from pipeline.writing import write_texts
 
 METRICS_NAME = "metrics.json"
 
@@ -88,20 +92,14 @@ def evaluate(
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            ours = predict(
-                student,
-                rows[split_name].split,
-                pad_id,
-                predicts=task.predicts,
-                has_token_types=rows[split_name].has_token_types,
+            ours, theirs = _said(student, rows[split_name], split, store, task)
+            student_answers = replace(
+                answers_of(ours, rows[split_name].split, task.predicts, tokens.labels),
+                written=_written(student, rows[split_name], settings, tokens.max_length, task),
             )
-            theirs = store.logits(store.find(split.keys).tolist()).numpy()
-            student_answers, teacher_answers = (
-                answers_of(logits, one, task.predicts, tokens.labels)
-                for logits, one in ((ours, rows[split_name].split), (theirs, split))
-            )
+            teacher_answers = answers_of(theirs, split, task.predicts, tokens.labels)
             write_predictions(
-                partial / f"{split_name}.arrow", split, student_answers, teacher_answers
+                partial / f"{split_name}.arrow", split, student_answers, teacher_answers, tokenizer
             )
             scores[split_name] = {
                 "n_rows": len(split),
@@ -109,7 +107,7 @@ def evaluate(
                 "n_labelled": int(np.count_nonzero(teacher_answers.is_labelled)),
                 "student": score(task.metrics, student_answers),
                 "teacher": score(task.metrics, teacher_answers),
-                "fidelity": fidelity(student_answers.logits, teacher_answers.logits, task.kind),
+                "fidelity": fidelity(student_answers, teacher_answers, task.kind),
             }
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
@@ -134,6 +132,48 @@ def evaluate(
     return metrics
 
 
+def _said(
+    student: PreTrainedModel, rows: ModelRows, split: TokenSplit, store: TeacherStore, task: Task
+) -> tuple[FlatLogits, FlatLogits] | tuple[PiecePredictions, PiecePredictions]:
+    """Return what student and teacher say of a whole split, which the student reads as `rows`."""
+    if task.predicts == "piece":
+        return both_predictions(student, rows, split, store)
+    ours = predict(
+        student,
+        rows.split,
+        rows.pad_id,
+        predicts=task.predicts,
+        has_token_types=rows.has_token_types,
+    )
+    return ours, store.logits(store.find(split.keys).tolist()).numpy()
+
+
+def _written(
+    student: PreTrainedModel,
+    rows: ModelRows,
+    settings: EvaluationSettings,
+    max_length: int,
+    task: Task,
+) -> WrittenTexts | None:
+    """Return what the student writes where it is judged by that, beside the data's own texts."""
+    if not any(METRICS[name].reads_texts for name in task.metrics):
+        return None
+    known = np.flatnonzero(rows.split.n_targets)
+    if not len(known):
+        return None
+    generation = settings.generation
+    written = write_texts(
+        student,
+        rows.split,
+        known.tolist(),
+        rows.tokenizer,
+        num_beams=generation.num_beams,
+        max_new_tokens=generation.max_new_tokens or max_length,
+    )
+    right = rows.split.table["text_pair"].take(known).to_pylist()
+    return WrittenTexts(written, tuple(text.strip() for text in right))
+
+
 def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:
     """Return the teacher to be timed, where the store has its weights and they are here."""
     carried = any(is_weights(name) for name in store.manifest.teacher_files)
@@ -149,11 +189,13 @@ def _timed(
 ) -> dict[str, Timed]:
     n_rows = len(splits["student"])
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
+    asks_for_pieces = splits["student"].asks_for_pieces
     return {
         name: Timed(
             model,
             [splits[name].row(row)[0].tolist() for row in chosen],
             int(model.config.pad_token_id or 0),
+            [splits[name].row(row).asked for row in chosen] if asks_for_pieces else None,
         )
         for name, model in models.items()
     }
