@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.made_store import write_made_store
 from benchmarks.made_training import SHAPES
-from pipeline.store.spec import Encoding, SegmentSize, with_moments
+from pipeline.store.segment_size import SegmentSize
+from pipeline.store.spec import Encoding, with_moments
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.work import choose_segment_rows

@@ -5,12 +5,15 @@ attention; only for the chosen layers the probabilities are computed beside it, 
 the modelling file's own eager function. So the logits are bitwise those of the
 plain forward, and a map is the one before dropout. Models that compute attention
 in their own way (DeBERTa-v2, MPNet) are looked at where their maps enter dropout.
+
+Of a model with a decoder there are three kinds of maps: the encoder's, the decoder's over
+what it has been given so far, and its cross-attention's, decoder tokens over encoder tokens.
 """
 
 import sys
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,7 +24,11 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from pipeline.encoder_decoder import layer_counts
 from pipeline.errors import CheckpointError
+
+AttentionKind = Literal["encoder", "decoder", "cross"]
+"""Whose maps: `encoder` is the only kind of a model without a decoder beside it."""
 
 _IMPLEMENTATION = "attention_tap"
 _OWN_ATTENTION = {"deberta-v2": "DisentangledSelfAttention", "mpnet": "MPNetSelfAttention"}
@@ -35,23 +42,40 @@ _TAPS: "WeakKeyDictionary[nn.Module, AttentionTap]" = WeakKeyDictionary()
 class AttentionTap:
     """Gives the maps of one model's last forward; owns the model's attention function.
 
-    Attention calls are counted in their order within a forward; the k-th belongs to
-    layer k. The maps keep their gradients. Calls beyond those of the forward are those
-    by which gradient checkpointing computes a layer again: they do the same, but their
-    maps are not wanted.
+    Attention calls are counted in their order within a forward: the k-th is layer k's; behind
+    an encoder's layers follow each decoder layer's own attention and its cross-attention. The
+    maps keep their gradients. Calls beyond those of the forward are those by which gradient
+    checkpointing computes a layer again: they do the same, but their maps are not wanted.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: Iterable[int]) -> None:
-        """Attach to `model` in place of an earlier tap; `layers` are 1 to its number of layers.
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        layers: Iterable[int],
+        *,
+        decoder_layers: Iterable[int] = (),
+        cross_layers: Iterable[int] = (),
+    ) -> None:
+        """Attach to `model` in place of an earlier tap.
+
+        `layers` are 1 to its number of layers; the others, those of its decoder.
 
         Raises:
             CheckpointError: the model gives no attention maps.
         """
-        self._layers = frozenset(layers)
-        self._n_layers = int(model.config.num_hidden_layers)
+        n_layers, n_decoder = layer_counts(model.config)
+        self._calls: dict[AttentionKind, dict[int, int]] = {
+            "encoder": {layer: layer for layer in layers},
+            "decoder": {layer: n_layers + 2 * layer - 1 for layer in decoder_layers},
+            "cross": {layer: n_layers + 2 * layer for layer in cross_layers},
+        }
+        """The number of the attention call of each layer that is wanted."""
+        self._chosen = frozenset(call for kind in self._calls.values() for call in kind.values())
+        self._n_expected = n_layers + 2 * n_decoder
         self._n_calls = 0
         self._maps: dict[int, Tensor] = {}
-        self._layers_of: dict[nn.Module, set[int]] = {}
+        """By the number of their call."""
+        self._calls_of: dict[nn.Module, set[int]] = {}
         own = _OWN_ATTENTION.get(model.config.model_type)
         if own is None and not model._can_set_attn_implementation():
             raise CheckpointError(
@@ -70,12 +94,15 @@ class AttentionTap:
         else:
             self._hooks += self._watch_dropout(model, own)
 
-    def maps(self) -> dict[int, Float[Tensor, "batch head query key"]]:
+    def maps(
+        self, kind: AttentionKind = "encoder"
+    ) -> dict[int, Float[Tensor, "batch head query key"]]:
         """Hand over the maps of the last forward, once: probabilities, rows sum to 1."""
-        assert self._n_calls >= self._n_layers, f"{self._n_calls} of {self._n_layers} layers called"
-        assert self._maps.keys() == self._layers, "the maps were handed over before"
-        maps, self._maps = self._maps, {}
-        return maps
+        n_calls, n_expected = self._n_calls, self._n_expected
+        assert n_calls >= n_expected, f"{n_calls} of {n_expected} layers called"
+        calls = self._calls[kind]
+        assert self._maps.keys() >= set(calls.values()), "the maps were handed over before"
+        return {layer: self._maps.pop(call) for layer, call in calls.items()}
 
     def detach(self) -> None:
         """Take what hangs on the model off; it keeps the attention function."""
@@ -95,7 +122,7 @@ class AttentionTap:
 
     def _see(self, layer: int, dropout: nn.Module, args: tuple[Tensor]) -> None:
         self._n_calls += 1
-        if layer in self._layers and self._n_calls <= self._n_layers:
+        if layer in self._chosen and self._n_calls <= self._n_expected:
             self._maps[layer] = args[0]
 
     def attend(
@@ -109,9 +136,9 @@ class AttentionTap:
     ) -> tuple[Tensor, None]:
         """Attend as scaled-dot-product attention does, and keep a chosen layer's map."""
         self._n_calls += 1
-        is_again = self._n_calls > self._n_layers
+        is_again = self._n_calls > self._n_expected
         if not is_again:
-            self._layers_of.setdefault(module, set()).add(self._n_calls)
+            self._calls_of.setdefault(module, set()).add(self._n_calls)
         if self._is_chosen(module, is_again=is_again):
             eager = sys.modules[type(module).__module__].eager_attention_forward
             mask = _additive(attention_mask, query, key, module, options)
@@ -127,9 +154,9 @@ class AttentionTap:
     def _is_chosen(self, module: nn.Module, *, is_again: bool) -> bool:
         """Say whether this call is that of a layer whose map is wanted."""
         if not is_again:
-            return self._n_calls in self._layers
-        chosen = self._layers_of[module] & self._layers
-        if chosen and chosen != self._layers_of[module]:
+            return self._n_calls in self._chosen
+        chosen = self._calls_of[module] & self._chosen
+        if chosen and chosen != self._calls_of[module]:
             raise CheckpointError(
                 "the layers of this model share their weights, so gradient checkpointing cannot "
                 "tell those whose attention maps are compared. Compare all layers or none, or "

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.architecture import Architecture, read_architecture
+from pipeline.architecture import Architecture
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
@@ -20,6 +20,7 @@ from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Task, TaskSettings
+from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.text.augment import NOT_VARIED, AugmentationSettings
@@ -78,7 +79,7 @@ def check_params(params: dict[str, Any]) -> None:
         faults += _export_faults(sections.get("export"), students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
-        faults += capture.signals.layer_faults(_task(sections), teacher)
+        faults += capture.signals.faults(_task(sections), teacher)
     if faults:
         raise SettingsError([f"params.yaml: {fault}" for fault in faults])
 
@@ -243,6 +244,8 @@ def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:
         return None
     name = settings.described_by
     try:
-        return read_architecture(find_checkpoint(name)) if _is_local(name) else None
+        if not _is_local(name):
+            return None
+        return teacher_architecture(find_checkpoint(name), _task(sections))
     except CheckpointError:
         return None  # the stage that reads the checkpoint says what is wrong with it

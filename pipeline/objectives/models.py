@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
-from pipeline.store.spec import ArraySpec, logits_array, top_arrays
+from pipeline.store.pieces import top_arrays
+from pipeline.store.spec import ArraySpec, logits_array
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 

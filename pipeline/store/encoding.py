@@ -8,7 +8,7 @@ most 0.0059, and small where p is small, which a linear code is not.
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,12 +19,14 @@ TORCH_TYPES: dict[Encoding, torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "uint8_cbrt": torch.uint8,
+    "int32": torch.int32,
 }
 NUMPY_TYPES: dict[Encoding, np.dtype[np.generic]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),
     "uint8_cbrt": np.dtype("u1"),
+    "int32": np.dtype("<i4"),
 }
 """The type in the array; numpy has no bfloat16, so its bits are stored."""
 
@@ -46,6 +48,8 @@ def largest(encoding: Encoding) -> float:
     """Return the largest absolute value that the encoding can represent."""
     if encoding == "uint8_cbrt":
         return _LARGEST_PROBABILITY
+    if encoding == "int32":
+        return float(torch.iinfo(torch.int32).max)
     return float(torch.finfo(TORCH_TYPES[encoding]).max)
 
 
@@ -54,9 +58,12 @@ def fits(values: Tensor, encoding: Encoding) -> Tensor:
 
     One pass without a temporary; a value that is not a number is carried into both ends.
     """
+    if not values.numel():
+        return torch.ones((), dtype=torch.bool, device=values.device)
     lowest, highest = torch.aminmax(values)
     limit = largest(encoding)
-    return (lowest >= (0 if encoding == "uint8_cbrt" else -limit)) & (highest <= limit)
+    least = 0 if encoding in ("uint8_cbrt", "int32") else -limit
+    return (lowest >= least) & (highest <= limit)
 
 
 def as_numpy(encoded: Tensor) -> NDArray[np.generic]:
@@ -75,12 +82,14 @@ def as_tensor(stored: NDArray[np.generic], encoding: Encoding) -> Tensor:
 
 def decode(
     values: Tensor, encoding: Encoding, map_lengths: Int[Tensor, " map_row"] | None = None
-) -> Float[Tensor, "..."]:
-    """Return stored values as float32, on the device they are on.
+) -> Shaped[Tensor, "..."]:
+    """Return stored values as float32, word pieces as int64, on the device they are on.
 
     `map_lengths` is needed for `uint8_cbrt`: the number of keys in each consecutive row
     of the flat attention maps, which then sums to 1.
     """
+    if encoding == "int32":
+        return values.long()
     if encoding != "uint8_cbrt":
         return values.float()
     assert map_lengths is not None

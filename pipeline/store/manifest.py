@@ -26,6 +26,7 @@ from pipeline.architecture import Architecture
 from pipeline.atomic import json_bytes, write_file
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.fingerprint import KEY_BYTES, digest_json
+from pipeline.store.segment_size import SegmentSize
 from pipeline.store.spec import (
     CHECKSUM_BYTES,
     FORMAT_VERSION,
@@ -33,7 +34,6 @@ from pipeline.store.spec import (
     TEACHER_FOLDER,
     ArraySpec,
     Encoding,
-    SegmentSize,
     chunk_file,
     metadata_file,
     parse_array_name,
@@ -46,12 +46,16 @@ FileName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=200)
 ]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
+OptionalCount = Annotated[Count | None, Field(exclude_if=lambda count: count is None)]
+"""Not in the file where it is None, so that stores without targets are what they always were."""
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 """About 75,000 files; a store should have fewer than 10,000."""
 
 ROW_BYTES = KEY_BYTES + 4
 """What a row needs in its row table: key and length."""
+TARGETS_BYTES = 4
+"""What it needs besides where word pieces are predicted: how many."""
 ROW_TABLE_OVERHEAD_BYTES = 2**16
 """What a row table may have beyond its rows; so its size bounds its rows from both sides."""
 
@@ -82,6 +86,10 @@ class Segment(_Record):
     n_rows: Annotated[int, Field(ge=1, lt=2**31)]
     n_tokens: Count
     n_token_pairs: Count
+    n_targets: OptionalCount = None
+    """None of a task that predicts no word pieces, as the two that follow."""
+    n_target_pairs: OptionalCount = None
+    n_cross_pairs: OptionalCount = None
     rows: FileRecord
     arrays: dict[str, ArrayRecord]
     """By array name, such as `cls` or `attentions/06`."""
@@ -94,6 +102,21 @@ class Segment(_Record):
                 raise ValueError(f"{name} cannot be stored as {record.encoding}")
         return arrays
 
+    @model_validator(mode="after")
+    def _targets_are_counted(self) -> Self:
+        counts = (self.n_targets, self.n_target_pairs, self.n_cross_pairs)
+        if None in counts and counts != (None, None, None):
+            raise ValueError("n_targets, n_target_pairs and n_cross_pairs go together")
+        by_target = [array.name for array, _ in self.specs() if array.is_by_target]
+        if by_target and not self.has_targets:
+            raise ValueError(f"segment {self.name}: {by_target[0]} needs n_targets")
+        return self
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether its rows are of a task that predicts word pieces."""
+        return self.n_targets is not None
+
     def specs(self) -> Iterator[tuple[ArraySpec, ArrayRecord]]:
         """Yield the arrays with their records."""
         for name, record in self.arrays.items():
@@ -102,7 +125,14 @@ class Segment(_Record):
     @property
     def size(self) -> SegmentSize:
         """What the shapes of its arrays follow from."""
-        return SegmentSize(self.n_rows, self.n_tokens, self.n_token_pairs)
+        return SegmentSize(
+            self.n_rows,
+            self.n_tokens,
+            self.n_token_pairs,
+            self.n_targets or 0,
+            self.n_target_pairs or 0,
+            self.n_cross_pairs or 0,
+        )
 
 
 class Identity(_Record):
@@ -145,13 +175,16 @@ class Manifest(_Record):
         names = [segment.name for segment in self.segments]
         if names != sorted(set(names)):
             raise ValueError("segments are not in order, or one is named twice")
+        if len({segment.has_targets for segment in self.segments}) > 1:
+            raise ValueError("some segments count targets, others do not")
         encodings: dict[str, Encoding] = {}
         for segment in self.segments:
             _check_row_sizes(segment, self.identity.max_length)
             for array, record in segment.specs():
                 if not array.exists_in(self.teacher):
+                    lacking = "layer" if array.has_layers else "such vocabulary"
                     raise ValueError(
-                        f"segment {segment.name}: the teacher has no layer for {array.name}"
+                        f"segment {segment.name}: the teacher has no {lacking} for {array.name}"
                     )
                 if encodings.setdefault(array.name, record.encoding) != record.encoding:
                     raise ValueError(f"{array.name} has two encodings")
@@ -205,10 +238,28 @@ def _check_row_sizes(segment: Segment, max_length: int) -> None:
             f"segment {segment.name}: no {n_rows:,} rows of up to {max_length:,} tokens have "
             f"{n_tokens:,} tokens and {n_pairs:,} token pairs"
         )
-    if not 0 <= segment.rows.size_bytes - n_rows * ROW_BYTES <= ROW_TABLE_OVERHEAD_BYTES:
+    if segment.has_targets:
+        _check_targets(segment.name, segment.size, max_length)
+    row_bytes = ROW_BYTES + TARGETS_BYTES * segment.has_targets
+    if not 0 <= segment.rows.size_bytes - n_rows * row_bytes <= ROW_TABLE_OVERHEAD_BYTES:
         raise ValueError(
             f"segment {segment.name}: a row table of {segment.rows.size_bytes:,} bytes does not "
             f"hold {n_rows:,} rows"
+        )
+
+
+def _check_targets(name: str, size: SegmentSize, max_length: int) -> None:
+    """Refuse counts that no rows have; rows of a token or more bound the pairs with tokens."""
+    n_targets, n_pairs, n_cross = size.n_targets, size.n_target_pairs, size.n_cross_pairs
+    are_possible = (
+        n_targets <= n_pairs <= n_targets**2 <= size.n_rows * n_pairs
+        and n_targets <= n_cross <= n_targets * max_length
+        and n_cross**2 <= size.n_token_pairs * n_pairs  # Cauchy and Schwarz
+    )
+    if not are_possible:
+        raise ValueError(
+            f"segment {name}: no {size.n_rows:,} rows of {size.n_tokens:,} tokens have "
+            f"{n_targets:,} targets, {n_pairs:,} target pairs and {n_cross:,} cross pairs"
         )
 
 

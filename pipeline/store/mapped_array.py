@@ -26,15 +26,15 @@ class MappedArray:
 
     encoding: Encoding
     width: int
-    """Elements of a row; for token axes, of a token or of a pair of tokens."""
-    row_shape: tuple[int, ...] | None
-    """None for token axes, whose rows have other shapes each."""
+    """Elements of a part (`ArraySpec.part`), such as a row, a token or a pair of tokens."""
+    part_shape: tuple[int, ...] | None
+    """None for attention maps, whose rows have matrices of other sizes each."""
     maps: dict[int, NDArray[np.generic]] = field(default_factory=dict)
     """The flat array of each segment, by the segment's position."""
 
     @property
-    def unit_bytes(self) -> int:
-        """Bytes of a row; for token axes, of a token or of a pair of tokens."""
+    def part_bytes(self) -> int:
+        """Bytes of a part."""
         return self.width * NUMPY_TYPES[self.encoding].itemsize
 
 

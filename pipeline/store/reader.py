@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,17 +32,18 @@ from pipeline.store.manifest import (
     read_manifest,
 )
 from pipeline.store.mapped_array import MappedArray, has_room, map_file
+from pipeline.store.pieces import TopLogits, top_arrays
 from pipeline.store.presence import check_present, signal_option
 from pipeline.store.recycling import RecycledMemory
 from pipeline.store.row_table import RowTable, read_row_table
+from pipeline.store.segment_size import Part, parts_of
 from pipeline.store.spec import (
     CLS,
     CLS_MOMENTS,
-    TOKEN_LOGITS,
     ArraySpec,
-    SignalName,
     chunk_file,
     logits_array,
+    parse_array_name,
 )
 from pipeline.store.stored_signal import StoredSignal
 from pipeline.tasks import TASKS
@@ -99,6 +100,7 @@ class TeacherStore:
         self._first_rows: NDArray[np.int64] = np.cumsum([0, *sizes])
         self._arrays: dict[ArraySpec, MappedArray] = {}
         self._mapped_bytes = 0
+        self._part_starts: dict[Part, NDArray[np.int64]] = {}
         self._memory = RecycledMemory()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,6 +118,9 @@ class TeacherStore:
         return RowTable(
             keys=np.concatenate([table.keys for table in tables] or [np.empty(0, _KEY)]),
             lengths=np.concatenate([table.lengths for table in tables] or [np.empty(0, np.int64)]),
+            n_targets=np.concatenate(
+                [_targets(table) for table in tables] or [np.empty(0, np.int64)]
+            ),
         )
 
     @property
@@ -127,6 +132,12 @@ class TeacherStore:
     def lengths(self) -> NDArray[np.int64]:
         """The number of tokens of every row."""
         return self._table.lengths
+
+    @property
+    def n_targets(self) -> NDArray[np.int64]:
+        """The number of word pieces asked for of every row; 0 of all tasks that ask for none."""
+        assert self._table.n_targets is not None
+        return self._table.n_targets
 
     @cached_property
     def _index(self) -> KeyIndex:
@@ -228,11 +239,11 @@ class TeacherStore:
         segments = np.searchsorted(self._first_rows, numbers, side="right") - 1
         indices: list[int] = segments.tolist()
         # Most arrays have their rows at the same places: all layers of a signal.
-        places: dict[tuple[SignalName, int], tuple[list[slice], int]] = {}
+        places: dict[tuple[Part, int], tuple[list[slice], int]] = {}
         signals = {}
         for array in arrays:
             opened = self._open(array, set(indices) or {0})
-            place = array.signal, opened.width
+            place = array.part, opened.width
             if place not in places:
                 places[place] = self._places(array, opened.width, numbers, segments)
             slices, n_values = places[place]
@@ -243,14 +254,14 @@ class TeacherStore:
                 parts = [maps[index][part] for index, part in zip(indices, slices, strict=True)]
                 np.concatenate(parts, out=gathered)
             values = as_tensor(gathered, opened.encoding)
-            if array.is_by_token:
-                values = values.view(-1, opened.width)
-            elif opened.row_shape is not None:
-                values = values.view(len(numbers), *opened.row_shape)
+            if opened.part_shape is not None:
+                values = values.view(n_values // opened.width, *opened.part_shape)
+            if array.signal == "top_pieces":
+                self._check_pieces(values, array)
             map_lengths = None
             if opened.encoding == "uint8_cbrt":
-                lengths = torch.from_numpy(self.lengths[numbers])
-                map_lengths = lengths.repeat_interleave(opened.width * lengths)
+                queries, keys = self._map_sides(array, numbers)
+                map_lengths = keys.repeat_interleave(opened.width * queries)
             signals[array] = StoredSignal(values, opened.encoding, map_lengths)
         return signals
 
@@ -263,7 +274,7 @@ class TeacherStore:
         total = np.zeros(len(self), np.int64)
         for array in arrays:
             opened = self._described(array, 0)
-            total += opened.unit_bytes * np.diff(self._starts(array))
+            total += opened.part_bytes * np.diff(self._starts(array.part))
         return total
 
     def expect(self, arrays: Iterable[ArraySpec], rows: NDArray[np.int64]) -> None:
@@ -278,10 +289,10 @@ class TeacherStore:
             for run in runs:
                 index = int(segments[run[0]])
                 opened = self._described(array, index)
-                starts = self._starts(array)
+                starts = self._starts(array.part)
                 first, last = rows[run[0]], rows[run[-1]]
-                begin = opened.unit_bytes * int(starts[first] - starts[self._first_rows[index]])
-                size = opened.unit_bytes * int(starts[last + 1] - starts[first])
+                begin = opened.part_bytes * int(starts[first] - starts[self._first_rows[index]])
+                size = opened.part_bytes * int(starts[last + 1] - starts[first])
                 name = self.manifest.segments[index].name
                 with (self.store_dir / chunk_file(array, name)).open("rb") as file:
                     os.posix_fadvise(file.fileno(), begin, size, os.POSIX_FADV_WILLNEED)
@@ -293,9 +304,23 @@ class TeacherStore:
     def logits(self, rows: Rows) -> Float[Tensor, "flat label"]:
         """Return the teacher's pre-softmax logits.
 
-        Those of each row; of a teacher of words, those of each token, row after row.
+        Those of each row; of a teacher of words, those of each token, row after row. Of a
+        teacher of word pieces only the largest are stored: see `top_logits`.
+
+        Raises:
+            StoreIncompleteError: they were not captured.
         """
         return self.read(logits_array(TASKS[self.manifest.identity.task].predicts), rows).decode()
+
+    def top_logits(self, rows: Rows) -> TopLogits:
+        """Return what the teacher predicts at each target, row after row.
+
+        Raises:
+            StoreIncompleteError: it was not captured.
+        """
+        arrays = top_arrays(map(parse_array_name, self.array_names()))
+        signals = self.read_many(arrays, rows)
+        return TopLogits(*(signals[array].decode() for array in arrays))
 
     def cls(self, rows: Rows) -> Float[Tensor, "batch layer hidden"]:
         """Return the [CLS] states of all layers; layer 0 is the embedding output."""
@@ -347,31 +372,39 @@ class TeacherStore:
         segments: NDArray[np.int64],
     ) -> tuple[list[slice], int]:
         """Return which elements of its segment's array each row has, and how many all have."""
-        starts = self._starts(array)
+        starts = self._starts(array.part)
         before = starts[self._first_rows[segments]]
         begins = width * (starts[rows] - before)
         ends = width * (starts[rows + 1] - before)
         return list(map(slice, begins.tolist(), ends.tolist())), int((ends - begins).sum())
 
-    def _starts(self, array: ArraySpec) -> NDArray[np.int64]:
-        """Return how many units (rows, tokens, or pairs of tokens) the rows before each have."""
-        if not array.is_ragged:
-            return self._row_starts
-        return self._pair_starts if array.signal == "attentions" else self._token_starts
+    def _starts(self, part: Part) -> NDArray[np.int64]:
+        """Return how many such parts the rows before each have."""
+        if part not in self._part_starts:
+            counts = parts_of(part, self.lengths, self.n_targets)
+            self._part_starts[part] = np.concatenate([[0], np.cumsum(counts)])
+        return self._part_starts[part]
 
-    @cached_property
-    def _row_starts(self) -> NDArray[np.int64]:
-        return np.arange(len(self) + 1)
+    def _map_sides(
+        self, array: ArraySpec, rows: NDArray[np.int64]
+    ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+        """Return how many queries and how many keys each row has in an array of maps."""
+        n_tokens, n_targets = self.lengths[rows], self.n_targets[rows]
+        queries = n_targets if array.is_by_target else n_tokens
+        keys = n_targets if array.part == "target_pair" else n_tokens
+        return torch.from_numpy(queries), torch.from_numpy(keys)
 
-    @cached_property
-    def _token_starts(self) -> NDArray[np.int64]:
-        """How many tokens the rows before each row have."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
-
-    @cached_property
-    def _pair_starts(self) -> NDArray[np.int64]:
-        """How many token pairs the rows before each row have."""
-        return np.concatenate([[0], np.cumsum(self.lengths**2)])
+    def _check_pieces(self, pieces: Int[Tensor, "target k"], array: ArraySpec) -> None:
+        """Refuse word pieces that there are none of: nothing could be looked up by them."""
+        if not pieces.numel():
+            return
+        lowest, highest = torch.aminmax(pieces)
+        if lowest < 0 or highest >= self.manifest.teacher.n_labels:
+            raise StoreDamagedError(
+                f"{self.store_dir}: {array.name} has word pieces {int(lowest):,} to "
+                f"{int(highest):,} of a vocabulary of {self.manifest.teacher.n_labels:,}. Run "
+                f"'decant verify {self.store_dir}'."
+            )
 
     def _open(self, array: ArraySpec, segments: set[int]) -> MappedArray:
         """Return an array that is mapped in these segments at least."""
@@ -405,15 +438,10 @@ class TeacherStore:
         encoding = self._record(array, segment).encoding
         if array not in self._arrays:
             teacher = self.manifest.teacher
-            row_shape: tuple[int, ...] | None = None
-            if array.signal == "attentions":
-                width = array.n_maps(teacher)
-            elif array.is_ragged:
-                width = teacher.n_labels if array == TOKEN_LOGITS else teacher.hidden_size
-            else:
-                row_shape = array.shape(self.manifest.segments[0].size, teacher)[1:]
-                width = math.prod(row_shape)
-            self._arrays[array] = MappedArray(encoding, width, row_shape)
+            shape = array.part_shape(teacher)
+            self._arrays[array] = MappedArray(
+                encoding, math.prod(shape), None if array.is_map else shape
+            )
         return self._arrays[array]
 
     def _record(self, array: ArraySpec, index: int) -> ArrayRecord:
@@ -429,6 +457,10 @@ class TeacherStore:
         if segment.name in self.absent.arrays.get(array.name, ()):
             self.check_here([array.name])
         return record
+
+
+def _targets(table: RowTable) -> NDArray[np.int64]:
+    return np.zeros_like(table.lengths) if table.n_targets is None else table.n_targets
 
 
 def open_store(store_dir: Path | str) -> TeacherStore:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pipeline.errors import StoreDamagedError
 from pipeline.fingerprint import KEY_BYTES
 from pipeline.store.manifest import Segment
-from pipeline.store.spec import SegmentSize, rows_file
+from pipeline.store.segment_size import SegmentSize, size_of
+from pipeline.store.spec import rows_file
 
 _SCHEMA = pa.schema({"key": pa.binary(KEY_BYTES), "length": pa.int32()})
+_TARGETS_SCHEMA = _SCHEMA.append(pa.field("n_targets", pa.int32()))
 _MAGIC = b"ARROW1\x00\x00"
 _END = b"ARROW1"
 
@@ -31,21 +33,23 @@ class RowTable:
     """(row,), 16 raw bytes each."""
     lengths: NDArray[np.int64]
     """(row,), tokens of each row."""
+    n_targets: NDArray[np.int64] | None = None
+    """(row,), word pieces asked for of each row; None of a task that asks for none."""
 
     def size(self) -> SegmentSize:
         """Return what the shapes of the segment's arrays follow from."""
-        lengths = self.lengths
-        return SegmentSize(len(lengths), int(lengths.sum()), int((lengths**2).sum()))
+        return size_of(self.lengths, self.n_targets)
 
 
 def write_row_table(path: Path, table: RowTable) -> None:
     """Write a row table; it is not forced to the disk."""
-    columns = pa.table(
-        [pa.array([key.tobytes() for key in table.keys], pa.binary(KEY_BYTES)), table.lengths],
-        schema=_SCHEMA,
-    ).combine_chunks()
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-        writer.write_table(columns)
+    keys = pa.array([key.tobytes() for key in table.keys], pa.binary(KEY_BYTES))
+    schema, columns = _SCHEMA, [keys, table.lengths]
+    if table.n_targets is not None:
+        schema, columns = _TARGETS_SCHEMA, [*columns, table.n_targets]
+    joined = pa.table(columns, schema=schema).combine_chunks()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_table(joined)
 
 
 def read_row_table(store_dir: Path, segment: Segment) -> RowTable:
@@ -56,7 +60,7 @@ def read_row_table(store_dir: Path, segment: Segment) -> RowTable:
     """
     path = store_dir / rows_file(segment.name)
     try:
-        batch = _read_batch(path)
+        batch = _read_batch(path, _TARGETS_SCHEMA if segment.has_targets else _SCHEMA)
         if batch.num_rows != segment.n_rows:
             raise ValueError(f"it holds {batch.num_rows:,} rows")
         batch.validate(full=True)
@@ -66,16 +70,23 @@ def read_row_table(store_dir: Path, segment: Segment) -> RowTable:
         lengths = np.asarray(batch["length"]).astype(np.int64)
         if (lengths < 1).any():
             raise ValueError(f"it has a row of {int(lengths.min())} tokens")
-        _check_size(lengths, segment.size)
+        n_targets = None
+        if segment.has_targets:
+            n_targets = np.asarray(batch["n_targets"]).astype(np.int64)
+            if (n_targets < 0).any():
+                raise ValueError(f"it has a row of {int(n_targets.min())} targets")
+        _check_size(lengths, n_targets, segment.size)
     except (OSError, ValueError, struct.error, IndexError, pa.ArrowException) as error:
         raise StoreDamagedError(
             f"{path} is not a row table of {segment.n_rows:,} rows: {error}. Restore it with "
             f"'dvc checkout', or run 'decant repair {store_dir}' and capture again."
         ) from error
-    return RowTable(keys, lengths)
+    return RowTable(keys, lengths, n_targets)
 
 
-def _check_size(lengths: NDArray[np.int64], size: SegmentSize) -> None:
+def _check_size(
+    lengths: NDArray[np.int64], n_targets: NDArray[np.int64] | None, size: SegmentSize
+) -> None:
     n_tokens = int(lengths.sum())
     # Squares of hostile lengths overflow int64; float64 is exact for all that a manifest allows.
     n_token_pairs = float(np.square(lengths, dtype=np.float64).sum())
@@ -84,10 +95,20 @@ def _check_size(lengths: NDArray[np.int64], size: SegmentSize) -> None:
             f"its rows have {n_tokens:,} tokens and {n_token_pairs:,.0f} token pairs, the manifest "
             f"says {size.n_tokens:,} and {size.n_token_pairs:,}"
         )
+    if n_targets is None:
+        return
+    targets = n_targets.astype(np.float64)
+    found = (targets.sum(), np.square(targets).sum(), (targets * lengths).sum())
+    if found != (size.n_targets, size.n_target_pairs, size.n_cross_pairs):
+        raise ValueError(
+            f"its rows have {found[0]:,.0f} targets, {found[1]:,.0f} target pairs and "
+            f"{found[2]:,.0f} cross pairs, the manifest says {size.n_targets:,}, "
+            f"{size.n_target_pairs:,} and {size.n_cross_pairs:,}"
+        )
 
 
-def _read_batch(path: Path) -> pa.RecordBatch:
-    """Return the one record batch, over the mapped file."""
+def _read_batch(path: Path, wanted: pa.Schema) -> pa.RecordBatch:
+    """Return the one record batch, of the wanted columns, over the mapped file."""
     with pa.memory_map(str(path)) as file:
         content = file.read_buffer()
     begin, end = content.slice(0, len(_MAGIC)), content.slice(max(0, content.size - len(_END)))
@@ -95,7 +116,7 @@ def _read_batch(path: Path) -> pa.RecordBatch:
         raise ValueError("it is not a whole Arrow IPC file")
     messages = pa.ipc.MessageReader.open_stream(content.slice(len(_MAGIC)))
     schema = pa.ipc.read_schema(_next(messages))
-    if not schema.equals(_SCHEMA):
+    if not schema.equals(wanted):
         raise ValueError(f"its columns are {', '.join(f'{c.name}: {c.type}' for c in schema)}")
     message = _next(messages)
     if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):

@@ -1,21 +1,32 @@
 """A store's values as float32 tensors in the shapes that training code works with.
 
-Arrays go by their names in the store: `logits`, `logits/tokens`, `cls`, `hidden_states/06`,
-`attentions/06`, `attentions/06-mean`. Training inside this project reads flat values
-instead (`TeacherStore.read`) and pads nothing.
+Arrays go by their names in the store: `logits`, `logits/tokens`, `logits/top-64`, `cls`,
+`hidden_states/06`, `attentions/06`, `attentions/06-mean`. Training inside this project reads
+flat values instead (`TeacherStore.read`) and pads nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.store.reader import Rows, TeacherStore
+from pipeline.store.segment_size import Part, parts_of
 from pipeline.store.spec import CLS_MOMENTS, ArraySpec, parse_array_name
 from pipeline.store.stored_signal import StoredSignal
+
+_SIDES: dict[Part, tuple[Literal["token", "target"], ...]] = {
+    "token": ("token",),
+    "target": ("target",),
+    "token_pair": ("token", "token"),
+    "target_pair": ("target", "target"),
+    "cross_pair": ("target", "token"),
+}
+"""What the axes of a row's values are along that rows differ in."""
 
 
 def array_names(store: TeacherStore) -> list[str]:
@@ -25,13 +36,16 @@ def array_names(store: TeacherStore) -> list[str]:
 
 def read_ragged(
     store: TeacherStore, rows: Rows, names: Iterable[str] | None = None
-) -> dict[str, list[Float[Tensor, "..."]]]:
+) -> dict[str, list[Shaped[Tensor, "..."]]]:
     """Return one tensor for each row, by array name; all arrays where `names` is None.
 
     Shapes: `logits` (label,) and `logits/tokens` (token, label), pre-softmax; `cls` (layer,
     hidden), layer 0 is the embedding output; `hidden_states/06` (token, hidden);
     `attentions/06` (head, query, key) and `attentions/06-mean` (query, key), post-softmax.
-    Tokens are those of the row alone.
+    Of a teacher that predicts word pieces: `logits/top-64` and, as int64, `logits/top-64-pieces`
+    (target, k); `logits/log_sum_exp` and `logits/target` (target,). Of its decoder, whose tokens
+    are the targets: `hidden_states/decoder-06` and `attentions/decoder-06`, and
+    `attentions/cross-06` from targets to tokens. Tokens and targets are those of the row alone.
 
     Raises:
         StoreIncompleteError: an array was not captured.
@@ -47,11 +61,11 @@ def read_ragged(
 
 def read_padded(
     store: TeacherStore, rows: Rows, names: Iterable[str] | None = None
-) -> dict[str, Float[Tensor, "batch ..."]]:
+) -> dict[str, Shaped[Tensor, "batch ..."]]:
     """Return one tensor for all rows, by array name; all arrays where `names` is None.
 
-    As `read_ragged`, with a batch axis in front; token axes are as long as the longest of
-    the rows, which begin at token 0, and zero behind them.
+    As `read_ragged`, with a batch axis in front; token axes, and those of targets, are as long
+    as the longest of the rows, which begin at 0, and zero behind them.
 
     Raises:
         StoreIncompleteError: an array was not captured.
@@ -62,7 +76,7 @@ def read_padded(
 
 def iterate(
     store: TeacherStore, names: Iterable[str] | None = None, batch_size: int = 256
-) -> Iterator[tuple[NDArray[np.void], dict[str, list[Float[Tensor, "..."]]]]]:
+) -> Iterator[tuple[NDArray[np.void], dict[str, list[Shaped[Tensor, "..."]]]]]:
     """Yield all rows in the store's order: their keys, and their values as `read_ragged` does.
 
     Only one segment is mapped into memory at a time. A batch may be smaller than
@@ -82,44 +96,53 @@ def iterate(
 
 def stack(
     name: str,
-    values: Sequence[Float[Tensor, "..."]],
+    values: Sequence[Shaped[Tensor, "..."]],
     n_tokens: int | None = None,
     first_tokens: Sequence[int] | None = None,
-) -> Float[Tensor, "batch ..."]:
+) -> Shaped[Tensor, "batch ..."]:
     """Return the values of some rows in the array `name` as one tensor, padded with zeros.
 
     `n_tokens` is the padded length, by default that of the longest row; `first_tokens` is
-    the position of each row's first token, by default 0.
+    the position of each row's first token, by default 0. Targets begin at 0, and are as many as
+    those of the row with the most.
     """
     array = parse_array_name(name)
     if not array.is_ragged:
         return torch.stack(list(values))
-    lengths = [value.shape[-1 if array.signal == "attentions" else 0] for value in values]
-    length = max(lengths) if n_tokens is None else n_tokens
+    sides = _SIDES[array.part]
+    first_side = values[0].ndim - 2 if array.is_map else 0
+    shape = list(values[0].shape)
+    for axis, side in enumerate(sides, first_side):
+        shape[axis] = max(value.shape[axis] for value in values)
+        if side == "token" and n_tokens is not None:
+            shape[axis] = n_tokens
+    padded = values[0].new_zeros(len(values), *shape)
     starts = [0] * len(values) if first_tokens is None else first_tokens
-    if array.is_by_token:
-        padded = values[0].new_zeros(len(values), length, values[0].shape[1])
-        for row, value, start in zip(padded, values, starts, strict=True):
-            row[start : start + len(value)] = value
-        return padded
-    padded = values[0].new_zeros(len(values), *values[0].shape[:-2], length, length)
     for row, value, start in zip(padded, values, starts, strict=True):
-        stop = start + value.shape[-1]
-        row[..., start:stop, start:stop] = value
+        place = [slice(None)] * value.ndim
+        for axis, side in enumerate(sides, first_side):
+            first = start if side == "token" else 0
+            place[axis] = slice(first, first + value.shape[axis])
+        row[tuple(place)] = value
     return padded
 
 
 def _split(
     store: TeacherStore, array: ArraySpec, rows: NDArray[np.int64], signal: StoredSignal
-) -> list[Float[Tensor, "..."]]:
+) -> list[Shaped[Tensor, "..."]]:
     decoded = signal.decode()
     if not array.is_ragged:
         return list(decoded)
-    lengths: list[int] = store.lengths[rows].tolist()
-    if array.is_by_token:
-        return list(torch.split(decoded, lengths))
+    n_tokens, n_targets = store.lengths[rows], store.n_targets[rows]
+    counts = parts_of(array.part, n_tokens, n_targets)
+    if not array.is_map:
+        return list(torch.split(decoded, counts.tolist()))
     teacher = store.manifest.teacher
     heads = [] if array.heads == "mean" else [teacher.n_heads]
-    n_maps = array.n_maps(teacher)
-    parts = torch.split(decoded, [n_maps * length**2 for length in lengths])
-    return [part.view(*heads, length, length) for part, length in zip(parts, lengths, strict=True)]
+    parts = torch.split(decoded, (array.n_maps(teacher) * counts).tolist())
+    own = {"token": n_tokens.tolist(), "target": n_targets.tolist()}
+    queries, keys = (own[side] for side in _SIDES[array.part])
+    return [
+        part.view(*heads, n_queries, n_keys)
+        for part, n_queries, n_keys in zip(parts, queries, keys, strict=True)
+    ]

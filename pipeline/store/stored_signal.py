@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from pipeline.store.encoding import decode
@@ -15,7 +15,8 @@ class StoredSignal:
     """One array's values for a batch of rows, as they are stored."""
 
     values: Tensor
-    """(row, ...); (token, ...) row after row; for attention maps flat, row after row."""
+    """(row, ...); (token, ...) or (target, ...) row after row; for attention maps flat, row after
+    row."""
     encoding: Encoding
     map_lengths: Int[Tensor, " map_row"] | None = None
     """Keys of each consecutive row of the attention maps; of `uint8_cbrt` only."""
@@ -38,6 +39,6 @@ class StoredSignal:
             map_lengths=None if lengths is None else lengths.to(device, non_blocking=True),
         )
 
-    def decode(self) -> Float[Tensor, "..."]:
-        """Return the values as float32, decoded on the device they are on."""
+    def decode(self) -> Shaped[Tensor, "..."]:
+        """Return the values as float32, word pieces as int64, on the device they are on."""
         return decode(self.values, self.encoding, self.map_lengths)

@@ -92,15 +92,8 @@ class StoreWriter:
 
     def add_segment(self, name: str, rows: RowTable) -> "SegmentDraft":
         """Begin a new segment of these rows."""
-        size = rows.size()
-        segment = Segment(
-            name=name,
-            n_rows=size.n_rows,
-            n_tokens=size.n_tokens,
-            n_token_pairs=size.n_token_pairs,
-            rows=FileRecord(size_bytes=0, sha256="0" * 64),
-            arrays={},
-        )
+        record = FileRecord(size_bytes=0, sha256="0" * 64)
+        segment = segment_of(name, rows, record, arrays={})
         draft = self.extend_segment(segment)
         draft.write_rows(rows)
         return draft
@@ -169,6 +162,25 @@ class StoreWriter:
     def _replace_manifest(self, manifest: Manifest) -> None:
         write_manifest(self.store_dir, manifest)
         self.manifest = manifest
+
+
+def segment_of(
+    name: str, rows: RowTable, record: FileRecord, arrays: dict[str, ArrayRecord]
+) -> Segment:
+    """Return the manifest's entry of a segment of these rows."""
+    size = rows.size()
+    has_targets = rows.n_targets is not None
+    return Segment(
+        name=name,
+        n_rows=size.n_rows,
+        n_tokens=size.n_tokens,
+        n_token_pairs=size.n_token_pairs,
+        n_targets=size.n_targets if has_targets else None,
+        n_target_pairs=size.n_target_pairs if has_targets else None,
+        n_cross_pairs=size.n_cross_pairs if has_targets else None,
+        rows=record,
+        arrays=arrays,
+    )
 
 
 def _with_segments(manifest: Manifest, segments: Iterable[Segment]) -> Manifest:

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 import torch
 
-from pipeline.architecture import read_architecture
 from pipeline.checkpoint import read_config
 from pipeline.errors import CheckpointError, DiskFullError, SettingsError
 from pipeline.fingerprint import digest_config, digest_weights
@@ -23,6 +22,7 @@ from pipeline.store.spec import MANIFEST_NAME, Arrays, with_moments
 from pipeline.store.take_over import TakenOver, take_over
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 from pipeline.tasks.task import Task
+from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
 from pipeline.teacher.compute import compute
 from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
@@ -34,6 +34,7 @@ from pipeline.teacher.work import (
     choose_segment_rows,
     distinct_rows,
     missing_work,
+    most_targets,
 )
 from pipeline.text.tokens import Tokens
 
@@ -88,9 +89,9 @@ def capture(
     """
     start = time.monotonic()
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
-    architecture = read_architecture(teacher_dir)
+    architecture = teacher_architecture(teacher_dir, task)
     arrays = settings.signals.arrays(task)
-    faults = settings.signals.layer_faults(task, architecture)
+    faults = settings.signals.faults(task, architecture)
     if faults:
         raise SettingsError(faults)
     precision = choose_precision(settings.precision, begun_from(store_dir, teacher_dir), device)
@@ -107,7 +108,8 @@ def capture(
                 store_dir,
                 identity,
                 architecture,
-                settings.segment_rows or choose_segment_rows(rows.lengths, arrays, architecture),
+                settings.segment_rows
+                or choose_segment_rows(rows.lengths, arrays, architecture, rows.n_targets),
                 files,
             )
             writer.add_teacher_files(files)
@@ -131,7 +133,8 @@ def capture(
             def prepare(wanted: Arrays) -> Extractor:
                 return Extractor(model, wanted, precision, device, has_token_types=has_token_types)
 
-            compute(writer, mine, rows, tokens, prepare, TokenBudget(batch_tokens), processes)
+            budget = TokenBudget(batch_tokens, most_targets(architecture))
+            compute(writer, mine, rows, tokens, prepare, budget, processes)
         processes.wait_for_all()
         if processes.is_main:
             writer.adopt_finished()

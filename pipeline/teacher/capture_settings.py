@@ -6,11 +6,13 @@ from pydantic import Field
 
 from pipeline.architecture import Architecture
 from pipeline.settings import Section
-from pipeline.store.spec import CLS, Arrays, ArraySpec, Encoding, Heads, logits_array
+from pipeline.store.pieces import arrays_of_top
+from pipeline.store.spec import CLS, Arrays, ArraySpec, Encoding, Heads, SignalName, logits_array
 from pipeline.tasks.task import Task
 
 AskedPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
+DEFAULT_TOP_K = 64
 
 StateEncoding = Literal["float32", "float16", "bfloat16"]
 
@@ -19,6 +21,9 @@ class LogitsSettings(Section):
     """The task head's pre-softmax outputs."""
 
     encoding: StateEncoding = "float32"
+    top_k: int | None = Field(default=None, ge=1)
+    """Of a task that predicts word pieces: how many of the largest logits are kept at each place,
+    with the log-sum-exp of all; null is 64. Other tasks keep all."""
 
 
 class ClsSettings(Section):
@@ -51,31 +56,87 @@ class SignalSettings(Section):
 
     logits: LogitsSettings = LogitsSettings()
     cls: ClsSettings | None = ClsSettings()
+    """Not captured of a teacher that writes texts: it has none."""
     hidden_states: HiddenStateSettings | None = None
     attentions: AttentionSettings | None = None
+    decoder_hidden_states: HiddenStateSettings | None = None
+    """Of a teacher that writes texts, as the two that follow."""
+    decoder_attentions: AttentionSettings | None = None
+    cross_attentions: AttentionSettings | None = None
+    """From the decoder's tokens to those that the encoder reads."""
 
     def arrays(self, task: Task) -> Arrays:
         """Return the arrays that these settings ask for."""
-        arrays: Arrays = {logits_array(task.predicts): self.logits.encoding}
-        if self.cls is not None:
+        arrays: Arrays = {}
+        if task.predicts == "piece":
+            top = arrays_of_top(self.logits.top_k or DEFAULT_TOP_K)
+            arrays |= {array: array.encodings[0] for array in top}
+            arrays[top.values] = self.logits.encoding
+        else:
+            arrays[logits_array(task.predicts)] = self.logits.encoding
+        if self.cls is not None and not _has_decoder(task):
             arrays[CLS] = self.cls.encoding
-        if self.hidden_states is not None:
-            for layer in sorted(set(self.hidden_states.layers)):
-                arrays[ArraySpec("hidden_states", layer)] = self.hidden_states.encoding
-        if self.attentions is not None:
-            for layer in sorted(set(self.attentions.layers)):
-                array = ArraySpec("attentions", layer, self.attentions.heads)
-                arrays[array] = self.attentions.encoding
+        for signal, asked in self._by_layer().items():
+            heads = asked.heads if isinstance(asked, AttentionSettings) else "all"
+            for layer in sorted(set(asked.layers)):
+                arrays[ArraySpec(signal, layer, heads)] = asked.encoding
         return arrays
 
-    def layer_faults(self, task: Task, teacher: Architecture) -> list[str]:
-        """Return a line for each layer that the teacher does not have."""
-        return [
-            f"capture.signals.{array.signal}.layers: layer {array.layer} does not exist, the "
-            f"teacher has layers {array.first_layer} to {teacher.n_layers}"
-            for array in self.arrays(task)
-            if not array.exists_in(teacher)
-        ]
+    def faults(self, task: Task, teacher: Architecture) -> list[str]:
+        """Return a line for all that cannot be captured of this teacher, or for this task."""
+        top_k = self.logits.top_k or DEFAULT_TOP_K
+        faults = []
+        if task.predicts != "piece" and self.logits.top_k is not None:
+            faults.append(
+                f"capture.signals.logits.top_k: all logits of the task {task.kind} are captured, "
+                "which are few. Leave it out."
+            )
+        if task.predicts == "piece" and top_k > teacher.n_labels:
+            faults.append(
+                f"capture.signals.logits.top_k: the {top_k} largest logits are asked for, and the "
+                f"teacher's vocabulary has {teacher.n_labels:,} word pieces. Set it to "
+                f"{teacher.n_labels} or less."
+            )
+        if _has_decoder(task) and self.cls is not None and "cls" in self.model_fields_set:
+            faults.append(
+                f"capture.signals.cls: no head of a teacher for {task.kind} reads one token's "
+                "state. Set it to null."
+            )
+        return faults + self._layer_faults(teacher)
+
+    def _layer_faults(self, teacher: Architecture) -> list[str]:
+        faults = []
+        for signal, asked in self._by_layer().items():
+            for array in (ArraySpec(signal, layer) for layer in sorted(set(asked.layers))):
+                last = array.last_layer(teacher)
+                if last < 0:
+                    faults.append(
+                        f"capture.signals.{signal}: the teacher ({teacher.model_type}) has no "
+                        "decoder. Leave it out."
+                    )
+                    break
+                if not array.exists_in(teacher):
+                    faults.append(
+                        f"capture.signals.{signal}.layers: layer {array.layer} does not exist, "
+                        f"the teacher has layers {array.first_layer} to {last}"
+                    )
+        return faults
+
+    def _by_layer(self) -> dict[SignalName, HiddenStateSettings | AttentionSettings]:
+        """Return what is asked for of the signals that have layers."""
+        asked: dict[SignalName, HiddenStateSettings | AttentionSettings | None] = {
+            "hidden_states": self.hidden_states,
+            "decoder_hidden_states": self.decoder_hidden_states,
+            "attentions": self.attentions,
+            "decoder_attentions": self.decoder_attentions,
+            "cross_attentions": self.cross_attentions,
+        }
+        return {signal: settings for signal, settings in asked.items() if settings is not None}
+
+
+def _has_decoder(task: Task) -> bool:
+    """Whether the teacher writes a text: then it has a decoder, and no [CLS]."""
+    return task.label_kind == "target_text"
 
 
 class CaptureSettings(Section):

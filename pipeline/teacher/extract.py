@@ -8,21 +8,39 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.architecture import head_reads
-from pipeline.attention import AttentionTap, remove_tap
+from pipeline.attention import AttentionKind, AttentionTap, remove_tap
 from pipeline.cls import cls_state
+from pipeline.encoder_decoder import layer_counts
 from pipeline.store.encoding import encode, fits
-from pipeline.store.spec import Arrays, ArraySpec
+from pipeline.store.pieces import TopLogits
+from pipeline.store.spec import Arrays, ArraySpec, SignalName
+from pipeline.teacher.top_logits import top_logits
 from pipeline.text.padding import pad_rows
 from pipeline.text.token_row import TokenRow
 
 EXTRACTION = 1
 """Version of the rules by which signals are taken. Raise it when the same teacher and row
 would give other numbers: stores carry it in their identity."""
+
+_OF_STATES = ("cls", "hidden_states", "decoder_hidden_states")
+_OF_TOP: dict[SignalName, str] = {
+    "top_logits": "values",
+    "top_pieces": "pieces",
+    "log_sum_exp": "log_sum_exp",
+    "target_logits": "target",
+}
+"""What of `TopLogits` each signal is."""
+_MAPS_OF: dict[SignalName, AttentionKind] = {
+    "attentions": "encoder",
+    "decoder_attentions": "decoder",
+    "cross_attentions": "cross",
+}
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -40,7 +58,10 @@ class Extracted:
 
         Shapes: logits (row, label), token_logits (row, token, label), cls (row, layer, hidden),
         hidden_states (row, token, hidden), attentions (row, head, query, key), their mean over
-        heads with one head.
+        heads with one head. What there is of the whole vocabulary has no padding: top_logits and
+        top_pieces (target, k), log_sum_exp and target_logits (target,), row after row.
+        decoder_hidden_states (row, target, hidden), decoder_attentions (row, head, target, target),
+        cross_attentions (row, head, target, token).
         """
         if self._copied is not None:
             self._copied.synchronize()
@@ -76,12 +97,24 @@ class Extractor:
         self._device = device
         self._precision = precision
         self._has_token_types = has_token_types
-        self._head_reads = head_reads(model.config)
-        layers = [array.layer for array in arrays if array.signal == "attentions"]
+        self._has_encoder = bool(model.config.is_encoder_decoder)
+        self._head_reads = None if self._has_encoder else head_reads(model.config)
         # Else a decoder keeps its keys and values for tokens to come.
-        self._options = {"use_cache": False} if self._head_reads == "last" else {}
+        has_cache = self._has_encoder or self._head_reads == "last"
+        self._options = {"use_cache": False} if has_cache else {}
         remove_tap(model)  # an earlier extractor may have left its own
-        self._tap = AttentionTap(model, layers) if layers else None
+        layers = {
+            signal: [array.layer for array in arrays if array.signal == signal]
+            for signal in _MAPS_OF
+        }
+        self._tap: AttentionTap | None = None
+        if any(layers.values()):
+            self._tap = AttentionTap(
+                model,
+                layers["attentions"],
+                decoder_layers=layers["decoder_attentions"],
+                cross_layers=layers["cross_attentions"],
+            )
 
     def __call__(self, rows: Sequence[TokenRow]) -> Extracted:
         """Compute the arrays of these rows, encode them and send them to the CPU.
@@ -112,32 +145,53 @@ class Extractor:
                 rows, pad_id, has_token_types=self._has_token_types
             ).items()
         }
-        needs_states = any(array.signal in ("cls", "hidden_states") for array in self._arrays)
+        needs_states = any(array.signal in _OF_STATES for array in self._arrays)
         with self._autocast():
             outputs = self._model(
                 **inputs,
                 output_hidden_states=needs_states,
                 **self._options,
             )
-        n_layers = int(self._model.config.num_hidden_layers)
-        states = outputs.hidden_states if needs_states else ()
+        n_layers, _ = layer_counts(self._model.config)
+        states: Sequence[Tensor] = ()
+        if needs_states:
+            states = outputs.encoder_hidden_states if self._has_encoder else outputs.hidden_states
         assert len(states) in (0, n_layers + 1), f"{len(states)} states of {n_layers} layers"
-        maps = self._tap.maps() if self._tap is not None else {}
+        maps: dict[SignalName, dict[int, Tensor]] = {}
+        if self._tap is not None:
+            maps = {signal: self._tap.maps(kind) for signal, kind in _MAPS_OF.items()}
+        k = max((array.k for array in self._arrays), default=0)
+        top = self._top(outputs.logits, rows, max(k, 1)) if self._needs_top else None
 
         def take(array: ArraySpec) -> Tensor:
             if array.signal in ("logits", "token_logits"):
                 return outputs.logits  # type: ignore[no-any-return]
+            if top is not None and array.signal in _OF_TOP:
+                part = getattr(top, _OF_TOP[array.signal])
+                return part[:, : array.k] if array.k else part  # type: ignore[no-any-return]
             if array.signal == "hidden_states":
-                return states[array.layer]  # type: ignore[no-any-return]
-            if array.signal == "attentions":
-                every_head = maps[array.layer]
+                return states[array.layer]
+            if array.signal == "decoder_hidden_states":
+                return outputs.decoder_hidden_states[array.layer]  # type: ignore[no-any-return]
+            if array.is_map:
+                every_head = maps[array.signal][array.layer]
                 return every_head.mean(1, True) if array.heads == "mean" else every_head
+            assert self._head_reads is not None, "a model of two stacks has no [CLS]"
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             return torch.stack(
                 [cls_state(state, ids, mask, self._head_reads, pad_id) for state in states], 1
             )
 
         return {array: take(array) for array in self._arrays}
+
+    @property
+    def _needs_top(self) -> bool:
+        return any(array.signal in _OF_TOP for array in self._arrays)
+
+    def _top(self, logits: Tensor, rows: Sequence[TokenRow], k: int) -> TopLogits:
+        right = np.concatenate([row.asked.pieces for row in rows if row.asked is not None])
+        assert logits.shape[0] == len(right), f"{len(logits)} logits of {len(right)} targets"
+        return top_logits(logits, torch.from_numpy(right).long().to(logits.device), k)
 
     def _autocast(self) -> AbstractContextManager[None]:
         if self._precision == "float32":

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from pipeline.architecture import Architecture, read_architecture
+from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError, StoreMismatchError
-from pipeline.fingerprint import KEY_BYTES
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,
@@ -32,8 +30,9 @@ from pipeline.store.manifest import (
 from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
-from pipeline.store.writer import create_array, first_manifest
+from pipeline.store.writer import create_array, first_manifest, segment_of
 from pipeline.tasks.task import Task
+from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture import begun_from, choose_precision, identify, teacher_files
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.extract import Precision
@@ -44,7 +43,6 @@ from pipeline.teacher.work import (
     choose_segment_rows,
     distinct_rows,
     missing_work,
-    size_of,
 )
 from pipeline.text.tokens import Tokens
 
@@ -104,10 +102,11 @@ def make_plan(
         StoreDamagedError: a committed file has another size.
     """
     load_matching_tokenizer(teacher_dir, tokens)
-    n_labels = len(tokens.labels)
-    teacher = read_architecture(teacher_dir).model_copy(update={"n_labels": n_labels})
+    teacher = teacher_architecture(teacher_dir, task)
+    if task.predicts != "piece":  # the checkpoint may have another head, or none
+        teacher = teacher.model_copy(update={"n_labels": len(tokens.labels)})
     arrays = settings.signals.arrays(task)
-    faults = settings.signals.layer_faults(task, teacher)
+    faults = settings.signals.faults(task, teacher)
     if faults:
         raise SettingsError(faults)
     store_dir = begun_from(store_dir, teacher_dir)
@@ -121,7 +120,7 @@ def make_plan(
     start = present or first_manifest(
         identity,
         teacher,
-        settings.segment_rows or choose_segment_rows(rows.lengths, arrays, teacher),
+        settings.segment_rows or choose_segment_rows(rows.lengths, arrays, teacher, rows.n_targets),
         {},
     )
     works = tuple(missing_work(store_dir, start, rows, arrays))
@@ -172,7 +171,8 @@ def _planned_segments(
     table_bytes: dict[int, int] = {}
     metadata_bytes: dict[ArraySpec, int] = {}
     for work in works:
-        size = size_of(rows.lengths[work.rows])
+        table = work.table(rows)
+        size = table.size()
         records = dict(work.segment.arrays) if work.segment is not None else {}
         for array, encoding in with_moments(work.arrays).items():
             shape = array.shape(size, teacher)
@@ -187,14 +187,12 @@ def _planned_segments(
                 chunk=_record(chunk),
             )
         if size.n_rows not in table_bytes:
-            table_bytes[size.n_rows] = _table_bytes(size.n_rows)
-        segments[work.name] = Segment(
-            name=work.name,
-            n_rows=size.n_rows,
-            n_tokens=size.n_tokens,
-            n_token_pairs=size.n_token_pairs,
-            rows=_record(table_bytes[size.n_rows]) if work.segment is None else work.segment.rows,
-            arrays={name: records[name] for name in sorted(records)},
+            table_bytes[size.n_rows] = _table_bytes(table)
+        segments[work.name] = segment_of(
+            work.name,
+            table,
+            _record(table_bytes[size.n_rows]) if work.segment is None else work.segment.rows,
+            {name: records[name] for name in sorted(records)},
         )
     return tuple(segments[name] for name in sorted(segments))
 
@@ -206,9 +204,8 @@ def _metadata_bytes(array: ArraySpec, n_axes: int, encoding: Encoding) -> int:
     return len(files[f"{array.name}/zarr.json"])
 
 
-def _table_bytes(n_rows: int) -> int:
-    """Return the size of a row table, which depends on the number of rows alone."""
-    table = RowTable(np.zeros(n_rows, f"V{KEY_BYTES}"), np.ones(n_rows, np.int64))
+def _table_bytes(table: RowTable) -> int:
+    """Return the size of a row table, which depends on the number of rows and columns alone."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.arrow")
         write_row_table(path, table)

@@ -13,19 +13,20 @@ def describe_plan(plan: Plan) -> str:
     new = [work for work in plan.works if work.segment is None]
     extended = [work for work in plan.works if work.segment is not None]
     n_all, n_rows = len(plan.rows.keys), plan.n_rows
+    words = "labels" if plan.rows.n_targets is None else "word pieces"
     facts = [
         (
             "teacher",
             f"{plan.teacher_dir}{'' if plan.is_finetuned else ', to be fine-tuned'} "
             f"({teacher.model_type}, {teacher.n_layers} layers, "
-            f"{teacher.n_heads} heads, width {teacher.hidden_size}, {teacher.n_labels} labels)",
+            f"{teacher.n_heads} heads, width {teacher.hidden_size}, {teacher.n_labels:,} {words})",
         ),
         ("store", f"{plan.store_dir} ({'new' if plan.present is None else 'to be added to'})"),
         (
             "rows",
             f"{n_all:,} distinct: {n_all - n_rows:,} already present, {n_rows:,} to compute",
         ),
-        ("tokens", f"{plan.n_tokens:,} to compute, in {plan.precision}"),
+        ("tokens", f"{plan.n_tokens:,} to compute, in {plan.precision}{_targets(plan)}"),
         (
             "segments",
             f"{len(new):,} to add, of up to {planned.segment_rows:,} rows; {len(extended):,} to "
@@ -38,6 +39,14 @@ def describe_plan(plan: Plan) -> str:
     lines += ["", *format_table(_table(before, after)), ""]
     lines.append(_describe_disk(after.total_bytes, before, plan.free_bytes))
     return "\n".join(lines)
+
+
+def _targets(plan: Plan) -> str:
+    n_targets = plan.rows.n_targets
+    if n_targets is None:
+        return ""
+    n_asked = sum(int(n_targets[work.rows].sum()) for work in plan.works)
+    return f"; {n_asked:,} word pieces to predict"
 
 
 def _table(before: FolderSizes | None, after: FolderSizes) -> list[tuple[str, str, str, str]]:

@@ -1,7 +1,7 @@
 """The arrays of one segment, from forwards over its rows in batches of similar length."""
 
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -11,20 +11,24 @@ from tqdm import tqdm
 
 from pipeline.errors import OutOfMemoryError, SignalError
 from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_numpy, as_tensor, decode, largest
+from pipeline.store.segment_size import Part, parts_of
 from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, Encoding
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import DistinctRows, Work, batches_by_length
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 
+_Values = TypeVar("_Values", Tensor, NDArray[np.generic])
 SegmentArrays = dict[ArraySpec, NDArray[np.generic]]
 
 
 class TokenBudget:
     """The padded tokens of a batch; it shrinks when the device's memory runs out."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, targets: int = 0) -> None:
+        """`targets` is how many places may have logits of a whole vocabulary, if any have."""
         self.tokens = tokens
+        self.targets = targets
 
     def halve(self, n_tokens: int) -> None:
         """Allow half of a batch that was too large."""
@@ -38,7 +42,9 @@ class SegmentRows:
 
     def __init__(self, work: Work, rows: DistinctRows, tokens: Tokens) -> None:
         self.arrays = work.arrays
-        self.lengths: NDArray[np.int64] = rows.lengths[work.rows]
+        table = work.table(rows)
+        self.lengths: NDArray[np.int64] = table.lengths
+        self.n_targets = table.n_targets
         self._rows = rows
         self._members = work.rows
         self._tokens = tokens
@@ -74,7 +80,7 @@ def compute_segment(
         array: np.empty(shapes[array], NUMPY_TYPES[encoding])
         for array, encoding in rows.arrays.items()
     }
-    places = _Places(rows.lengths)
+    places = _Places(rows)
 
     def store(batch: list[int], extracted: Extracted) -> None:
         for array in extracted.misfits():
@@ -83,7 +89,7 @@ def compute_segment(
             places.fill(buffers[array], array, as_numpy(values), batch)
         progress.update(int(rows.lengths[batch].sum()))
 
-    waiting = _batches(range(len(rows.lengths)), rows.lengths, budget)
+    waiting = _batches(range(len(rows.lengths)), rows, budget)
     computed: tuple[list[int], Extracted] | None = None
     while waiting:
         batch = waiting.pop()
@@ -101,7 +107,7 @@ def compute_segment(
             del error
             budget.halve(n_tokens)
             left = [place for others in [batch, *waiting] for place in others]
-            waiting = _batches(left, rows.lengths, budget)
+            waiting = _batches(left, rows, budget)
             continue
         if computed is not None:
             store(*computed)
@@ -113,12 +119,12 @@ def compute_segment(
     return buffers
 
 
-def _batches(
-    places: Sequence[int], lengths: NDArray[np.int64], budget: TokenBudget
-) -> list[list[int]]:
+def _batches(places: Sequence[int], rows: SegmentRows, budget: TokenBudget) -> list[list[int]]:
     """Return the batches to compute, the next one last."""
     chosen = np.asarray(places)
-    batches = batches_by_length(lengths[chosen].tolist(), budget.tokens)
+    n_targets = None if rows.n_targets is None else rows.n_targets[chosen]
+    lengths = rows.lengths[chosen].tolist()
+    batches = batches_by_length(lengths, budget.tokens, n_targets, budget.targets)
     return [chosen[batch].tolist() for batch in batches][::-1]
 
 
@@ -129,10 +135,9 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 class _Places:
     """Where each row's values belong in a segment's arrays."""
 
-    def __init__(self, lengths: NDArray[np.int64]) -> None:
-        self._lengths = lengths
-        self._tokens = np.concatenate([[0], np.cumsum(lengths)])
-        self._token_pairs = np.concatenate([[0], np.cumsum(lengths**2)])
+    def __init__(self, rows: SegmentRows) -> None:
+        self._rows = rows
+        self._starts: dict[Part, NDArray[np.int64]] = {}
 
     def fill(
         self,
@@ -145,13 +150,39 @@ class _Places:
         if not array.is_ragged:
             buffer[batch] = values
             return
-        for row, padded in zip(batch, values, strict=True):
-            n = self._lengths[row]
-            if array.signal == "attentions":
-                first, real = self._token_pairs[row] * len(padded), padded[:, :n, :n]
-            else:
-                first, real = self._tokens[row] * padded.shape[1], padded[:n]
+        starts = self._starts_of(array.part)
+        width = buffer.size // max(1, int(starts[-1]))
+        parts = without_padding(values, array, self._rows, batch)
+        for row, real in zip(batch, parts, strict=True):
+            first = width * starts[row]
             buffer[first : first + real.size].reshape(real.shape)[...] = real
+
+    def _starts_of(self, part: Part) -> NDArray[np.int64]:
+        if part not in self._starts:
+            counts = parts_of(part, self._rows.lengths, self._rows.n_targets)
+            self._starts[part] = np.concatenate([[0], np.cumsum(counts)])
+        return self._starts[part]
+
+
+def without_padding(
+    values: _Values, array: ArraySpec, rows: SegmentRows, batch: Sequence[int]
+) -> Iterator[_Values]:
+    """Yield what is real of each row in a batch, as `Extracted.wait` gives it."""
+    n_before = 0
+    for index, row in enumerate(batch):
+        n_tokens = rows.lengths[row]
+        n_targets = 0 if rows.n_targets is None else rows.n_targets[row]
+        if array.is_by_target and not array.has_layers:
+            yield values[n_before : n_before + n_targets]
+            n_before += n_targets
+        elif array.is_map:
+            n_queries = n_targets if array.is_by_target else n_tokens
+            n_keys = n_targets if array.part == "target_pair" else n_tokens
+            yield values[index, :, :n_queries, :n_keys]
+        elif array.is_ragged:
+            yield values[index, : n_targets if array.is_by_target else n_tokens]
+        else:
+            yield values[index]
 
 
 def _moments(cls: NDArray[np.generic], encoding: Encoding) -> NDArray[np.float32]:
@@ -168,8 +199,10 @@ def _explain_misfit(
     """Raise for the first real value that the encoding cannot hold; padding may be anything."""
     encoding = rows.arrays[array]
     limit = largest(encoding)
-    for place, padded in zip(batch, extractor.raw(rows.tokens(batch))[array], strict=True):
-        values = _real(padded, array, int(rows.lengths[place])).float()
+    computed = extractor.raw(rows.tokens(batch))[array]
+    parts = without_padding(computed, array, rows, batch)
+    for place, part in zip(batch, parts, strict=True):
+        values = part.float()
         where = f"{rows.name(place)}, {_describe(array, values, limit)}"
         n_odd = int((~torch.isfinite(values)).sum())
         if n_odd:
@@ -187,12 +220,6 @@ def _explain_misfit(
                 f"{float(values.abs().max()):,.0f}; limit {limit:,.0f}). Store this signal as "
                 "float32."
             )
-
-
-def _real(padded: Tensor, array: ArraySpec, n_tokens: int) -> Tensor:
-    if array.signal == "attentions":
-        return padded[:, :n_tokens, :n_tokens]
-    return padded[:n_tokens] if array.is_ragged else padded
 
 
 def _describe(array: ArraySpec, values: Tensor, limit: float) -> str:

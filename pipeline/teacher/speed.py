@@ -14,7 +14,7 @@ from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.plan import Plan
 from pipeline.teacher.segment import SegmentRows, TokenBudget, compute_segment
-from pipeline.teacher.work import DistinctRows, Work, batches_by_length, size_of
+from pipeline.teacher.work import DistinctRows, Work, batches_by_length, most_targets
 from pipeline.text.tokens import Tokens
 
 _LONGEST_SAMPLE_SECONDS = 20.0
@@ -59,7 +59,9 @@ def measure_speed(
     kinds: dict[tuple[ArraySpec, ...], list[Work]] = {}
     for work in plan.works:
         kinds.setdefault(tuple(work.arrays), []).append(work)
-    batches = {kind: _batches(members, rows, batch_tokens) for kind, members in kinds.items()}
+    batches = {
+        kind: _batches(members, rows, batch_tokens, teacher) for kind, members in kinds.items()
+    }
     n_padded_in_all = sum(batch.n_padded for kind in batches.values() for batch in kind)
     seconds, n_measured = 0.0, 0
     for members in batches.values():
@@ -91,14 +93,18 @@ def spread(count: int) -> list[int]:
     return list(places)
 
 
-def _batches(works: Sequence[Work], rows: DistinctRows, batch_tokens: int) -> list[_Batch]:
+def _batches(
+    works: Sequence[Work], rows: DistinctRows, batch_tokens: int, teacher: Architecture
+) -> list[_Batch]:
     """Return the batches that a capture makes of these, from the longest rows to the shortest."""
     batches = []
     for work in works:
-        lengths = rows.lengths[work.rows]
-        for members in batches_by_length(lengths.tolist(), batch_tokens):
+        table = work.table(rows)
+        for members in batches_by_length(
+            table.lengths.tolist(), batch_tokens, table.n_targets, most_targets(teacher)
+        ):
             part = Work(work.name, work.rows[members], work.arrays, work.segment)
-            batches.append(_Batch(part, len(members) * int(lengths[members].max())))
+            batches.append(_Batch(part, len(members) * int(table.lengths[members].max())))
     return sorted(batches, key=lambda batch: -batch.n_padded / len(batch.work.rows))
 
 
@@ -126,7 +132,7 @@ def _seconds(
     teacher: Architecture,
     batch_tokens: int,
 ) -> float:
-    size = size_of(rows.lengths[batch.work.rows])
+    size = batch.work.table(rows).size()
     shapes = {array: array.shape(size, teacher) for array in batch.work.arrays}
     with tqdm(disable=True) as progress:
         start = time.perf_counter()
@@ -134,7 +140,7 @@ def _seconds(
             SegmentRows(batch.work, rows, tokens),
             shapes,
             extractor,
-            TokenBudget(batch_tokens),
+            TokenBudget(batch_tokens, most_targets(teacher)),
             progress,
         )
         return time.perf_counter() - start

@@ -11,11 +11,14 @@ from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError, StoreIncompleteError
 from pipeline.store.manifest import Manifest, Segment
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.spec import Arrays, SegmentSize, with_moments
+from pipeline.store.segment_size import size_of
+from pipeline.store.spec import Arrays, with_moments
 from pipeline.text.tokens import Tokens
 
 MAX_SEGMENT_ROWS = 8192
 LARGEST_ARRAY_BYTES = 128 * 2**20
+LARGEST_LOGITS_BYTES = 512 * 2**20
+"""Of the logits of a whole vocabulary, in float32, that a batch may have at once."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class DistinctRows:
     """Where in its split each row is."""
     lengths: NDArray[np.int64]
     """Tokens of each row."""
+    n_targets: NDArray[np.int64] | None = None
+    """Word pieces asked for of each row; None of a task that asks for none."""
 
 
 def distinct_rows(tokens: Tokens) -> DistinctRows:
@@ -36,35 +41,60 @@ def distinct_rows(tokens: Tokens) -> DistinctRows:
     keys = np.concatenate([split.keys for split in tokens.splits.values()])
     positions = np.concatenate([np.arange(len(split)) for split in tokens.splits.values()])
     lengths = np.concatenate([split.lengths for split in tokens.splits.values()])
+    n_targets = np.concatenate([split.n_targets for split in tokens.splits.values()])
+    has_targets = any(split.asks_for_pieces for split in tokens.splits.values())
     first = np.sort(np.unique(keys.view("S16"), return_index=True)[1])
     return DistinctRows(
         keys=keys[first],
         splits=[splits[index] for index in first],
         positions=positions[first],
         lengths=lengths[first],
+        n_targets=n_targets[first] if has_targets else None,
     )
 
 
-def choose_segment_rows(lengths: NDArray[np.int64], arrays: Arrays, teacher: Architecture) -> int:
+def choose_segment_rows(
+    lengths: NDArray[np.int64],
+    arrays: Arrays,
+    teacher: Architecture,
+    n_targets: NDArray[np.int64] | None = None,
+) -> int:
     """Return how many rows make the largest array of a segment about 128 MiB."""
-    size = size_of(lengths)
+    size = size_of(lengths, n_targets)
     largest = max(
         array.size_bytes(size, teacher, encoding) for array, encoding in arrays.items()
     ) / len(lengths)
-    return int(np.clip(LARGEST_ARRAY_BYTES / largest, 1, MAX_SEGMENT_ROWS))
+    return int(np.clip(LARGEST_ARRAY_BYTES / max(largest, 1 / 1024), 1, MAX_SEGMENT_ROWS))
 
 
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def most_targets(teacher: Architecture) -> int:
+    """Return how many places may have logits of the teacher's whole vocabulary at once."""
+    return max(1, LARGEST_LOGITS_BYTES // (4 * teacher.n_labels))
+
+
+def batches_by_length(
+    lengths: Sequence[int],
+    batch_tokens: int,
+    n_targets: Sequence[int] | NDArray[np.int64] | None = None,
+    batch_targets: int = 0,
+) -> Iterator[list[int]]:
     """Yield positions in batches of similar length.
 
-    A batch, padded to its longest row, has at most `batch_tokens` tokens, or one row.
+    A batch, padded to its longest row, has at most `batch_tokens` tokens, or one row. Where
+    rows have targets, it has no more of them than `batch_targets`, and its targets, padded to
+    those of the row with the most, are no more than `batch_tokens` either.
     """
+    targets = [0] * len(lengths) if n_targets is None else [int(count) for count in n_targets]
     batch: list[int] = []
+    most, total = 0, 0
     for position in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         longest = lengths[batch[0]] if batch else lengths[position]
-        if batch and (len(batch) + 1) * longest > batch_tokens:
+        most, total = max(most, targets[position]), total + targets[position]
+        n_padded = (len(batch) + 1) * max(longest, most)
+        if batch and (n_padded > batch_tokens or (total > batch_targets and total > 0)):
             yield batch
             batch = []
+            most = total = targets[position]
         batch.append(position)
     if batch:
         yield batch
@@ -84,11 +114,12 @@ class Work:
 
     def table(self, rows: DistinctRows) -> RowTable:
         """Return the row table of the segment."""
-        return RowTable(rows.keys[self.rows], rows.lengths[self.rows])
+        n_targets = None if rows.n_targets is None else rows.n_targets[self.rows]
+        return RowTable(rows.keys[self.rows], rows.lengths[self.rows], n_targets)
 
     def size_bytes(self, rows: DistinctRows, teacher: Architecture) -> int:
         """Return the size of the raw data that will be written."""
-        size = size_of(rows.lengths[self.rows])
+        size = self.table(rows).size()
         arrays = with_moments(self.arrays)
         return sum(array.size_bytes(size, teacher, arrays[array]) for array in arrays)
 
@@ -133,13 +164,8 @@ def _check_encodings(store_dir: Path, segment: Segment, arrays: Arrays) -> None:
         if stored is not None and stored.encoding != encoding:
             raise SettingsError(
                 [
-                    f"capture.signals.{array.signal}.encoding: {store_dir} holds {array.name} as "
+                    f"capture.signals.{array.setting}.encoding: {store_dir} holds {array.name} as "
                     f"{stored.encoding}, params.yaml asks for {encoding}. Restore "
                     f"{stored.encoding}, or delete the store to capture again."
                 ]
             )
-
-
-def size_of(lengths: NDArray[np.int64]) -> SegmentSize:
-    """Return what array shapes follow from, for rows of these lengths."""
-    return SegmentSize(len(lengths), int(lengths.sum()), int((lengths**2).sum()))
