@@ -8,11 +8,11 @@ import click
 from pipeline import attention, cls, metrics, tasks, writing
 from pipeline.atomic import write_json
 from pipeline.evaluate import (
+    both_answers,
     cost,
     fidelity,
     layer_similarity,
     model_rows,
-    piece_answers,
     piece_columns,
     predictions,
     provenance,
@@ -41,6 +41,7 @@ from stages.seconds import record_seconds
 
 _CODE = (
     attention,
+    both_answers,
     cls,
     cost,
     encoding,
@@ -52,7 +53,6 @@ _CODE = (
     metrics,
     model_rows,
     padding,
-    piece_answers,
     piece_columns,
     predict,
     predictions,

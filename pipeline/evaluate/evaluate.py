@@ -6,7 +6,7 @@ without them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,15 @@ import pipeline.student.registration  # noqa: F401  # the Auto classes then know
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
+from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
 from pipeline.evaluate.model_rows import ModelRows
-from pipeline.evaluate.piece_answers import both_predictions
 from pipeline.evaluate.predictions import write_predictions
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.work import count_work
 from pipeline.made_from import write_record
-from pipeline.metrics import METRICS
-from pipeline.metrics.answers import FlatLogits, WrittenTexts, answers_of
 from pipeline.metrics.score import score
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
@@ -37,12 +35,9 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.student.positions import most_tokens
 from pipeline.tasks.head import load_trained
-from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.predict import predict
-from pipeline.writing import write_texts
 
 METRICS_NAME = "metrics.json"
 
@@ -92,22 +87,17 @@ def evaluate(
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            ours, theirs = _said(student, rows[split_name], split, store, task)
-            student_answers = replace(
-                answers_of(ours, rows[split_name].split, task.predicts, tokens.labels),
-                written=_written(student, rows[split_name], settings, tokens.max_length, task),
+            ours, theirs = both_answers(
+                student, rows[split_name], split, store, tokens, task, settings.generation
             )
-            teacher_answers = answers_of(theirs, split, task.predicts, tokens.labels)
-            write_predictions(
-                partial / f"{split_name}.arrow", split, student_answers, teacher_answers, tokenizer
-            )
+            write_predictions(partial / f"{split_name}.arrow", split, ours, theirs, tokenizer)
             scores[split_name] = {
                 "n_rows": len(split),
-                "n_predictions": len(teacher_answers.labels),
-                "n_labelled": int(np.count_nonzero(teacher_answers.is_labelled)),
-                "student": score(task.metrics, student_answers),
-                "teacher": score(task.metrics, teacher_answers),
-                "fidelity": fidelity(student_answers, teacher_answers, task.kind),
+                "n_predictions": len(theirs.labels),
+                "n_labelled": int(np.count_nonzero(theirs.is_labelled)),
+                "student": score(task.metrics, ours),
+                "teacher": score(task.metrics, theirs),
+                "fidelity": fidelity(ours, theirs, task.kind),
             }
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
@@ -130,48 +120,6 @@ def evaluate(
         write_shown(partial, student, rows[compared[-1]], tokens, compared[-1], store_dir, shown)
         write_record(partial, inputs)
     return metrics
-
-
-def _said(
-    student: PreTrainedModel, rows: ModelRows, split: TokenSplit, store: TeacherStore, task: Task
-) -> tuple[FlatLogits, FlatLogits] | tuple[PiecePredictions, PiecePredictions]:
-    """Return what student and teacher say of a whole split, which the student reads as `rows`."""
-    if task.predicts == "piece":
-        return both_predictions(student, rows, split, store)
-    ours = predict(
-        student,
-        rows.split,
-        rows.pad_id,
-        predicts=task.predicts,
-        has_token_types=rows.has_token_types,
-    )
-    return ours, store.logits(store.find(split.keys).tolist()).numpy()
-
-
-def _written(
-    student: PreTrainedModel,
-    rows: ModelRows,
-    settings: EvaluationSettings,
-    max_length: int,
-    task: Task,
-) -> WrittenTexts | None:
-    """Return what the student writes where it is judged by that, beside the data's own texts."""
-    if not any(METRICS[name].reads_texts for name in task.metrics):
-        return None
-    known = np.flatnonzero(rows.split.n_targets)
-    if not len(known):
-        return None
-    generation = settings.generation
-    written = write_texts(
-        student,
-        rows.split,
-        known.tolist(),
-        rows.tokenizer,
-        num_beams=generation.num_beams,
-        max_new_tokens=generation.max_new_tokens or max_length,
-    )
-    right = rows.split.table["text_pair"].take(known).to_pylist()
-    return WrittenTexts(written, tuple(text.strip() for text in right))
 
 
 def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:
