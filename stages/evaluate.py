@@ -5,13 +5,15 @@ from time import perf_counter
 
 import click
 
-from pipeline import attention, cls, metrics, tasks
+from pipeline import attention, cls, metrics, tasks, writing
 from pipeline.atomic import write_json
 from pipeline.evaluate import (
+    both_answers,
     cost,
     fidelity,
     layer_similarity,
     model_rows,
+    piece_columns,
     predictions,
     provenance,
     shown,
@@ -39,6 +41,7 @@ from stages.seconds import record_seconds
 
 _CODE = (
     attention,
+    both_answers,
     cls,
     cost,
     encoding,
@@ -50,6 +53,7 @@ _CODE = (
     metrics,
     model_rows,
     padding,
+    piece_columns,
     predict,
     predictions,
     provenance,
@@ -60,6 +64,7 @@ _CODE = (
     stored_signal,
     tasks,
     work,
+    writing,
 )
 
 

@@ -74,7 +74,7 @@ class Comparison:
         """
         return min(
             self.students,
-            key=lambda one: (-self.score(one), one.cost.student.n_parameters, one.student),
+            key=lambda one: (self.drop(one), one.cost.student.n_parameters, one.student),
         )
 
     def split_of(self, student: StudentMetrics) -> SplitMetrics:
@@ -97,8 +97,8 @@ class Comparison:
         return teacher[self.measure.name] if teacher else 1.0
 
     def drop(self, student: StudentMetrics) -> float:
-        """Return how much score the student loses against the teacher."""
-        return self.teacher_score - self.score(student)
+        """Return how much worse the student's score is than the teacher's."""
+        return self.measure.loss(self.score(student), self.teacher_score)
 
     def times_smaller(self, student: StudentMetrics) -> float | None:
         """Return the teacher's parameters over the student's, if the teacher's are known."""

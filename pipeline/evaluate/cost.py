@@ -18,7 +18,7 @@ from torch import nn
 
 from pipeline.errors import DataError
 from pipeline.text.padding import pad_rows
-from pipeline.text.token_row import TokenRow
+from pipeline.text.token_row import PiecesAsked, TokenRow
 
 Tokens = Int64[torch.Tensor, "batch token"]
 Inputs = dict[str, Tokens]
@@ -58,6 +58,9 @@ class Timed:
     examples: Sequence[Sequence[int]]
     """Token ids of real rows, unpadded; the same rows, in the same order, for every model."""
     pad_id: int
+    asked: Sequence[PiecesAsked | None] | None = None
+    """The word pieces that each example asks for, where these are predicted: a masked model
+    then gives the logits of masked tokens alone, and a decoder is given what it writes."""
 
 
 def measure_costs(
@@ -73,7 +76,8 @@ def measure_costs(
     most repeats have one that was interrupted.
 
     The models are left on `device` and in evaluation mode. They are called with
-    `input_ids` and `attention_mask` only, in the precision they come in.
+    `input_ids`, `attention_mask` and the inputs by which pieces are asked for only, in the
+    precision they come in.
 
     Raises:
         DataError: there is no example, or one without a token.
@@ -163,10 +167,13 @@ def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[int]:
 
 def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
     """Return these of a model's rows as one batch, padded on the right to the longest."""
-    chosen = [timed.examples[row] for row in rows]
     typed = [
-        TokenRow(np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=np.int32))
-        for ids in chosen
+        TokenRow(
+            np.array(timed.examples[row], dtype=np.int32),
+            np.zeros(len(timed.examples[row]), dtype=np.int32),
+            None if timed.asked is None else timed.asked[row],
+        )
+        for row in rows
     ]
     inputs = pad_rows(typed, timed.pad_id, has_token_types=False)
     return {name: values.to(device) for name, values in inputs.items()}

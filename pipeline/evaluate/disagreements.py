@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from pipeline.evaluate.evidence import Predictions
 from pipeline.evaluate.things import things_of
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 
 N_EXAMPLES = 5
@@ -45,10 +46,13 @@ def how_to_read(kind: Kind) -> str:
     things = things_of(kind).capitalize()
     if kind == "regression":
         return f"{things} in which the two models' numbers are furthest apart."
-    return (
+    beside = (
         f"{things} of the largest divergence KL(teacher ‖ student), in nats; beside what each "
         "model puts first stands the probability that it gives it."
     )
+    if TASKS[kind].predicts == "piece":
+        return f"{beside} The place stands between angle quotes."
+    return beside
 
 
 def divergence_heading(kind: Kind) -> tuple[str, str]:
@@ -72,6 +76,14 @@ def find_disagreements(predictions: Predictions, labels: Sequence[str]) -> tuple
 
 def _example(predictions: Predictions, number: int, labels: Sequence[str]) -> Disagreement:
     one = predictions.table.slice(number, 1).to_pylist()[0]
+    if predictions.is_of_pieces:
+        return Disagreement(
+            text=_around_piece(predictions.kind, one),
+            label=one["label_token"],
+            teacher=Answer(one["teacher_token"], one["teacher_confidence"]),
+            student=Answer(one["student_token"], one["student_confidence"]),
+            divergence=float(predictions.divergence[number]),
+        )
     names = _class_names(predictions, number, one, labels)
     label = None
     if predictions.is_labelled[number]:
@@ -122,6 +134,13 @@ def _text(kind: Kind, one: dict[str, object], labels: Sequence[str]) -> str:
     if kind == "token_classification":
         return _with_marked_word(text.split(), place)
     return shorten_line(whole, _LONGEST_TEXT)
+
+
+def _around_piece(kind: Kind, one: dict[str, object]) -> str:
+    context = " ".join(str(one["context"]).split())
+    if kind == "masked_lm":
+        return shorten_line(context, _LONGEST_TEXT)
+    return f"{shorten_line(str(one['text']), _LONGEST_TEXT)} ‖ {context}"
 
 
 def _with_marked_word(words: Sequence[str], place: int) -> str:

@@ -19,6 +19,7 @@ import pipeline.student.registration  # noqa: F401  # the Auto classes then know
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import DataError
+from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
 from pipeline.evaluate.model_rows import ModelRows
@@ -27,7 +28,6 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.work import count_work
 from pipeline.made_from import write_record
-from pipeline.metrics.answers import answers_of
 from pipeline.metrics.score import score
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
@@ -38,7 +38,6 @@ from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.predict import predict
 
 METRICS_NAME = "metrics.json"
 
@@ -88,28 +87,17 @@ def evaluate(
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            ours = predict(
-                student,
-                rows[split_name].split,
-                pad_id,
-                predicts=task.predicts,
-                has_token_types=rows[split_name].has_token_types,
+            ours, theirs = both_answers(
+                student, rows[split_name], split, store, tokens, task, settings.generation
             )
-            theirs = store.logits(store.find(split.keys).tolist()).numpy()
-            student_answers, teacher_answers = (
-                answers_of(logits, one, task.predicts, tokens.labels)
-                for logits, one in ((ours, rows[split_name].split), (theirs, split))
-            )
-            write_predictions(
-                partial / f"{split_name}.arrow", split, student_answers, teacher_answers
-            )
+            write_predictions(partial / f"{split_name}.arrow", split, ours, theirs, tokenizer)
             scores[split_name] = {
                 "n_rows": len(split),
-                "n_predictions": len(teacher_answers.labels),
-                "n_labelled": int(np.count_nonzero(teacher_answers.is_labelled)),
-                "student": score(task.metrics, student_answers),
-                "teacher": score(task.metrics, teacher_answers),
-                "fidelity": fidelity(student_answers.logits, teacher_answers.logits, task.kind),
+                "n_predictions": len(theirs.labels),
+                "n_labelled": int(np.count_nonzero(theirs.is_labelled)),
+                "student": score(task.metrics, ours),
+                "teacher": score(task.metrics, theirs),
+                "fidelity": fidelity(ours, theirs, task.kind),
             }
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
@@ -149,11 +137,13 @@ def _timed(
 ) -> dict[str, Timed]:
     n_rows = len(splits["student"])
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
+    asks_for_pieces = splits["student"].asks_for_pieces
     return {
         name: Timed(
             model,
             [splits[name].row(row)[0].tolist() for row in chosen],
             int(model.config.pad_token_id or 0),
+            [splits[name].row(row).asked for row in chosen] if asks_for_pieces else None,
         )
         for name, model in models.items()
     }

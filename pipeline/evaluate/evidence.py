@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -23,15 +24,20 @@ from pipeline.evaluate.shown_parts import (
     Provenance,
     Similarity,
 )
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.text.tokens import is_labelled
 
 Probabilities = Float[np.ndarray, "prediction class"]
 
 _COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
+_TOKENS = ("label_token", "student_token", "teacher_token")
+_OF_PIECES = (*_TOKENS, "student_confidence", "teacher_confidence", "context")
 _MORE_COLUMNS: dict[Kind, tuple[str, ...]] = {
     "multiple_choice": ("choices",),
-    "question_answering": ("label_token", "student_token", "teacher_token"),
+    "question_answering": _TOKENS,
+    "masked_lm": _OF_PIECES,
+    "sequence_to_sequence": _OF_PIECES,
 }
 
 P = TypeVar("P", bound=Part)
@@ -45,7 +51,7 @@ class Predictions:
     labels: NDArray[np.int64] | NDArray[np.float64]
     """-1, or not a number, where there is none."""
     student: Probabilities
-    """Of a regression, the numbers themselves."""
+    """Of a regression, the numbers themselves; of word pieces, in the teacher's classes."""
     teacher: Probabilities
     table: pa.Table
     """The file, for the texts."""
@@ -59,6 +65,27 @@ class Predictions:
     def numbers_of_labels(self) -> Integer[np.ndarray, " prediction"]:
         """The labels of a task that has classes."""
         return self.labels.astype(np.int64)
+
+    @property
+    def is_of_pieces(self) -> bool:
+        """Whether each prediction is one of the word pieces of a vocabulary."""
+        return TASKS[self.kind].predicts == "piece"
+
+    @property
+    def agrees(self) -> NDArray[np.bool_]:
+        """Which predictions have the same first for both models."""
+        if self.is_of_pieces:
+            ours, theirs = (self.table[f"{who}_token"] for who in ("student", "teacher"))
+            return np.asarray(pc.equal(ours, theirs))
+        return np.asarray(self.student.argmax(1) == self.teacher.argmax(1))
+
+    @property
+    def confidences(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """The probabilities that student and teacher give to what they put first."""
+        if self.is_of_pieces:
+            ours, theirs = (self.table[f"{who}_confidence"] for who in ("student", "teacher"))
+            return np.asarray(ours), np.asarray(theirs)
+        return self.student.max(1), self.teacher.max(1)
 
     @property
     def divergence(self) -> NDArray[np.float64]:

@@ -4,15 +4,17 @@ No model is run here, and nothing is read or written.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from pipeline.errors import DataError
-from pipeline.metrics.answers import ExactLogits, Logits, exact
+from pipeline.metrics.answers import Answers, exact
 from pipeline.metrics.correlation import correlate
 from pipeline.metrics.measure import NATS, PERCENT, PLAIN, POINTS, Measure
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 
 _WITH_CLASSES: frozenset[Kind] = frozenset(
@@ -22,30 +24,33 @@ _WITH_CLASSES: frozenset[Kind] = frozenset(
         "token_classification",
         "multiple_choice",
         "question_answering",
+        "masked_lm",
+        "sequence_to_sequence",
     )
 )
 _WITH_NUMBERS: frozenset[Kind] = frozenset(("regression",))
 
 
-def fidelity(student_logits: Logits, teacher_logits: Logits, kind: Kind) -> dict[str, float]:
+def fidelity(student: Answers, teacher: Answers, kind: Kind) -> dict[str, float]:
     """Return how closely a student follows its teacher, prediction by prediction.
 
     Of classes, `agreement`, a fraction, and `kl`, in nats; of numbers, `correlation` and
-    `mean_absolute_difference`. Without a prediction the result is empty.
+    `mean_absolute_difference`. Without a prediction the result is empty. Of word pieces
+    `kl` is that in the teacher's classes (`tasks.pieces`), at most that of all pieces.
 
     Raises:
         DataError: the two differ in shape, so their predictions or classes cannot be paired.
         SignalError: a logit is infinite or not a number.
     """
-    if student_logits.shape != teacher_logits.shape:
+    if student.logits.shape != teacher.logits.shape:
         raise DataError(
-            f"student logits have shape {student_logits.shape}, "
-            f"teacher logits {teacher_logits.shape}; fidelity pairs them row by row"
+            f"student logits have shape {student.logits.shape}, "
+            f"teacher logits {teacher.logits.shape}; fidelity pairs them row by row"
         )
-    if len(student_logits) == 0:
+    if len(student.logits) == 0:
         return {}
-    student = exact(student_logits, "student logits")
-    teacher = exact(teacher_logits, "teacher logits")
+    student = replace(student, logits=exact(student.logits, "student logits"))
+    teacher = replace(teacher, logits=exact(teacher.logits, "teacher logits"))
     return {name: FIDELITIES[name].compute(student, teacher) for name in fidelities_of(kind)}
 
 
@@ -54,16 +59,26 @@ def fidelities_of(kind: Kind) -> tuple[str, ...]:
     return tuple(name for name, measure in FIDELITIES.items() if kind in measure.kinds)
 
 
-def agreement(student: ExactLogits, teacher: ExactLogits) -> float:
-    """Return the share of predictions in which both put the same class first."""
-    return float(np.mean(student.argmax(axis=1) == teacher.argmax(axis=1)))
+def note_on(measure: str, kind: Kind) -> str:
+    """Return what else is to be known of a measure of a kind of task, if anything."""
+    if measure == "kl" and TASKS[kind].predicts == "piece":
+        return (
+            " All word pieces that are none of the teacher's likeliest count as one, so it is at "
+            "most that of the whole vocabulary."
+        )
+    return ""
 
 
-def kl(student: ExactLogits, teacher: ExactLogits) -> float:
+def agreement(student: Answers, teacher: Answers) -> float:
+    """Return the share of predictions in which both put the same class, or piece, first."""
+    return float(np.mean(student.predicted == teacher.predicted))
+
+
+def kl(student: Answers, teacher: Answers) -> float:
     """Return the mean of KL(teacher || student) at temperature 1, in nats; 0 at equality."""
     divergence = functional.kl_div(
-        torch.from_numpy(student).log_softmax(dim=1),
-        torch.from_numpy(teacher).log_softmax(dim=1),
+        torch.from_numpy(student.logits).log_softmax(dim=1),
+        torch.from_numpy(teacher.logits).log_softmax(dim=1),
         reduction="batchmean",
         log_target=True,
     )
@@ -71,17 +86,17 @@ def kl(student: ExactLogits, teacher: ExactLogits) -> float:
     return max(0.0, float(divergence))
 
 
-def correlation(student: ExactLogits, teacher: ExactLogits) -> float:
+def correlation(student: Answers, teacher: Answers) -> float:
     """Return Pearson's correlation of the two models' numbers; 0 where either is constant."""
-    return correlate(student[:, 0], teacher[:, 0])
+    return correlate(student.logits[:, 0], teacher.logits[:, 0])
 
 
-def mean_absolute_difference(student: ExactLogits, teacher: ExactLogits) -> float:
+def mean_absolute_difference(student: Answers, teacher: Answers) -> float:
     """Return how far the two models' numbers are apart on average, in the labels' unit."""
-    return float(np.abs(student - teacher).mean())
+    return float(np.abs(student.logits - teacher.logits).mean())
 
 
-Fidelity = Measure[Callable[[ExactLogits, ExactLogits], float]]
+Fidelity = Measure[Callable[[Answers, Answers], float]]
 
 FIDELITIES: dict[str, Fidelity] = {
     measure.name: measure

@@ -3,7 +3,8 @@
 An Arrow row is a prediction: `row` is its row in the split, `place` its number among that
 row's (of a word, or of a label; 0 where there is one). The texts are dictionaries, so that
 one of many words is there once. A question has its choices' texts in `choices`. The tokens
-that an answer begins or ends with are as texts in `label_token` and so on.
+that an answer begins or ends with are as texts in `label_token` and so on; so are word pieces,
+whose further columns are `piece_columns`'s. Of these the logits are the teacher's classes.
 """
 
 from pathlib import Path
@@ -12,15 +13,24 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
 
+from pipeline.evaluate.piece_columns import piece_columns
 from pipeline.metrics.answers import Answers
 from pipeline.text.tokens import NO_ANSWER, TokenSplit
 
 
-def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: Answers) -> None:
+def write_predictions(
+    path: Path,
+    split: TokenSplit,
+    student: Answers,
+    teacher: Answers,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+) -> None:
     """Write the arranged logits of both models for all predictions of a split.
 
-    The labels are the teacher's, which reads the table's own tokens.
+    The labels are the teacher's, which reads the table's own tokens. `tokenizer` names word
+    pieces, where these are predicted.
     """
     columns = {
         "row": pa.array(teacher.rows, pa.int32()),
@@ -40,6 +50,9 @@ def write_predictions(path: Path, split: TokenSplit, student: Answers, teacher: 
             ("teacher", teacher.predicted),
         ):
             columns[f"{name}_token"] = _token_texts(split, teacher.rows, tokens)
+    if teacher.predicts == "piece":
+        assert tokenizer is not None, "word pieces have names"
+        columns |= piece_columns(split, student, teacher, tokenizer)
     table = pa.table(columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

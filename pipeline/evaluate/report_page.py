@@ -50,6 +50,7 @@ def render_page(content: Content, pareto: Mapping[str, bytes]) -> str:
         seeds_how_to_read=seed_groups.HOW_TO_READ,
         disagreements_how_to_read=disagreements.how_to_read(kind),
         divergence=disagreements.divergence_heading(kind),
+        better="up" if comparison.measure.is_larger_better else "down",
         can_be_wrong=disagreements.can_be_wrong(kind),
         student_colour=STUDENT_COLOUR,
         teacher_colour=TEACHER_COLOUR,

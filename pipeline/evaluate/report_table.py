@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.cost import BATCH_SIZE, Cost
+from pipeline.evaluate.fidelity import note_on
 from pipeline.evaluate.settings import SplitName
 from pipeline.evaluate.student_metrics import Scores, StudentMetrics
 from pipeline.evaluate.work import Work
@@ -55,13 +56,15 @@ def _quality_columns(comparison: Comparison) -> Iterator[Column]:
     split = comparison.compared_on
     for metric in others:
         yield _metric_column(comparison, metric, split, metric.heading)
+    both = ("The teacher's", "the student's")
+    more, less = both if first.is_larger_better else ("The student's", "the teacher's")
     yield Column(
-        "drop",
-        "points",
-        f"The teacher's {first.heading} minus the student's, {split} {comparison.things}. Below 0 "
-        "the student is better.",
+        first.loss_heading,
+        first.unit_of_differences,
+        f"{more} {first.heading} minus {less}, {split} {comparison.things}. Below 0 the student "
+        "is better.",
         MISSING,
-        tuple(f"{100 * comparison.drop(one):z.1f}" for one in comparison.students),
+        tuple(first.write_difference(comparison.drop(one)) for one in comparison.students),
     )
 
 
@@ -69,7 +72,9 @@ def _metric_column(
     comparison: Comparison, metric: Metric, split: SplitName, heading: str
 ) -> Column:
     def cell(scores: Scores | None) -> str:
-        return MISSING if scores is None else metric.write(scores[metric.name])
+        if scores is None or metric.name not in scores:
+            return MISSING
+        return metric.write(scores[metric.name])
 
     return Column(
         heading,
@@ -86,7 +91,8 @@ def _fidelity_columns(comparison: Comparison) -> Iterator[Column]:
         yield Column(
             measure.heading,
             measure.unit.name,
-            f"{measure.meaning} All {split} {comparison.things}.",
+            f"{measure.meaning} All {split} {comparison.things}."
+            + note_on(measure.name, comparison.students[0].task),
             MISSING,
             tuple(
                 measure.write(one.splits[split].fidelity[measure.name])

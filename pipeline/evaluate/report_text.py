@@ -5,7 +5,15 @@ from pipeline.evaluate.student_metrics import SplitMetrics, StudentMetrics
 from pipeline.tasks.task import Kind
 
 _N_LABELS_SHOWN = 12
-_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice", "question_answering"))
+_WITHOUT_NAMES: frozenset[Kind] = frozenset(
+    (
+        "regression",
+        "multiple_choice",
+        "question_answering",
+        "masked_lm",
+        "sequence_to_sequence",
+    )
+)
 
 
 def write_headline(comparison: Comparison) -> str:
@@ -25,7 +33,7 @@ def write_headline(comparison: Comparison) -> str:
     return (
         f"The teacher's {measure.heading} on {split} is "
         f"{measure.write_with_unit(comparison.teacher_score)}. "
-        f"{who}, {best.student}, reaches {score}: {_drop(comparison.drop(best))}"
+        f"{who}, {best.student}, reaches {score}: {_drop(comparison, best)}"
         f"{_costs(comparison, best)}."
     )
 
@@ -102,11 +110,14 @@ def _closeness(comparison: Comparison, score: str) -> str:
     return f"has a {measure.heading} of {score} {measure.unit.name} with it on {split}"
 
 
-def _drop(drop: float) -> str:
-    points = f"{abs(100 * drop):.1f}"
-    if points == "0.0":
-        return "no drop"
-    return f"{points} points {'less' if drop > 0 else 'more'}"
+def _drop(comparison: Comparison, student: StudentMetrics) -> str:
+    drop, measure = comparison.drop(student), comparison.measure
+    written = measure.write_difference(abs(drop))
+    if not float(written):
+        return f"no {measure.loss_heading}"
+    is_less = (drop > 0) == measure.is_larger_better
+    unit = measure.unit_of_differences
+    return f"{written}{unit and f' {unit}'} {'less' if is_less else 'more'}"
 
 
 def _costs(comparison: Comparison, student: StudentMetrics) -> str:

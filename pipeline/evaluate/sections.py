@@ -22,6 +22,8 @@ _WITHOUT_CONFUSIONS: dict[Kind, str] = {
     "regression": "numbers are near or far, and none is taken for another",
     "multiple_choice": "each question has choices of its own",
     "question_answering": "each text has tokens of its own",
+    "masked_lm": "a vocabulary has too many word pieces for a table",
+    "sequence_to_sequence": "a vocabulary has too many word pieces for a table",
 }
 """Kinds of task without a matrix, and why."""
 

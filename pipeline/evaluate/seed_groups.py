@@ -86,7 +86,12 @@ def _measures(comparison: Comparison) -> Iterator[_Measure]:
         )
     split = comparison.compared_on
     if comparison.labelled_split_names:
-        yield "drop", "points", 1, lambda one: 100 * comparison.drop(one)
+        yield (
+            metric.loss_heading,
+            metric.unit_of_differences,
+            metric.unit.digits,
+            lambda one: metric.unit.factor * comparison.drop(one),
+        )
     for measure in comparison.fidelities:
         yield (
             measure.heading,

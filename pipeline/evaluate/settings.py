@@ -9,6 +9,16 @@ from pipeline.settings import Section
 SplitName = Literal["validation", "test"]
 
 
+class GenerationSettings(Section):
+    """How the texts are written that a sequence_to_sequence is judged by."""
+
+    num_beams: Annotated[int, Field(ge=1)] = 4
+    """Beginnings of a text that are followed at once; 1 always takes the likeliest piece."""
+
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Word pieces of a text at most; None: tokenizer.max_length."""
+
+
 class EvaluationSettings(Section):
     """What a finished student is measured on."""
 
@@ -20,6 +30,8 @@ class EvaluationSettings(Section):
 
     n_latency_examples: Annotated[int, Field(ge=1)] = 64
     """Rows that the timing takes its examples from, in a circle."""
+
+    generation: GenerationSettings = GenerationSettings()
 
     @field_validator("splits")
     @classmethod

@@ -45,10 +45,11 @@ def write_shown(
     `rows` are the rows of `split` as the student reads them.
     """
     manifest = view.manifest
-    is_by_token = tokens.label_kind in ("word_names", "answers")
+    is_by_row = tokens.label_kind in ("name", "names", "number", "choice")
+    writes = tokens.label_kind == "target_text"
 
     def similarity() -> dict[str, Any]:
-        if is_by_token and student.config.model_type in STUDENTS:
+        if writes or (not is_by_row and student.config.model_type in STUDENTS):
             raise DataError(f"a {student.config.model_type} has no state of the whole row")
         store = open_signal(store_dir, manifest, "cls")
         return {"split": split, **layer_similarity(student, rows, store).as_json()}
@@ -57,7 +58,7 @@ def write_shown(
         store = open_signal(store_dir, manifest, "attentions")
         theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
         first = np.zeros(len(theirs.split), int)
-        if not is_by_token:  # else no label is of the whole row, and texts are chosen by length
+        if is_by_row:  # else no label is of the whole row, and texts are chosen by length
             opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
             first = opened.logits(opened.find(theirs.split.keys)).numpy().argmax(1)
         texts = shown_attentions(student, rows, store, theirs, first)

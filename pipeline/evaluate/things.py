@@ -9,6 +9,7 @@ _THINGS: dict[Unit, str] = {
     "token": "words",
     "choice": "questions",
     "span": "ends of answers",
+    "piece": "word pieces",
 }
 
 

@@ -48,6 +48,20 @@ class Measure(Generic[F_co]):
     """Whether it needs the texts that a model writes, which takes long: it has a value where
     there are such, and none while a model is trained."""
 
+    @property
+    def loss_heading(self) -> str:
+        """What it is called that a value is worse than another."""
+        return "drop" if self.is_larger_better else "rise"
+
+    @property
+    def unit_of_differences(self) -> str:
+        """The unit of the difference of two values: of percents, points."""
+        return "points" if self.unit.factor == PERCENT.factor else self.unit.name
+
+    def write_difference(self, value: float) -> str:
+        """Return a difference in its unit, without the unit's name and a sign of nothing."""
+        return f"{self.unit.factor * value:z.{self.unit.digits}f}"
+
     def is_better(self, value: float, other: float) -> bool:
         """Say whether one value is better than another, and not only as good."""
         return value > other if self.is_larger_better else value < other
@@ -59,6 +73,10 @@ class Measure(Generic[F_co]):
     def write_with_unit(self, value: float) -> str:
         """Return a value as it stands in a sentence."""
         return self.write(value) + ("%" if self.unit == PERCENT else "")
+
+    def loss(self, value: float, against: float) -> float:
+        """Return how much worse a value is than another; below 0 it is better."""
+        return against - value if self.is_larger_better else value - against
 
     def fault(self, value: float) -> str:
         """Return why this cannot be a value of the measure, or nothing."""

@@ -34,6 +34,8 @@ class PiecePredictions:
     """The likeliest piece."""
     classes: Float[np.ndarray, "target class"] | None = None
     """Logits in the teacher's classes, where there is a teacher to compare with."""
+    of_predicted: Float[np.ndarray, " target"] | None = None
+    """Log-probability of the likeliest piece, there too: it may be none of those classes."""
 
 
 def teacher_classes(

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.architecture import head_reads
-from pipeline.attention import AttentionTap, remove_tap
+from pipeline.attention import AttentionKind, AttentionTap, remove_tap
 from pipeline.cls import cls_state
+from pipeline.encoder_decoder import layer_counts
 from pipeline.store.encoding import encode, fits
 from pipeline.store.pieces import TopLogits
 from pipeline.store.spec import Arrays, ArraySpec, SignalName
@@ -35,6 +36,11 @@ _OF_TOP: dict[SignalName, str] = {
     "target_logits": "target",
 }
 """What of `TopLogits` each signal is."""
+_MAPS_OF: dict[SignalName, AttentionKind] = {
+    "attentions": "encoder",
+    "decoder_attentions": "decoder",
+    "cross_attentions": "cross",
+}
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -93,12 +99,22 @@ class Extractor:
         self._has_token_types = has_token_types
         self._has_encoder = bool(model.config.is_encoder_decoder)
         self._head_reads = None if self._has_encoder else head_reads(model.config)
-        layers = [array.layer for array in arrays if array.signal == "attentions"]
         # Else a decoder keeps its keys and values for tokens to come.
         has_cache = self._has_encoder or self._head_reads == "last"
         self._options = {"use_cache": False} if has_cache else {}
         remove_tap(model)  # an earlier extractor may have left its own
-        self._tap = AttentionTap(model, layers) if layers else None
+        layers = {
+            signal: [array.layer for array in arrays if array.signal == signal]
+            for signal in _MAPS_OF
+        }
+        self._tap: AttentionTap | None = None
+        if any(layers.values()):
+            self._tap = AttentionTap(
+                model,
+                layers["attentions"],
+                decoder_layers=layers["decoder_attentions"],
+                cross_layers=layers["cross_attentions"],
+            )
 
     def __call__(self, rows: Sequence[TokenRow]) -> Extracted:
         """Compute the arrays of these rows, encode them and send them to the CPU.
@@ -136,12 +152,14 @@ class Extractor:
                 output_hidden_states=needs_states,
                 **self._options,
             )
-        n_layers = int(self._model.config.num_hidden_layers)
+        n_layers, _ = layer_counts(self._model.config)
         states: Sequence[Tensor] = ()
         if needs_states:
             states = outputs.encoder_hidden_states if self._has_encoder else outputs.hidden_states
         assert len(states) in (0, n_layers + 1), f"{len(states)} states of {n_layers} layers"
-        maps = self._tap.maps() if self._tap is not None else {}
+        maps: dict[SignalName, dict[int, Tensor]] = {}
+        if self._tap is not None:
+            maps = {signal: self._tap.maps(kind) for signal, kind in _MAPS_OF.items()}
         k = max((array.k for array in self._arrays), default=0)
         top = self._top(outputs.logits, rows, max(k, 1)) if self._needs_top else None
 
@@ -156,7 +174,7 @@ class Extractor:
             if array.signal == "decoder_hidden_states":
                 return outputs.decoder_hidden_states[array.layer]  # type: ignore[no-any-return]
             if array.is_map:
-                every_head = maps[array.layer]
+                every_head = maps[array.signal][array.layer]
                 return every_head.mean(1, True) if array.heads == "mean" else every_head
             assert self._head_reads is not None, "a model of two stacks has no [CLS]"
             ids, mask = inputs["input_ids"], inputs["attention_mask"]

@@ -83,6 +83,7 @@ def predict_pieces(
     n_targets = len(split.labels)
     right = torch.from_numpy(split.labels)
     log_probabilities, predicted = torch.zeros(n_targets), torch.zeros(n_targets, dtype=torch.int64)
+    of_predicted = torch.zeros(n_targets)
     classes: Tensor | None = None
     with torch.inference_mode():
         for rows in _batches(split, rank, count):
@@ -94,8 +95,11 @@ def predict_pieces(
             ).logits.float()
             places = torch.from_numpy(split.label_places(rows))
             chosen = logits.gather(1, right[places].to(device)[:, None])[:, 0]
-            log_probabilities[places] = (chosen - logits.logsumexp(1)).cpu()
-            predicted[places] = logits.argmax(1).cpu()
+            log_sum_exp = logits.logsumexp(1)
+            log_probabilities[places] = (chosen - log_sum_exp).cpu()
+            largest, first = logits.max(1)
+            predicted[places] = first.cpu()
+            of_predicted[places] = (largest - log_sum_exp).cpu()
             if pieces_of is not None:
                 of_batch = in_classes(logits, pieces_of(rows).to(device)).cpu()
                 if classes is None:
@@ -105,6 +109,7 @@ def predict_pieces(
         log_probabilities.numpy(),
         predicted.numpy(),
         None if classes is None else classes.numpy(),
+        None if classes is None else of_predicted.numpy(),
     )
 
 

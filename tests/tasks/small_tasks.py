@@ -13,8 +13,10 @@ from pipeline.checkpoint import load_tokenizer
 from pipeline.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
+from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
+from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import BAD, GOOD, make_sentences, make_tokenizer
@@ -125,7 +127,12 @@ def make_tokens(folder: Path, kind: Kind, checkpoint: Path) -> Tokens:
     names = label_names(corpus, None, label_kind)
     (folder / "tokens").mkdir()
     tokenizer = load_tokenizer(checkpoint)
-    write_tokens(corpus, label_kind, names, None, tokenizer, 64, folder / "tokens")
+    asking = asking_of(label_kind, MaskingSettings(), checkpoint, tokenizer)
+    # Texts without labels are put behind one another: then there are as many rows as of others.
+    length = 16 if kind == "masked_lm" else 64
+    write_tokens(
+        corpus, label_kind, names, None, tokenizer, length, folder / "tokens", asking=asking
+    )
     return open_tokens(folder / "tokens")
 
 
@@ -187,6 +194,7 @@ def _bart() -> BartConfig:
         decoder_ffn_dim=32,
         max_position_embeddings=64,
         init_std=0.2,
+        dropout=0.0,  # which is no module here, that a test could turn off
         pad_token_id=0,
         bos_token_id=2,
         eos_token_id=3,

@@ -10,7 +10,7 @@ from pipeline.train.batches import JoinedSplit
 
 
 class ShiftedSplit(JoinedSplit):
-    """A split whose rows have the signals of the one before among those of equal length."""
+    """A split whose rows have the signals of the one before among those of equal size."""
 
     def __init__(
         self,
@@ -24,6 +24,7 @@ class ShiftedSplit(JoinedSplit):
         super().__init__(split, store, needs, pad_id=pad_id, has_token_types=has_token_types)
         rows: NDArray[np.int64] = self._store_rows
         self._store_rows = rows.copy()
-        for length in set(split.lengths):
-            members = split.lengths == length
+        sizes = np.stack([split.lengths, split.n_targets])
+        for size in np.unique(sizes, axis=1).T:
+            members = (sizes == size[:, None]).all(0)
             self._store_rows[members] = np.roll(rows[members], 1)

@@ -54,7 +54,7 @@ def build_confidence(predictions: Predictions) -> Figure:
 def _draw_confidence(axes: Axes, predictions: Predictions) -> None:
     edges = np.linspace(0, 1, N_BINS + 1)
     ours, theirs = (
-        np.histogram(one.max(1), edges)[0] for one in (predictions.student, predictions.teacher)
+        np.histogram(confidence.clip(0, 1), edges)[0] for confidence in predictions.confidences
     )
     axes.stairs(ours, edges, fill=True, color=STUDENT_COLOUR, alpha=0.75, label="student")
     axes.stairs(theirs, edges, color=TEACHER_COLOUR, linewidth=1.8, label="teacher")
@@ -64,8 +64,9 @@ def _draw_confidence(axes: Axes, predictions: Predictions) -> None:
 def _draw_distance(axes: Axes, predictions: Predictions) -> None:
     edges = np.linspace(0, 1, N_BINS + 1)
     distances = np.abs(predictions.student - predictions.teacher).sum(1) / 2
-    agrees = predictions.student.argmax(1) == predictions.teacher.argmax(1)
+    agrees = predictions.agrees
     alike, other = (np.histogram(distances[rows], edges)[0] for rows in (agrees, ~agrees))
-    axes.stairs(alike, edges, fill=True, color=STUDENT_COLOUR, alpha=0.75, label="same label")
+    same = "same piece" if predictions.is_of_pieces else "same label"
+    axes.stairs(alike, edges, fill=True, color=STUDENT_COLOUR, alpha=0.75, label=same)
     axes.stairs(other, edges, color=TEACHER_COLOUR, linewidth=1.8, hatch="////", label="another")
     axes.set_xlabel("distance")

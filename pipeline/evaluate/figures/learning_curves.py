@@ -16,6 +16,9 @@ _TOTAL = "train/loss"
 _NOT_A_LOSS = ("train/learning_rate",)
 _MOST_POINTS = 120
 """More cannot be told apart in the figure; neighbours are averaged."""
+_FAR = 30
+"""A score without a bound that changes so many times over, such as a perplexity, has a
+logarithmic axis."""
 
 
 def how_to_read(metric: Metric) -> str:
@@ -45,10 +48,10 @@ def build_learning_curves(
     losses, scores = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.subplots_adjust(left=0.165, right=0.97, bottom=0.115, top=0.98, hspace=0.1)
     _draw_losses(losses, curves)
+    scores.yaxis.set_major_locator(MaxNLocator(4))
     _draw_score(scores, curves.get(f"validation/{metric.name}"), metric, teacher_score)
     scores.set_xlabel("step")
     scores.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    scores.yaxis.set_major_locator(MaxNLocator(4))
     for axes in (losses, scores):
         axes.grid(color=INK, alpha=0.12, linewidth=0.8)
         axes.set_axisbelow(True)
@@ -78,11 +81,16 @@ def _draw_losses(axes: Axes, curves: Mapping[str, Curve]) -> None:
         axes.legend(loc="upper right", fontsize=9, ncols=2, handlelength=1.4, columnspacing=1.2)
         _make_room_above(axes, n_rows=-(-len(shown) // 2))
     if axes.get_yscale() == "log":
-        low, high = axes.get_ylim()
-        within_decades = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
-        axes.yaxis.set_major_locator(LogLocator(subs=within_decades, numticks=12))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _mark_decades(axes)
+
+
+def _mark_decades(axes: Axes) -> None:
+    """Mark a logarithmic axis with round numbers."""
+    low, high = axes.get_ylim()
+    within_decades = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=within_decades, numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _make_room_above(axes: Axes, n_rows: int) -> None:
@@ -105,6 +113,12 @@ def _draw_score(
         level = factor * teacher_score
         axes.axhline(level, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_ylabel(metric.heading + (f", {metric.unit.name}" if metric.unit == PERCENT else ""))
+    if curve is None or metric.highest is not None:
+        return
+    lowest, highest = float(curve.values.min()), float(curve.values.max())
+    if lowest > 0 and highest > _FAR * lowest:
+        axes.set_yscale("log")
+        _mark_decades(axes)
 
 
 def thin_out(curve: Curve) -> Curve:

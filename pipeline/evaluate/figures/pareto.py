@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from pipeline.evaluate.figures.style import (
     TEACHER_COLOUR,
     to_svg,
 )
+from pipeline.metrics.measure import Measure
 
 TEACHER_NAME = "teacher"
 
@@ -67,9 +69,10 @@ def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     _scale_axes(axes, points, teacher_score)
     axes.set_xlabel(axis.label)
     of_whom = "" if comparison.labelled_split_names else " with the teacher"
-    axes.set_ylabel(f"{measure.heading}{of_whom}, {measure.unit.name} ({comparison.compared_on})")
+    unit = measure.unit.name if measure.is_larger_better else "lower is better"
+    axes.set_ylabel(f"{measure.heading}{of_whom}, {unit} ({comparison.compared_on})")
     axes.axhline(teacher_score, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
-    best = pareto_front(points)
+    best = pareto_front(points, measure)
     axes.plot(
         [point.cost for point in best],
         [point.score for point in best],
@@ -95,11 +98,11 @@ def build_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     return figure
 
 
-def pareto_front(points: Sequence[Point]) -> list[Point]:
+def pareto_front(points: Sequence[Point], measure: Measure[Any]) -> list[Point]:
     """Return the models than which no other is both cheaper and better, the cheapest first."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.cost, -one.score)):
-        if not front or point.score > front[-1].score:
+    for point in sorted(points, key=lambda one: (one.cost, measure.loss(one.score, 0.0))):
+        if not front or measure.is_better(point.score, front[-1].score):
             front.append(point)
     return front
 

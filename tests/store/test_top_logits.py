@@ -1,0 +1,211 @@
+"""What a store holds of a teacher that predicts word pieces: each target's largest logits."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import zarr
+from torch import Tensor
+
+from pipeline.errors import SettingsError, StoreDamagedError, StoreIncompleteError
+from pipeline.store.manifest import read_manifest
+from pipeline.store.pieces import arrays_of_top, top_arrays
+from pipeline.store.reader import TeacherStore, open_store
+from pipeline.store.row_values import read_padded, read_ragged
+from pipeline.store.spec import LOGITS, chunk_file, parse_array_name
+from pipeline.store.summary import describe_store, summarise_store
+from pipeline.store.verify import verify_store
+from pipeline.tasks import TASKS
+from pipeline.tasks.head import load_trained
+from pipeline.text.token_row import TokenRow
+from tests.asked_rows import masked_rows
+from tests.conftest import capture_store
+from tests.piece_tokens import N_PIECES, make_masked_teacher, make_piece_tokens
+
+K = 7
+LENGTHS = (1, 9, 4, 30, 1, 12, 2, 5, 17)
+"""Rows of one token ask for nothing."""
+SIGNALS: dict[str, Any] = {
+    "logits": {"top_k": K},
+    "hidden_states": {"layers": (0, 3), "encoding": "float32"},
+}
+
+
+class Captured:
+    """A store of masked rows, with its teacher."""
+
+    def __init__(self, folder: Path) -> None:
+        self.teacher = make_masked_teacher(folder / "teacher")
+        self.rows = masked_rows(LENGTHS)
+        self.tokens = make_piece_tokens(self.rows, self.teacher)
+        self.folder = capture_store(
+            folder / "store", self.teacher, self.tokens, signals=SIGNALS, segment_rows=4
+        )
+        self.model = load_trained(self.teacher, TASKS["masked_lm"]).eval()
+
+    def store(self) -> TeacherStore:
+        return open_store(self.folder)
+
+    def own_logits(self, row: TokenRow) -> Tensor:
+        """Return the whole vocabulary's logits (target, piece) of a row alone."""
+        ids = torch.from_numpy(row.ids.astype(np.int64))[None]
+        with torch.no_grad():
+            logits: Tensor = self.model(input_ids=ids).logits[0]
+        assert row.asked is not None
+        return logits[torch.from_numpy(row.asked.places).long()]
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
+    """Not to be changed."""
+    return Captured(tmp_path_factory.mktemp("masked"))
+
+
+def test_values_are_the_models_own_at_each_target(captured: Captured) -> None:
+    """Catches logits of other tokens, of other rows, or of padding; a sum over the k alone."""
+    store = captured.store()
+    order = np.random.default_rng(0).permutation(len(captured.rows))
+    rows = store.find(captured.tokens.splits["train"].keys[order])
+    top = store.top_logits(rows)
+    own = torch.cat([captured.own_logits(captured.rows[row]) for row in order])
+    assert len(own) == sum(len(range(1, length, 3)) for length in LENGTHS) == len(top.values)
+    assert top.values.shape == top.pieces.shape == (len(own), K)
+    # float32 sums of 16 products in another order, for batches of another shape
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(top.values, own.topk(K).values, **close)
+    torch.testing.assert_close(own.gather(1, top.pieces), top.values, **close)
+    torch.testing.assert_close(top.log_sum_exp, own.logsumexp(1), **close)
+    right = [torch.from_numpy(captured.rows[row].asked.pieces).long() for row in order]  # type: ignore[union-attr]
+    torch.testing.assert_close(top.target, own.gather(1, torch.cat(right)[:, None])[:, 0], **close)
+    assert (top.values.diff(dim=1) <= 0).all() and len(set(top.pieces[:, 0].tolist())) > 1
+    assert (top.log_sum_exp > top.values[:, 0]).all()
+    # The same check fails for values that are one target late.
+    assert not torch.allclose(top.values.roll(1, 0), own.topk(K).values, **close)
+
+
+def test_rows_are_cut_at_their_targets(captured: Captured) -> None:
+    """Catches rows that get their neighbours' targets, first of all behind a row of none."""
+    store = captured.store()
+    rows = store.find(captured.tokens.splits["train"].keys)
+    values = read_ragged(store, rows)
+    counts = [len(range(1, length, 3)) for length in LENGTHS]
+    assert 0 in counts and store.n_targets[rows].tolist() == counts
+    for name, shape in {
+        f"logits/top-{K}": (K,),
+        f"logits/top-{K}-pieces": (K,),
+        "logits/log_sum_exp": (),
+        "logits/target": (),
+    }.items():
+        assert [value.shape for value in values[name]] == [(count, *shape) for count in counts]
+        padded = read_padded(store, rows, [name])[name]
+        assert padded.shape == (len(rows), max(counts), *shape)
+        for row, value in zip(padded, values[name], strict=True):
+            assert torch.equal(row[: len(value)], value) and not row[len(value) :].any()
+    assert values[f"logits/top-{K}-pieces"][1].dtype == torch.int64
+    sizes = store.row_bytes(arrays_of_top(K))
+    assert sizes[rows].tolist() == [count * (8 * K + 8) for count in counts]
+    empty = store.top_logits(rows[:1])
+    assert empty.values.shape == (0, K) and empty.target.shape == (0,)
+
+
+def test_other_tools_read_it(captured: Captured) -> None:
+    """Catches arrays that only this project's reader understands."""
+    group = zarr.open_group(captured.folder, mode="r")
+    store, found = captured.store(), []
+    for segment in store.manifest.segments:
+        table = pa.ipc.open_file(captured.folder / "rows" / f"{segment.name}.arrow").read_all()
+        assert table.schema.names == ["key", "length", "n_targets"]
+        n_targets = sum(table["n_targets"].to_pylist())
+        pieces: Any = group[f"logits/top-{K}-pieces/{segment.name}"]
+        assert pieces.shape == (n_targets * K,) and pieces.dtype == np.int32
+        assert pieces.attrs["encoding"] == "int32"
+        found.append(np.asarray(pieces[...]).reshape(n_targets, K))
+    mine = store.top_logits(range(len(store))).pieces
+    np.testing.assert_array_equal(np.concatenate(found), mine.numpy())
+
+
+def test_the_vocabulary_is_the_teachers_labels(captured: Captured) -> None:
+    """Catches a manifest with the two labels that every config has."""
+    manifest = read_manifest(captured.folder)
+    assert (manifest.teacher.n_labels, manifest.identity.labels) == (N_PIECES, ())
+    assert manifest.identity.task == "masked_lm"
+    summary = summarise_store(captured.folder)
+    n_targets = sum(len(range(1, length, 3)) for length in LENGTHS)
+    assert summary["n_targets"] == n_targets
+    text = describe_store(summary)
+    assert f"masked_lm, of {N_PIECES} word pieces" in text
+    assert f"{n_targets} word pieces asked for" in text
+
+
+def test_the_largest_k_is_chosen() -> None:
+    """Catches a student that is given fewer of the teacher's logits than there are."""
+    arrays = [*arrays_of_top(64), *arrays_of_top(128)[:2], *arrays_of_top(256)[:1], LOGITS]
+    assert top_arrays(arrays) == arrays_of_top(128)
+    message = "logits/top-K, are not all there; there is logits, logits/top-64. Run 'dvc repro"
+    with pytest.raises(StoreIncompleteError, match=message):
+        top_arrays([LOGITS, arrays_of_top(64).values])
+
+
+def test_more_than_the_vocabulary_cannot_be_asked_for(captured: Captured, tmp_path: Path) -> None:
+    """Catches a capture that fails in torch, after the teacher was loaded."""
+    message = (
+        r"^capture\.signals\.logits\.top_k: the 64 largest logits are asked for, and the teacher's "
+        r"vocabulary has 40 word pieces\. Set it to 40 or less\.$"
+    )
+    with pytest.raises(SettingsError, match=message):
+        capture_store(tmp_path / "store", captured.teacher, captured.tokens, signals={})
+    signals = {"logits": {"top_k": N_PIECES}}
+    whole = capture_store(tmp_path / "all", captured.teacher, captured.tokens, signals=signals)
+    top = open_store(whole).top_logits(range(len(LENGTHS)))
+    # the exponentials of all logits are all there is
+    torch.testing.assert_close(top.values.logsumexp(1), top.log_sum_exp)
+
+
+def test_a_flipped_bit_is_found(captured: Captured, tmp_path: Path) -> None:
+    """Catches arrays that `decant verify` does not look at."""
+    assert verify_store(captured.folder, 1) == []
+    for array in arrays_of_top(K):
+        folder = shutil.copytree(captured.folder, tmp_path / array.name.replace("/", "_"))
+        path = folder / chunk_file(array, "00001")
+        content = bytearray(path.read_bytes())
+        content[3] ^= 1
+        path.write_bytes(content)
+        (damage,) = verify_store(folder, 1)
+        assert damage.file == chunk_file(array, "00001") and damage.rows == range(4, 8)
+
+
+def test_pieces_that_there_are_none_of_are_found(captured: Captured, tmp_path: Path) -> None:
+    """Catches numbers that fail where they are looked up, on a device without a message."""
+    from tests.store.small_store import rewrite_array
+
+    folder = shutil.copytree(captured.folder, tmp_path / "store")
+    array = arrays_of_top(K).pieces
+    rewrite_array(folder, array, "00001", lambda values: np.where(values == values[5], 40, values))
+    (damage,) = verify_store(folder, 1)
+    assert damage.file == chunk_file(array, "00001")
+    assert "word pieces 0 to 40" in damage.fault or "to 40 of a vocabulary of 40" in damage.fault
+    store = open_store(folder)
+    store.read(array, range(4))
+    with pytest.raises(StoreDamagedError, match=r"to 40 of a vocabulary of 40\. Run 'decant ver"):
+        store.read(array, range(8))
+
+
+def test_the_names_are_read_back() -> None:
+    """Catches an array that a manifest can name in two ways, or that it cannot."""
+    for array in (*arrays_of_top(64), *arrays_of_top(1)):
+        assert parse_array_name(array.name) == array
+    for name in ("logits/top-064", "logits/top-0", "logits/top-7-piece", "logits/top-99999999"):
+        with pytest.raises(ValueError, match="is not an array of format version 1"):
+            parse_array_name(name)
+
+
+def test_other_tasks_do_not_know_of_targets(captured: Captured) -> None:
+    """Catches fields that change the bytes of every store there is."""
+    content = json.loads((captured.folder / "manifest.json").read_bytes())
+    (segment, *_) = content["segments"]
+    assert segment["n_targets"] > 0 and "n_decoder_layers" not in content["teacher"]
