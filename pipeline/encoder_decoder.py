@@ -83,6 +83,11 @@ def cut_layers(config: "PretrainedConfig", n_layers: int, n_decoder_layers: int)
             setattr(config, name, 0.0)
 
 
+def reads_token_types(config: "PretrainedConfig") -> bool:
+    """Say whether such a model reads the types that a tokenizer may give its tokens."""
+    return config.model_type == OF_TWO_MODELS and bool(config.encoder.type_vocab_size)
+
+
 def vocabulary_size(config: "PretrainedConfig") -> int:
     """Return how many word pieces a model that predicts them chooses from."""
     if config.model_type == OF_TWO_MODELS:

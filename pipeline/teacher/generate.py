@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from pipeline.encoder_decoder import reads_token_types
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.fingerprint import row_key
 from pipeline.tasks.task import Task
@@ -92,7 +93,8 @@ class Writer:
         self._model: Any = model  # not every model can be typed as one that writes
         self._device = device
         self._batch_size = settings.batch_size
-        self._has_token_types = "token_type_ids" in tokenizer.model_input_names
+        gives_types = "token_type_ids" in tokenizer.model_input_names
+        self._has_token_types = gives_types and reads_token_types(model.config)
         self._pad_id = int(tokenizer.pad_token_id or 0)
         self._end = end_of_text(tokenizer)
         self.start = _decoder_start(tokens)

@@ -98,7 +98,7 @@ def test_each_row_gets_what_the_teacher_writes_for_it_alone(
             assert split.table["text_pair"][number].as_py() == expected
             assert split.table["text"][number].as_py() == ROWS[name][number][0]
             texts.add(tuple(pieces))
-    assert len(texts) >= 3  # not one text for all
+    assert len(texts) > 1  # not one text for all
 
 
 def test_students_train_on_the_chosen_texts(tmp_path: Path) -> None:
