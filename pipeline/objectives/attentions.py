@@ -1,10 +1,14 @@
 """Matching of attention maps over real tokens.
 
-For a row of n tokens, H heads and maps A (head, query, key), with the mean over the
-rows of the batch and the pairs of the layer map:
+For a row of n queries and m keys, H heads and maps A (head, query, key), with the mean
+over the rows of the batch and the pairs of the layer map:
 
-    mse: 1 / (H n^2) sum over heads, queries and keys of (A_s - A_t)^2
+    mse: 1 / (H n m) sum over heads, queries and keys of (A_s - A_t)^2
     kl:  1 / (H n)   sum over heads and queries of KL(A_t[query] || A_s[query])   (nats)
+
+Queries and keys are a row's tokens (n = m); of `decoder_attentions`, those that a decoder
+beside the encoder is given, where a query has no weight at later keys; and of
+`cross_attentions`, queries are the decoder's tokens and keys the encoder's.
 
 `mse` is Jiao et al. 2020 (TinyBERT), 1909.10351, equation 7, on probabilities instead
 of scores; `kl` is Wang et al. 2020 (MiniLM), 2002.10957, section 3.1. The student's
@@ -13,19 +17,21 @@ their heads first (H = 1), for models with other numbers of heads.
 
 A student that pools its tokens by attention (BiLSTM) has one row of weights instead of
 maps; it is compared with the row of the teacher's [CLS], the first token, averaged over
-the heads (one query: n and 1 in the place of n^2 and n).
+the heads (one query: n = 1).
 """
 
-from typing import Literal
+from abc import ABC
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.errors import SettingsError
 from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (
+    MapSignal,
     Needs,
     Objective,
     ObjectiveSettings,
@@ -40,9 +46,10 @@ Distance = Literal["mse", "kl"]
 SMALLEST_PROBABILITY = 2.0**-24
 
 
-class AttentionsObjectiveSettings(ObjectiveSettings):
-    """Settings of `attentions`."""
+class MapsSettings(ObjectiveSettings, ABC):
+    """Settings of what compares attention maps."""
 
+    signal: ClassVar[MapSignal]
     layer_map: LayerMap = "uniform"
     distance: Distance = "mse"
     heads: Heads = "all"
@@ -54,26 +61,40 @@ class AttentionsObjectiveSettings(ObjectiveSettings):
         Raises:
             SettingsError: also where the models differ in their heads.
         """
-        pools = "pooling" in models.student.gives
-        models.require("pooling" if pools else "attentions")
+        pools = self.pools(models)
+        models.require("pooling" if pools else self.signal)
         self._check_heads(models)
         pairs = self.pairs(models)
-        return Needs(
-            teacher=frozenset(self.array(models, theirs) for _, theirs in pairs),
-            student_attentions=frozenset() if pools else frozenset(ours for ours, _ in pairs),
-            student_pooling=pools,
-        )
+        teacher = frozenset(self.array(models, theirs) for _, theirs in pairs)
+        student = frozenset(ours for ours, _ in pairs)
+        if pools:
+            return Needs(teacher=teacher, student_pooling=True)
+        if self.signal == "attentions":
+            return Needs(teacher=teacher, student_attentions=student)
+        if self.signal == "decoder_attentions":
+            return Needs(teacher=teacher, student_decoder_attentions=student)
+        return Needs(teacher=teacher, student_cross_attentions=student)
+
+    def pools(self, models: Models) -> bool:
+        """Say whether the weights by which a student pools its tokens stand for its maps."""
+        return self.signal == "attentions" and "pooling" in models.student.gives
 
     def pairs(self, models: Models) -> list[LayerPair]:
         """Return the mapped layers; `learned` takes those that were captured."""
-        captured = {array.layer for array in models.captured if array.signal == "attentions"}
-        return resolve(self.layer_map, models, lowest=1, captured=sorted(captured))
+        captured = {array.layer for array in models.captured if array.signal == self.signal}
+        return resolve(
+            self.layer_map,
+            models,
+            lowest=1,
+            captured=sorted(captured),
+            is_of_decoder=self.signal != "attentions",
+        )
 
     def array(self, models: Models, layer: int) -> ArraySpec:
         """Return the array of the store that has this layer's maps."""
-        mean = ArraySpec("attentions", layer, "mean")
-        averages = self.heads == "mean" or "pooling" in models.student.gives
-        return mean if averages and mean in models.captured else ArraySpec("attentions", layer)
+        mean = ArraySpec(self.signal, layer, "mean")
+        averages = self.heads == "mean" or self.pools(models)
+        return mean if averages and mean in models.captured else ArraySpec(self.signal, layer)
 
     def build(self, models: Models) -> Objective:
         """Return the loss itself."""
@@ -81,14 +102,14 @@ class AttentionsObjectiveSettings(ObjectiveSettings):
 
     def _check_heads(self, models: Models) -> None:
         ours, theirs = models.student.n_heads, models.teacher.n_heads
-        if "attentions" in models.student.gives and self.heads == "all" and ours != theirs:
+        if not self.pools(models) and self.heads == "all" and ours != theirs:
             raise SettingsError(
                 [
                     f"compares maps of {ours} heads (student) with maps of {theirs} (teacher). "
                     "Set heads: mean"
                 ]
             )
-        if "pooling" in models.student.gives and models.teacher.head_reads != "first":
+        if self.pools(models) and models.teacher.head_reads != "first":
             raise SettingsError(
                 [
                     "compares the student's attention pooling with the row of the teacher's first "
@@ -98,21 +119,40 @@ class AttentionsObjectiveSettings(ObjectiveSettings):
             )
 
 
+class AttentionsObjectiveSettings(MapsSettings):
+    """Settings of `attentions`."""
+
+    signal = "attentions"
+
+
+class DecoderAttentionsSettings(MapsSettings):
+    """Settings of `decoder_attentions`."""
+
+    signal = "decoder_attentions"
+
+
+class CrossAttentionsSettings(MapsSettings):
+    """Settings of `cross_attentions`."""
+
+    signal = "cross_attentions"
+
+
 class AttentionMatch(Objective):
     """Distance between attention maps of paired layers."""
 
-    def __init__(self, settings: AttentionsObjectiveSettings, models: Models) -> None:
+    def __init__(self, settings: MapsSettings, models: Models) -> None:
         super().__init__()
+        self.signal = settings.signal
         self.pairs = settings.pairs(models)
         self.distance = settings.distance
-        self.pools = "pooling" in models.student.gives
+        self.pools = settings.pools(models)
         self.averages = settings.heads == "mean" or self.pools
         self.n_heads = models.teacher.n_heads
         self.weights = PairWeights(self.pairs, is_learned=settings.layer_map == "learned")
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
         """Return the mean over rows and pairs."""
-        shares = self._shares(student.mask)
+        shares = self._shares(student)
         losses = [
             (
                 self._compare(
@@ -129,10 +169,11 @@ class AttentionMatch(Objective):
         if self.pools:
             assert student.pooling is not None
             return student.pooling[student.mask].float()
-        maps = student.attentions[layer].float()
+        maps = student.maps(self.signal)[layer].float()
         if self.averages:
             maps = maps.mean(1, keepdim=True)
-        is_real = student.mask[:, None, :, None] & student.mask[:, None, None, :]
+        queries, keys = student.real(self.signal), student.real_keys(self.signal)
+        is_real = queries[:, None, :, None] & keys[:, None, None, :]
         return maps[is_real.expand(-1, maps.shape[1], -1, -1)]
 
     def _teacher_maps(
@@ -140,15 +181,16 @@ class AttentionMatch(Objective):
     ) -> Float[Tensor, " element"]:
         """Return what is compared of the teacher, flat, in the store's order."""
         if not self.averages:
-            return teacher.attentions[layer]
-        n_tokens = student.mask.sum(1)
-        if layer in teacher.mean_attentions:
-            maps = teacher.mean_attentions[layer]
+            return teacher.maps(self.signal)[layer]
+        n_tokens = student.real_keys(self.signal).sum(1)
+        sizes = student.real(self.signal).sum(1) * n_tokens
+        if layer in teacher.mean_maps(self.signal):
+            maps = teacher.mean_maps(self.signal)[layer]
         else:
-            maps = _mean_over_heads(teacher.attentions[layer], n_tokens, self.n_heads)
+            maps = _mean_over_heads(teacher.maps(self.signal)[layer], sizes, self.n_heads)
         if not self.pools:
             return maps
-        starts = (n_tokens**2).cumsum(0) - n_tokens**2
+        starts = sizes.cumsum(0) - sizes
         row_ends = n_tokens.cumsum(0)
         within = torch.arange(int(n_tokens.sum()), device=maps.device)
         return maps[within + (starts - (row_ends - n_tokens)).repeat_interleave(n_tokens)]
@@ -162,20 +204,22 @@ class AttentionMatch(Objective):
         logs = [torch.log(part.clamp(min=SMALLEST_PROBABILITY)) for part in (theirs, ours)]
         return theirs * (logs[0] - logs[1])
 
-    def _shares(self, mask: Tensor) -> Float[Tensor, " element"]:
+    def _shares(self, student: StudentOutputs) -> Float[Tensor, " element"]:
         """Return for each element the factor that makes the sum a mean over rows."""
-        n_tokens = mask.sum(1)
-        n_queries = torch.ones_like(n_tokens) if self.pools else n_tokens
+        n_keys = student.real_keys(self.signal).sum(1)
+        n_queries = torch.ones_like(n_keys) if self.pools else student.real(self.signal).sum(1)
         n_maps = n_queries * (1 if self.averages else self.n_heads)
-        n_terms = n_maps * (n_tokens if self.distance == "mse" else 1)
-        return (1 / (len(mask) * n_terms)).repeat_interleave(n_maps * n_tokens)
+        n_terms = n_maps * (n_keys if self.distance == "mse" else 1)
+        return (1 / (len(n_keys) * n_terms)).repeat_interleave(n_maps * n_keys)
 
 
 def _mean_over_heads(
-    maps: Float[Tensor, " element"], n_tokens: Tensor, n_heads: int
+    maps: Float[Tensor, " element"], sizes: Int[Tensor, " row"], n_heads: int
 ) -> Float[Tensor, " mean_element"]:
-    """Return flat maps (row, head, query, key) averaged over heads: (row, query, key)."""
-    sizes = n_tokens**2
+    """Return flat maps (row, head, query, key) averaged over heads: (row, query, key).
+
+    `sizes` are the queries times the keys of each row.
+    """
     starts = sizes.cumsum(0) - sizes
     within = torch.arange(int(sizes.sum()), device=maps.device)
     # In front of a row's first map stand all heads of the rows before it.

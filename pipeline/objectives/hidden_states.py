@@ -1,4 +1,4 @@
-"""Matching of the hidden states of all real tokens.
+"""Matching of the hidden states of all real tokens, of an encoder or a decoder beside it.
 
 With the states h of a token and d their width, over the pairs of the layer map, and the
 mean over rows of the mean over a row's tokens of:
@@ -13,7 +13,8 @@ A mean over rows first makes every row count the same, however long it is and ho
 batch is cut.
 """
 
-from typing import Literal
+from abc import ABC
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,7 @@ from pipeline.objectives.objective import (
     Needs,
     Objective,
     ObjectiveSettings,
+    StateSignal,
     StudentOutputs,
     TeacherSignals,
 )
@@ -33,9 +35,10 @@ from pipeline.objectives.projection import Projection
 from pipeline.store.spec import ArraySpec
 
 
-class HiddenStatesObjectiveSettings(ObjectiveSettings):
-    """Settings of `hidden_states`."""
+class StatesSettings(ObjectiveSettings, ABC):
+    """Settings of what compares states of tokens."""
 
+    signal: ClassVar[StateSignal]
     layer_map: LayerMap = "uniform"
     distance: Literal["mse", "cosine"] = "mse"
     projection: bool = False
@@ -43,29 +46,49 @@ class HiddenStatesObjectiveSettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return the mapped layers of either model."""
-        models.require("hidden_states")
+        models.require(self.signal)
         models.require_equal_width(has_projection=self.projection)
         pairs = self.pairs(models)
-        return Needs(
-            teacher=frozenset(ArraySpec("hidden_states", teacher) for _, teacher in pairs),
-            student_hidden_states=frozenset(student for student, _ in pairs),
-        )
+        teacher = frozenset(ArraySpec(self.signal, theirs) for _, theirs in pairs)
+        student = frozenset(ours for ours, _ in pairs)
+        if self.signal == "hidden_states":
+            return Needs(teacher=teacher, student_hidden_states=student)
+        return Needs(teacher=teacher, student_decoder_hidden_states=student)
 
     def pairs(self, models: Models) -> list[LayerPair]:
         """Return the mapped layers; `learned` takes those that were captured."""
-        captured = [array.layer for array in models.captured if array.signal == "hidden_states"]
-        return resolve(self.layer_map, models, lowest=0, captured=sorted(captured))
+        captured = [array.layer for array in models.captured if array.signal == self.signal]
+        return resolve(
+            self.layer_map,
+            models,
+            lowest=0,
+            captured=sorted(captured),
+            is_of_decoder=self.signal != "hidden_states",
+        )
 
     def build(self, models: Models) -> Objective:
         """Return the loss itself."""
         return HiddenStateMatch(self, models)
 
 
+class HiddenStatesObjectiveSettings(StatesSettings):
+    """Settings of `hidden_states`."""
+
+    signal = "hidden_states"
+
+
+class DecoderHiddenStatesSettings(StatesSettings):
+    """Settings of `decoder_hidden_states`: a row's tokens are those that its decoder is given."""
+
+    signal = "decoder_hidden_states"
+
+
 class HiddenStateMatch(Objective):
     """Distance between the token states of paired layers."""
 
-    def __init__(self, settings: HiddenStatesObjectiveSettings, models: Models) -> None:
+    def __init__(self, settings: StatesSettings, models: Models) -> None:
         super().__init__()
+        self.signal = settings.signal
         self.pairs = settings.pairs(models)
         self.distance = settings.distance
         self.weights = PairWeights(self.pairs, is_learned=settings.layer_map == "learned")
@@ -74,14 +97,13 @@ class HiddenStateMatch(Objective):
 
     def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
         """Return the mean over rows of the mean over their tokens."""
-        n_tokens = student.mask.sum(1)
+        is_real = student.real(self.signal)
+        n_tokens = is_real.sum(1)
         # Each token's part of a mean over rows.
-        shares = (1 / (len(student.mask) * n_tokens)).repeat_interleave(n_tokens)
+        shares = (1 / (len(is_real) * n_tokens)).repeat_interleave(n_tokens)
+        states = student.states(self.signal)
         losses = [
-            (
-                self._compare(student.hidden_states[ours][student.mask], ours, teacher, theirs)
-                * shares
-            ).sum()
+            (self._compare(states[ours][is_real], ours, teacher, theirs) * shares).sum()
             for ours, theirs in self.pairs
         ]
         return self.weights.mean(torch.stack(losses))
@@ -91,7 +113,7 @@ class HiddenStateMatch(Objective):
     ) -> Float[Tensor, " token"]:
         """Return the distance of each real token, in the store's order."""
         student_states: Tensor = self.projection(tokens, ours)
-        teacher_states = teacher.hidden_states[theirs]
+        teacher_states = teacher.states(self.signal)[theirs]
         if self.distance == "mse":
             return (student_states - teacher_states).square().mean(-1)
         return 1 - cosine_similarity(student_states, teacher_states, dim=-1)

@@ -41,17 +41,28 @@ FixedLayerMap = FixedName | Pairs
 
 
 def resolve(
-    layer_map: LayerMap, models: Models, *, lowest: int, captured: Sequence[int]
+    layer_map: LayerMap,
+    models: Models,
+    *,
+    lowest: int,
+    captured: Sequence[int],
+    is_of_decoder: bool = False,
 ) -> list[LayerPair]:
     """Return the pairs that a layer map stands for in two models.
 
     `lowest` is 0 where the embedding output may be paired, 1 where only layers may;
-    `captured` are the teacher layers that `learned` pairs every student layer with.
+    `captured` are the teacher layers that `learned` pairs every student layer with. With
+    `is_of_decoder` the layers are those of the decoders beside the encoders.
 
     Raises:
         SettingsError: a layer does not exist, or there is no pair at all.
     """
     depths = {"student": models.student.n_layers, "teacher": models.teacher.n_layers}
+    if is_of_decoder:
+        depths = {
+            "student": models.student.n_decoder_layers,
+            "teacher": models.teacher.n_decoder_layers or 0,
+        }
     if isinstance(layer_map, str):
         pairs = _named(layer_map, depths["student"], depths["teacher"], captured)
     else:
@@ -79,6 +90,7 @@ def resolve(
         for model, layer in (("student", student), ("teacher", teacher)):
             if not lowest_of[model] <= layer <= depths[model]:
                 kind = "hidden states" if lowest == 0 else "attention maps"
+                kind = f"decoder {kind}" if is_of_decoder else kind
                 note = " (0 is the embedding output)" if lowest_of[model] == 0 else ""
                 raise SettingsError(
                     [

@@ -8,7 +8,7 @@ says, averaged over the examples of the batch.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
@@ -20,6 +20,11 @@ from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import Targets
+
+StateSignal = Literal["hidden_states", "decoder_hidden_states"]
+"""States of the encoder's tokens, or of those of a decoder beside it."""
+MapSignal = Literal["attentions", "decoder_attentions", "cross_attentions"]
+"""Attention of the encoder, of a decoder beside it, and of that decoder to the encoder."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class Needs:
     """Whether the weights by which the student's head reads its tokens are compared."""
     other_stores: frozenset[str] = frozenset()
     """Folders of other teachers' stores, whose logits are read."""
+    student_decoder_hidden_states: frozenset[int] = frozenset()
+    """Layers of the student's decoder whose states of all targets are compared."""
+    student_decoder_attentions: frozenset[int] = frozenset()
+    """Layers of the student's decoder whose own attention maps are compared."""
+    student_cross_attentions: frozenset[int] = frozenset()
+    """Layers of the student's decoder whose maps of the encoder's tokens are compared."""
 
     def __or__(self, other: "Needs") -> "Needs":
         """Return what both together read."""
@@ -48,6 +59,9 @@ class Needs:
             self.student_attentions | other.student_attentions,
             self.student_pooling or other.student_pooling,
             self.other_stores | other.other_stores,
+            self.student_decoder_hidden_states | other.student_decoder_hidden_states,
+            self.student_decoder_attentions | other.student_decoder_attentions,
+            self.student_cross_attentions | other.student_cross_attentions,
         )
 
 
@@ -65,6 +79,42 @@ class StudentOutputs:
     """Post-softmax, padded."""
     pooling: Float[Tensor, "batch token"] | None = None
     """Weights by which the head reads the tokens; they sum to 1, padding has 0."""
+    decoder_mask: Bool[Tensor, "batch target"] | None = None
+    """True on a decoder's real tokens; None without a decoder beside the encoder."""
+    decoder_hidden_states: Mapping[int, Float[Tensor, "batch target hidden"]] = field(
+        default_factory=dict
+    )
+    decoder_attentions: Mapping[int, Float[Tensor, "batch head query key"]] = field(
+        default_factory=dict
+    )
+    cross_attentions: Mapping[int, Float[Tensor, "batch head target token"]] = field(
+        default_factory=dict
+    )
+
+    def states(self, signal: StateSignal) -> Mapping[int, Float[Tensor, "batch token hidden"]]:
+        """Return the states that a signal of the store is compared with."""
+        if signal == "hidden_states":
+            return self.hidden_states
+        return self.decoder_hidden_states
+
+    def maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, "batch head query key"]]:
+        """Return the attention maps that a signal of the store is compared with."""
+        return {
+            "attentions": self.attentions,
+            "decoder_attentions": self.decoder_attentions,
+            "cross_attentions": self.cross_attentions,
+        }[signal]
+
+    def real(self, signal: StateSignal | MapSignal) -> Bool[Tensor, "batch token"]:
+        """Return which tokens a signal has states of, or which may be queries in its maps."""
+        if signal in ("hidden_states", "attentions"):
+            return self.mask
+        assert self.decoder_mask is not None
+        return self.decoder_mask
+
+    def real_keys(self, signal: MapSignal) -> Bool[Tensor, "batch token"]:
+        """Return which tokens may be keys in the maps of a signal."""
+        return self.mask if signal == "cross_attentions" else self.real(signal)
 
 
 @dataclass(frozen=True)
@@ -86,6 +136,36 @@ class TeacherSignals:
     """Post-softmax, row after row (head, query, key) over its own tokens, without padding."""
     mean_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
     """The same, averaged over heads: (query, key)."""
+    decoder_hidden_states: Mapping[int, Float[Tensor, "target hidden"]] = field(
+        default_factory=dict
+    )
+    decoder_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
+    mean_decoder_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
+    cross_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
+    """Queries are a decoder's tokens, keys the encoder's."""
+    mean_cross_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
+
+    def states(self, signal: StateSignal) -> Mapping[int, Float[Tensor, "token hidden"]]:
+        """Return the states of a signal."""
+        if signal == "hidden_states":
+            return self.hidden_states
+        return self.decoder_hidden_states
+
+    def maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, " element"]]:
+        """Return the attention maps of a signal."""
+        return {
+            "attentions": self.attentions,
+            "decoder_attentions": self.decoder_attentions,
+            "cross_attentions": self.cross_attentions,
+        }[signal]
+
+    def mean_maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, " element"]]:
+        """Return the attention maps of a signal that are averaged over heads."""
+        return {
+            "attentions": self.mean_attentions,
+            "decoder_attentions": self.mean_decoder_attentions,
+            "cross_attentions": self.mean_cross_attentions,
+        }[signal]
 
     def classes_of(self, student: StudentOutputs) -> Float[Tensor, "prediction class"]:
         """Return a student's logits, in float32, in the classes of the teacher's."""

@@ -118,6 +118,11 @@ class Batch:
             hidden_states=by_kind["hidden_states", "all"],
             attentions=by_kind["attentions", "all"],
             mean_attentions=by_kind["attentions", "mean"],
+            decoder_hidden_states=by_kind["decoder_hidden_states", "all"],
+            decoder_attentions=by_kind["decoder_attentions", "all"],
+            mean_decoder_attentions=by_kind["decoder_attentions", "mean"],
+            cross_attentions=by_kind["cross_attentions", "all"],
+            mean_cross_attentions=by_kind["cross_attentions", "mean"],
         )
 
     def _logits(
