@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import nn
+from pipeline.store.pieces import TopLogits, top_arrays
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.architecture import head_reads
@@ -68,9 +70,12 @@ class OnlineSplit(JoinedSplit):
         inputs = batch.inputs
         outputs = self._teacher(**inputs, output_hidden_states=CLS in self._needs.teacher)
         mask = inputs["attention_mask"]
-        is_of_tokens = self._task.predicts in BY_TOKEN
-        logits = outputs.logits[mask.bool()] if is_of_tokens else outputs.logits
-        signals = {logits_array(self._task.predicts): logits}
+        if self._task.predicts == "piece":
+            signals = self._of_pieces(outputs.logits.float(), batch.labels)
+        else:
+            is_of_tokens = self._task.predicts in BY_TOKEN
+            logits = outputs.logits[mask.bool()] if is_of_tokens else outputs.logits
+            signals = {logits_array(self._task.predicts): logits}
         if CLS in self._needs.teacher:
             config = self._teacher.config
             states = [
@@ -85,4 +90,19 @@ class OnlineSplit(JoinedSplit):
             is_pair = is_real[:, None, :, None] & is_real[:, None, None, :]
             for layer, maps in self._tap.maps().items():
                 signals[ArraySpec("attentions", layer)] = maps[is_pair.expand_as(maps)]
-        return {array: StoredSignal(values.float(), "float32") for array, values in signals.items()}
+        return {
+            array: StoredSignal(values, "int32")
+            if array.signal == "top_pieces"
+            else StoredSignal(values.float(), "float32")
+            for array, values in signals.items()
+        }
+
+    def _of_pieces(
+        self, logits: Float[Tensor, "target piece"], labels: Int[Tensor, " target"]
+    ) -> dict[ArraySpec, Tensor]:
+        """Return what a store has of these logits."""
+        top = top_arrays(self._needs.teacher)
+        values, pieces = logits.topk(top.values.k)
+        right = logits.gather(1, labels[:, None])[:, 0]
+        found = TopLogits(values, pieces, logits.logsumexp(1), right)
+        return dict(zip(top, found, strict=True))

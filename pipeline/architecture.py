@@ -82,6 +82,7 @@ def _architecture(config: "PretrainedConfig") -> Architecture:
             f"{config.num_hidden_layers} layers is several. Use a checkpoint with "
             "inner_group_num 1."
         )
+    assert config.num_labels is not None
     return Architecture(
         model_type=config.model_type,
         n_layers=config.num_hidden_layers,

@@ -23,7 +23,7 @@ from pipeline.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 PRESETS = BESIDE_PACKAGE / "presets"
 
 _OF_OTHER_DATA = ("hub_id", "columns", "labels", "splits")
-_OF_OTHER_TASKS = ("metrics",)
+_OF_OTHER_TASKS = ("metrics", "masking")
 
 
 @dataclass(frozen=True)

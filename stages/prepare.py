@@ -11,6 +11,7 @@ from pipeline.checkpoint import find_checkpoint, load_tokenizer
 from pipeline.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
+from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
@@ -24,6 +25,7 @@ _LOSSES = {
     "n_words_cut": "words with their labels lost at the ends of rows; raise tokenizer.max_length",
     "n_answers_lost": "answers lost: they are longer than what two windows of their text share; "
     "raise tokenizer.stride",
+    "n_target_texts_cut": "texts to be written cut to tokenizer.max_length word pieces",
     "n_choices_cut": "choices cut: with their question they are longer than tokenizer.max_length",
 }
 """What is lost, by its count in the summary."""
@@ -37,18 +39,29 @@ def main() -> None:
     started = perf_counter()
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
-    kind = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind].label_kind
-    tokenizer = load_tokenizer(find_checkpoint(settings.checkpoint))
+    task = parse_section(TaskSettings, params.get("task"), "task")
+    kind = TASKS[task.kind].label_kind
+    checkpoint = find_checkpoint(settings.checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
+    asking = asking_of(kind, task.masking, checkpoint, tokenizer)
     length = settings.max_length
     with replacing_folder(TOKENS) as folder:
         if data.source == "tokens":
-            summary = copy_tokens(Path(data.path), tokenizer, length, kind, folder)
+            summary = copy_tokens(Path(data.path), tokenizer, length, kind, folder, asking)
         else:
             corpus = read_corpus(data, kind)
             mapping = data.names_by_value
             names = label_names(corpus, mapping, kind)
             summary = write_tokens(
-                corpus, kind, names, mapping, tokenizer, length, folder, stride=settings.stride
+                corpus,
+                kind,
+                names,
+                mapping,
+                tokenizer,
+                length,
+                folder,
+                stride=settings.stride,
+                asking=asking,
             )
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
@@ -64,6 +77,8 @@ def main() -> None:
 def _labelled(counts: dict[str, Any]) -> str:
     if "n_questions" in counts:
         return f"{counts['n_labelled']:,} of {counts['n_questions']:,} questions labelled"
+    if "n_targets" in counts:
+        return f"{counts['n_labelled']:,} asking for {counts['n_targets']:,} word pieces"
     return f"{counts['n_labelled']:,} labelled"
 
 

@@ -5,21 +5,36 @@ from typing import Literal, get_args
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError
-from pipeline.store.pieces import top_arrays
-from pipeline.store.spec import ArraySpec, logits_array
+from pipeline.store.pieces import arrays_of_logits
+from pipeline.store.spec import ArraySpec
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 
-Part = Literal["cls", "hidden_states", "attentions", "pooling"]
+Part = Literal[
+    "cls",
+    "hidden_states",
+    "attentions",
+    "pooling",
+    "decoder_hidden_states",
+    "decoder_attentions",
+    "cross_attentions",
+]
 """What a student may give beside logits. `pooling`: how much of each token its head reads."""
 
 TRANSFORMER_PARTS: frozenset[Part] = frozenset({"cls", "hidden_states", "attentions"})
+DECODER_PARTS: frozenset[Part] = frozenset(
+    {"decoder_hidden_states", "decoder_attentions", "cross_attentions"}
+)
+ENCODER_DECODER_PARTS: frozenset[Part] = DECODER_PARTS | {"hidden_states", "attentions"}
 
 _CALLED: dict[Part, str] = {
     "cls": "[CLS] states",
     "hidden_states": "hidden states of tokens",
     "attentions": "attention maps",
     "pooling": "attention pooling",
+    "decoder_hidden_states": "hidden states of a decoder's tokens",
+    "decoder_attentions": "attention maps of a decoder",
+    "cross_attentions": "maps of cross-attention",
 }
 
 
@@ -38,6 +53,8 @@ class StudentShape:
     """What there is a head for."""
     reads_teacher_tokens: bool = True
     """False where it has a tokenizer of its own: then no token of one is a token of the other."""
+    n_decoder_layers: int = 0
+    """0 without a decoder beside the encoder."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +70,7 @@ class Models:
     @property
     def logits(self) -> frozenset[ArraySpec]:
         """The arrays with the teacher's logits; of word pieces, the likeliest that there are."""
-        if self.task.predicts == "piece":
-            return frozenset(top_arrays(self.captured))
-        return frozenset({logits_array(self.task.predicts)})
+        return frozenset(arrays_of_logits(self.task.predicts, self.captured))
 
     def head_faults(self) -> list[str]:
         """Return a line where the student has no head for the task."""

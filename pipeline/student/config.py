@@ -5,19 +5,30 @@ from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from pipeline.encoder_decoder import cut_layers
 from pipeline.errors import CheckpointError
 
 
-def student_config(teacher_folder: Path, n_layers: int, layers: Sequence[int]) -> PreTrainedConfig:
+def student_config(
+    teacher_folder: Path,
+    n_layers: int,
+    layers: Sequence[int],
+    *,
+    n_decoder_layers: int | None = None,
+) -> PreTrainedConfig:
     """Return the config of a student of `n_layers` that starts from the teacher's `layers`.
 
     Each student layer is of the kind of the teacher layer (from 1) it starts from. Without
-    `layers` the kinds are those of the teacher's first ones.
+    `layers` the kinds are those of the teacher's first ones. Of a teacher with a decoder beside
+    its encoder, `n_decoder_layers` are the student's in there.
 
     Raises:
         CheckpointError: the teacher's architecture leaves no way to make such a student.
     """
     config: PreTrainedConfig = AutoConfig.from_pretrained(teacher_folder)
+    if n_decoder_layers is not None:
+        cut_layers(config, n_layers, n_decoder_layers)
+        return config
     _check_layers_can_move(teacher_folder, config, layers)
     kinds = getattr(config, "layer_types", None)  # local or global attention
     if kinds is not None:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from pipeline.checkpoint import find_weights
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.config import narrow, student_config
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.warm_start import copy_head, copy_teacher_layers
+from pipeline.student.warm_start import copy_head, copy_teacher_layers, tied_names
 from pipeline.tasks.head import load_with_head, new_model
 from pipeline.tasks.task import Task
 
@@ -29,19 +30,25 @@ def build_transformer(
         return _load(find_weights(settings.checkpoint), task, labels, say)
     assert settings.n_layers is not None
     teacher_folder = store_dir / TEACHER_FOLDER
-    layers = settings.teacher_layers(manifest.teacher.n_layers)
-    config = student_config(teacher_folder, settings.n_layers, layers)
+    teacher = manifest.teacher
+    layers, decoder_layers, n_decoder = settings.teacher_layers(teacher.n_layers), [], None
+    if teacher.n_decoder_layers is not None:
+        n_decoder = settings.n_student_decoder_layers
+        decoder_layers = settings.teacher_decoder_layers(teacher.n_decoder_layers)
+    config = student_config(teacher_folder, settings.n_layers, layers, n_decoder_layers=n_decoder)
     if settings.is_narrower:
-        shape = settings.shape(manifest.teacher, manifest.identity.tokenizer)
+        shape = settings.shape(teacher, manifest.identity.tokenizer)
         narrow(config, shape.hidden_size, shape.n_heads, settings.intermediate_size)
     student = new_model(config, task)
+    if (teacher_folder / GENERATION_CONFIG_NAME).is_file():
+        student.generation_config = GenerationConfig.from_pretrained(teacher_folder)
     if layers:
-        copied = copy_teacher_layers(student, teacher_folder, layers)
+        copied = copy_teacher_layers(student, teacher_folder, layers, decoder_layers)
     elif settings.warm_start == "heads":
-        copied = copy_head(student, teacher_folder, manifest.teacher.n_layers)
+        copied = copy_head(student, teacher_folder, teacher.n_layers)
     else:
         copied = {}
-    for line in copied_table(copied, len(student.state_dict())):
+    for line in copied_table(copied, len(set(tied_names(student).values()))):
         say(line)
     return student
 

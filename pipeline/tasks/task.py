@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from pipeline.settings import Section
+from pipeline.text.masking_settings import MaskingSettings
 
 Kind = Literal[
     "classification",
@@ -39,6 +42,17 @@ class TaskSettings(Section):
     metrics: tuple[str, ...] | None = None
     """What models are judged by, in place of the kind's own; the first chooses a student's best
     weights and ranks students. The teacher's are chosen by the kind's own."""
+
+    masking: MaskingSettings = MaskingSettings()
+    """Of a masked LM."""
+
+    @model_validator(mode="after")
+    def _only_a_masked_lm_masks(self) -> "TaskSettings":
+        if self.kind != "masked_lm" and "masking" in self.model_fields_set:
+            raise ValueError(
+                f"only a masked_lm has masking; take it out, or set task.kind, which is {self.kind}"
+            )
+        return self
 
 
 @dataclass(frozen=True)

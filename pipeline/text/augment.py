@@ -41,6 +41,8 @@ NOT_VARIED: dict[LabelKind, str] = {
     "word_names": "the labels of a token classification belong to words, which variants lose",
     "choice": "the rows of a multiple choice are choices of questions, which variants are not",
     "answers": "the answers of a question answering stand in its texts, which variants change",
+    "masked": "the texts of a masked LM share rows, whose masks change them already",
+    "target_text": "nobody says what is to be written for the variants of a text",
 }
 """The kinds of labels whose rows have no variants, and why."""
 

@@ -18,7 +18,11 @@ _Columns = Annotated[tuple[_Column, ...], Field(min_length=2)]
 
 
 class ColumnSettings(Section):
-    """Which columns of the source hold what. In .conll files they are numbers, from 0."""
+    """Which columns of the source hold what. In .conll files they are numbers, from 0.
+
+    A part of a column has the column's name and its own, with a dot between them:
+    `translation.en`.
+    """
 
     text: _Column = "text"
     """Of a token classification, the lists of words; of a multiple choice or a question
@@ -30,9 +34,12 @@ class ColumnSettings(Section):
     there is to the choices."""
     choices: _Column | _Columns | None = None
     """Of a multiple choice, the column with the lists of choices, or a column for each."""
+    target: _Column | None = None
+    """Of a sequence to sequence, the texts that are to be written; a row may have none."""
     label: _Column | _Columns | None = "label"
     """null for a source without labels. Several columns hold 0 or 1 each, for a multi-label
-    classification. Of a question answering, the answers as SQuAD has them, or their texts."""
+    classification. Of a question answering, the answers as SQuAD has them, or their texts. A
+    masked LM and a sequence to sequence do not read it."""
     answer_start: _Column | None = None
     """Of a question answering with answers as mere texts, their first characters' places."""
     label_separator: str = Field(default=",", min_length=1)

@@ -9,6 +9,8 @@ is written in the source; what it is depends on the kind of labels:
 - `word_names`: lists of such strings, as long as the lists in a further column `words`;
 - `choice`: strings that say which of the strings in a further column `choices` is right; a
   further column `question` is null where there is none;
+- `masked`: null, for the texts are all there is;
+- `target_text`: strings that are to be written; null where a row has none;
 - `answers`: lists of texts and places, of type `text.answers.ANSWERS`, beside a further column
   `question`; null where a row is not labelled.
 """

@@ -142,6 +142,8 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
     }
     if "train" not in corpus:
         raise DataError(f"{_describe(settings)} has no train split; it has {', '.join(corpus)}")
+    if label_kind == "masked":  # blank lines between paragraphs hold nothing to hide
+        corpus = {split: table.filter(_has_text(table)) for split, table in corpus.items()}
     for split, table in corpus.items():
         _check_texts(table, f"{_describe(settings)}, {split}", settings.columns)
     if "validation" not in corpus:
@@ -232,6 +234,10 @@ def _set_aside(train: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:
     )
     is_validation = positions < np.uint64(share * 2**64)
     return train.filter(pa.array(~is_validation)), train.filter(pa.array(is_validation))
+
+
+def _has_text(table: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(table["text"]), ""), False)
 
 
 def _check_texts(table: pa.Table, place: str, columns: ColumnSettings) -> None:

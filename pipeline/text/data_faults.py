@@ -7,9 +7,20 @@ _SECOND_TEXTS: dict[Kind, str] = {
     "token_classification": "reads one text in each row",
     "multiple_choice": "has its choices as second texts",
     "question_answering": "has its question as the other text",
+    "masked_lm": "joins its texts one by one",
+    "sequence_to_sequence": "has the text that is to be written as the other text",
 }
 """Kinds of task without a column `text_pair`, and why."""
-_WITHOUT_NAMES: frozenset[Kind] = frozenset(("regression", "multiple_choice", "question_answering"))
+_WITHOUT_NAMES: frozenset[Kind] = frozenset(
+    (
+        "regression",
+        "multiple_choice",
+        "question_answering",
+        "masked_lm",
+        "sequence_to_sequence",
+    )
+)
+_OF_DOCSTRINGS: frozenset[Kind] = frozenset(("classification", "masked_lm"))
 
 
 def data_faults(data: DataSettings, kind: Kind) -> list[str]:
@@ -17,7 +28,7 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
     if data.source == "tokens":
         return []  # the table says what its labels are
     if data.source == "docstrings":
-        if kind == "classification":
+        if kind in _OF_DOCSTRINGS:
             return []
         return [
             "data.source: docstrings are labelled for a classification; set task.kind to that, or "
@@ -25,7 +36,9 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
         ]
     columns = data.columns
     is_choice, is_answer = kind == "multiple_choice", kind == "question_answering"
+    is_written = kind == "sequence_to_sequence"
     refused = {
+        "columns.target": columns.target is not None and not is_written,
         "columns.choices": columns.choices is not None and not is_choice,
         "columns.question": columns.question is not None and not (is_choice or is_answer),
         "columns.answer_start": columns.answer_start is not None and not is_answer,
@@ -34,6 +47,7 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
         "labels": data.labels is not None and kind in _WITHOUT_NAMES,
     }
     reasons = {
+        "columns.target": "only a sequence_to_sequence has texts that are to be written",
         "columns.choices": "only a multiple_choice has choices",
         "columns.question": "only a multiple_choice or a question_answering has a question beside "
         "its text",
@@ -51,6 +65,11 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
         faults.append(
             "data.columns.choices: a multiple_choice needs the column with the lists of choices, "
             "or a column for each choice"
+        )
+    if is_written and columns.target is None:
+        faults.append(
+            "data.columns.target: a sequence_to_sequence needs the column of texts that are to be "
+            "written"
         )
     if is_answer and columns.question is None:
         faults.append("data.columns.question: a question_answering needs the column of questions")

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import DataError
 from pipeline.fingerprint import digest_file, digest_tokenizer
 from pipeline.tasks.task import LabelKind
+from pipeline.text.asking import Asking
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+_NOTHING = Asking()
+_REMEDIES = {
+    "masking": "Set task.masking to that.",
+    "decoder_start": "Name the checkpoint that it was made for as tokenizer.checkpoint.",
+}
 
 
 def copy_tokens(
@@ -20,12 +27,13 @@ def copy_tokens(
     max_length: int,
     label_kind: LabelKind,
     folder: Path,
+    asking: Asking = _NOTHING,
 ) -> dict[str, Any]:
     """Copy the token table `source` into an empty folder; return its summary.
 
     Raises:
         DataError: it is not a token table, is damaged, or was made with another tokenizer,
-            length limit or kind of labels than these.
+            length limit, kind of labels or way to ask for word pieces than these.
     """
     tokens = open_tokens(source)
     if tokens.label_kind != label_kind:
@@ -44,6 +52,12 @@ def copy_tokens(
                 "what it was made with: a store's tokenizer is in its folder 'teacher'."
             )
     summary: dict[str, Any] = json.loads((source / SUMMARY_NAME).read_text(encoding="utf-8"))
+    for name, asked in asking.described().items():
+        if summary.get(name) != asked:
+            raise DataError(
+                f"{source} was made with {name} {summary.get(name)}, here it is {asked}. "
+                f"{_REMEDIES[name]}"
+            )
     for split in tokens.splits:
         name = f"{split}.arrow"
         shutil.copyfile(source / name, folder / name)

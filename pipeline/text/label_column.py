@@ -13,6 +13,9 @@ from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.lists import lists_of
 from pipeline.text.source import Source, is_named
 
+_OF_OTHER_COLUMNS: frozenset[LabelKind] = frozenset(("masked", "target_text"))
+"""Kinds of labels that are not in the column `label`: of a text itself, or another text."""
+
 
 def select_label(
     source: Source, columns: ColumnSettings, label_kind: LabelKind, *, may_lack: bool
@@ -25,8 +28,10 @@ def select_label(
         DataError: a column is missing or holds something else than it should.
     """
     n_rows, theirs = len(source.table), columns.label
+    if label_kind in _OF_OTHER_COLUMNS:
+        theirs = columns.target if label_kind == "target_text" else None
     first = theirs[0] if isinstance(theirs, tuple) else theirs
-    if first is None or (may_lack and first not in source.table.column_names):
+    if first is None or (may_lack and not source.has(first)):
         if label_kind == "answers":
             return pa.nulls(n_rows, ANSWERS)
         has_lists = label_kind in ("names", "word_names")
@@ -46,8 +51,10 @@ def select_label(
         return _without(column.cast(pa.float64()), columns.unlabelled)
     if label_kind == "name" and is_named(column.type):
         return _without(column, columns.unlabelled)
-    strings = _without(source.strings("label", first), columns.unlabelled)
-    strings = pc.if_else(pc.equal(strings, ""), None, strings)
+    ours = "target" if label_kind == "target_text" else "label"
+    strings = _without(source.strings(ours, first), columns.unlabelled)
+    read = pc.utf8_trim_whitespace(strings) if label_kind == "target_text" else strings
+    strings = pc.if_else(pc.equal(read, ""), None, strings)
     return _separated(strings, columns.label_separator) if label_kind == "names" else strings
 
 

@@ -19,6 +19,8 @@ _PREDICTED: dict[LabelKind, tuple[str, ...]] = {
     "number": ("score",),
     "choice": ("choice",),
     "answers": ("start", "end"),
+    "masked": (),
+    "target_text": (),
 }
 
 
@@ -30,7 +32,8 @@ def label_names(
     They are those of `mapping` (name by value in the source), or else the classes that
     the source itself names, or else the distinct values of the training split, numbers
     in numeric and words in alphabetic order. Labels that are numbers, choices or answers have
-    names that say what is predicted: `score`, `choice`, `start` and `end`.
+    names that say what is predicted: `score`, `choice`, `start` and `end`. Where word pieces are
+    predicted, there are none.
 
     Raises:
         DataError: fewer than two labels.
@@ -64,15 +67,15 @@ def encode_labels(
 
     `name`: label numbers; `names`: lists of 0 or 1 for each label; `number`: floats;
     `word_names`: lists of label numbers, one for each word; `choice`: the right choice's
-    position; `answers`: as they are. Where there is no label: `UNLABELLED`, in each place of
-    a list, or NaN.
+    position; `answers` and `target_text`: as they are; `masked`: nulls. Where there is no label:
+    `UNLABELLED`, in each place of a list, or NaN.
 
     Raises:
         DataError: a label that is not among the known ones, or is no number or choice.
     """
     if label_kind == "choice":
         return right_choices(corpus)
-    if label_kind == "answers":  # they become places of tokens where the texts become tokens
+    if label_kind in ("answers", "masked", "target_text"):  # they become labels with the tokens
         return {split: table["label"].combine_chunks() for split, table in corpus.items()}
     if label_kind == "number":
         return {split: number_labels(table["label"], split) for split, table in corpus.items()}

@@ -22,6 +22,8 @@ NOT_RETOKENISED: dict[LabelKind, str] = {
     "word_names": f"labels of words stand at the teacher's tokens, but {_OTHER}",
     "choice": f"a multiple choice cuts its rows by the teacher's tokens, but {_OTHER}",
     "answers": f"answers begin and end with the teacher's tokens, but {_OTHER}",
+    "masked": f"masks hide the teacher's tokens, but {_OTHER}",
+    "target_text": f"texts are written in the teacher's tokens, but {_OTHER}",
 }
 """The kinds of labels whose rows no student reads with another tokenizer, and why."""
 
@@ -41,11 +43,12 @@ def split_for(
 
     Raises:
         DataError: rows in the table's own tokens are longer than the model can read, a text
-            has no token of the student's, or labels are of words, choices or answers.
+            has no token of the student's, or labels are of words, choices,
+            answers or word pieces.
     """
     own = tokens.splits[split]
     if digest_tokenizer(tokenizer) == tokens.tokenizer:
-        longest = int(own.lengths.max(initial=0))
+        longest = int(max(own.lengths.max(initial=0), own.n_targets.max(initial=0)))
         if most_tokens is not None and longest > most_tokens:
             raise DataError(
                 f"{split} has rows of up to {longest} tokens, the student reads at most "

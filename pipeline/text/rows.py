@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import row_key
 from pipeline.tasks.task import LabelKind
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import schema_of
 
 if TYPE_CHECKING:
@@ -65,14 +65,39 @@ def make_rows(
     more: Sequence[Sequence[Any]] = (),
 ) -> pa.Table:
     """Return rows with the columns of a token table; `more` are those of this kind of labels."""
-    schema = schema_of(label_kind)
     ids = [np.array(row, dtype=np.int32) for row in input_ids]
     type_ids = [np.array(row, dtype=np.int32) for row in token_type_ids]
-    keys = [row_key(*row) for row in zip(ids, type_ids, strict=True)]
+    rows = [TokenRow(*row) for row in zip(ids, type_ids, strict=True)]
+    return _table(rows, labels, texts, pairs, label_kind, more)
+
+
+def make_asking_rows(
+    rows: Sequence[TokenRow],
+    texts: Sequence[str],
+    pairs: Sequence[str | None] | None,
+    label_kind: LabelKind,
+) -> pa.Table:
+    """Return rows that ask for word pieces, each of them, with the columns of a token table."""
+    asked = [row.asked for row in rows if row.asked is not None]
+    assert len(asked) == len(rows)
+    labels = pa.array([one.pieces for one in asked], pa.list_(pa.int32()))
+    places = [[one.places for one in asked]]
+    return _table(rows, labels.cast(pa.list_(pa.int64())), texts, pairs, label_kind, places)
+
+
+def _table(
+    rows: Sequence[TokenRow],
+    labels: pa.Array,
+    texts: Sequence[str],
+    pairs: Sequence[str | None] | None,
+    label_kind: LabelKind,
+    more: Sequence[Sequence[Any]],
+) -> pa.Table:
+    schema = schema_of(label_kind)
     columns = [
-        pa.array(keys, schema.field("key").type),
-        pa.array(ids, schema.field("input_ids").type),
-        pa.array(type_ids, schema.field("token_type_ids").type),
+        pa.array([row.key() for row in rows], schema.field("key").type),
+        pa.array([row.ids for row in rows], schema.field("input_ids").type),
+        pa.array([row.types for row in rows], schema.field("token_type_ids").type),
         labels,
         pa.array(texts, pa.string()),
         pa.nulls(len(texts), pa.string()) if pairs is None else pa.array(pairs, pa.string()),

@@ -1,8 +1,10 @@
 """A table of the source, whose columns are asked for by the settings that name them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import DataError
 from pipeline.text.lists import as_lists, lists_of
@@ -16,9 +18,23 @@ class Source:
     place: str
     """What messages call it."""
 
+    def has(self, theirs: str) -> bool:
+        """Say whether there is a column of that name, or a part of one."""
+        found: pa.Schema | pa.DataType = self.table.schema
+        if theirs in found.names:
+            return True
+        for name in theirs.split("."):
+            if name not in _names_in(found):
+                return False
+            found = found.field(name).type
+        return True
+
     def column(self, ours: str, theirs: str) -> pa.ChunkedArray:
         """Return a column; `ours` is the setting that names it."""
         names = self.table.column_names
+        first, *parts = [theirs] if theirs in names else theirs.split(".")
+        if parts and first in names:
+            return _part(self.table[first], parts, f"{self.place}, column '{theirs}'")
         if theirs not in names:
             raise DataError(
                 f"{self.place} has no column '{theirs}'; it has {', '.join(names)}. "
@@ -62,6 +78,25 @@ class Source:
             row = next(index for index, row in enumerate(found.to_pylist()) if row and None in row)
             raise DataError(f"{place}: row {row + 1} has nothing in the place of one of its {what}")
         return found
+
+
+def _names_in(kind: pa.Schema | pa.DataType) -> list[str]:
+    """Return the names of columns, or of the parts of one, which may have none."""
+    is_whole = isinstance(kind, pa.Schema) or pa.types.is_struct(kind)
+    return [field.name for field in kind] if is_whole else []
+
+
+def _part(column: pa.ChunkedArray, parts: Sequence[str], place: str) -> pa.ChunkedArray:
+    """Return a part of a column, of a part of it, and so on; null where the whole is null."""
+    for part in parts:
+        found = _names_in(column.type)
+        if part not in found:
+            raise DataError(
+                f"{place}: there is no part '{part}' of what holds {column.type}; it has "
+                f"{', '.join(found) or 'no parts'}. Correct data.columns."
+            )
+        column = pc.struct_field(column, part)
+    return column
 
 
 def is_named(kind: pa.DataType) -> bool:

@@ -25,7 +25,8 @@ def summarise(
 
     `n_labelled` counts rows, or questions where rows are choices or windows, that have a label.
     `label_counts` has the rows of each label, or the words; labels that are numbers have
-    `label_range` in its place, choices `n_questions`, and answers `n_unanswerable` too.
+    `label_range` in its place, choices `n_questions`, and answers `n_unanswerable` too. Where word
+    pieces are asked for, `n_targets` is how many.
     """
     lengths = np.asarray(tokens["input_ids"].combine_chunks().value_lengths())
     bins = Counter((lengths // _HISTOGRAM_STEP).tolist())
@@ -62,6 +63,9 @@ def _describe_labels(
         numbers = np.asarray(column)
         n_questions = int(pc.sum(pc.equal(tokens["choice"], 0)).as_py() or 0)
         return int((numbers == 1).sum()), {"n_questions": n_questions}
+    if label_kind in ("masked", "target_text"):
+        n_targets = np.asarray(column.value_lengths())
+        return int((n_targets > 0).sum()), {"n_targets": int(n_targets.sum())}
     if label_kind == "answers":
         answers = tokens["answers"].filter(pc.equal(tokens["window"], 0))
         n_answers = pc.list_value_length(answers)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,11 +14,15 @@ from tqdm import tqdm
 from pipeline.fingerprint import digest_file, digest_json, digest_tokenizer
 from pipeline.settings import Section
 from pipeline.tasks.task import LabelKind
+from pipeline.text.asking import Asking
 from pipeline.text.corpus import Corpus
 from pipeline.text.labels import encode_labels
+from pipeline.text.masks import masker_of
 from pipeline.text.questions import tokenise_questions
 from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
+from pipeline.text.target_texts import tokenise_targets
+from pipeline.text.text_windows import tokenise_text_windows
 from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
 from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 STRIDE = 64
 
 _TEXTS_PER_CALL = 1000
+_NOTHING = Asking()
 
 
 class TokenizerSettings(Section):
@@ -52,23 +58,28 @@ def write_tokens(
     folder: Path,
     *,
     stride: int = STRIDE,
+    asking: Asking = _NOTHING,
 ) -> dict[str, Any]:
     """Tokenise a corpus into an empty folder and return its summary, `tokens.json`.
 
-    `mapping` is the label name by the source's value where the user gave one.
+    `mapping` is the label name by the source's value where the user gave one; `asking` is how
+    word pieces are asked for, where labels are such.
 
     Raises:
         DataError: a label that is not among `labels`, or is no number or choice; a question
             that leaves no room for its text.
+        SettingsError: the tokenizer has no mask token, or none that ends a text, and needs it.
     """
     numbers = encode_labels(corpus, label_kind, labels, mapping)
     splits = {
         split: _tokenise_split(
-            table, numbers[split], label_kind, tokenizer, max_length, stride, split
+            table, numbers[split], label_kind, tokenizer, max_length, stride, asking, split
         )
         for split, table in corpus.items()
     }
-    return write_table(splits, label_kind, labels, tokenizer, max_length, folder)
+    return write_table(
+        splits, label_kind, labels, tokenizer, max_length, folder, made_with=asking.described()
+    )
 
 
 def write_table(
@@ -80,10 +91,12 @@ def write_table(
     folder: Path,
     *,
     source: str | None = None,
+    made_with: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Write tokenised splits as a token table into an empty folder; return its summary.
 
-    `source` is the digest of the table that the rows are variants of, if they are.
+    `source` is the digest of the table that the rows are variants of, if they are; `made_with`
+    is what else the summary says of how the rows were made.
     """
     summary: dict[str, Any] = {
         "format": FORMAT,
@@ -91,6 +104,7 @@ def write_table(
         **({} if label_kind == "name" else {"label_kind": label_kind}),
         "labels": list(labels),
         "max_length": max_length,
+        **made_with,
         "tokenizer": digest_tokenizer(tokenizer),
         "splits": {
             split: _write_split(folder / f"{split}.arrow", parts, label_kind, labels)
@@ -128,8 +142,14 @@ def _tokenise_split(
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
     stride: int,
+    asking: Asking,
     split: str,
 ) -> Iterator[TokenisedTexts]:
+    if label_kind == "masked":
+        assert asking.masking is not None
+        masker = masker_of(tokenizer, asking.masking, split)
+        yield from tokenise_text_windows(_text_chunks(table, split), tokenizer, masker, max_length)
+        return
     has_pairs = _has_pairs(table)
     for start in tqdm(range(0, len(table), _TEXTS_PER_CALL), f"tokenise {split}", unit="k"):
         some = table.slice(start, _TEXTS_PER_CALL)
@@ -157,10 +177,24 @@ def _tokenise_split(
                 split,
                 start + 1,
             )
+        elif label_kind == "target_text":
+            assert asking.decoder_start is not None
+            yield tokenise_targets(
+                some["text"].to_pylist(),
+                some_labels.to_pylist(),
+                tokenizer,
+                max_length,
+                asking.decoder_start,
+            )
         else:
             texts = some["text"].to_pylist()
             pairs = some["text_pair"].to_pylist() if has_pairs else None
             yield tokenise(texts, pairs, some_labels, label_kind, tokenizer, max_length)
+
+
+def _text_chunks(table: pa.Table, split: str) -> Iterator[list[str]]:
+    for start in tqdm(range(0, len(table), _TEXTS_PER_CALL), f"tokenise {split}", unit="k"):
+        yield table["text"].slice(start, _TEXTS_PER_CALL).to_pylist()
 
 
 def _has_pairs(table: pa.Table) -> bool:

@@ -5,10 +5,11 @@ A folder holds one `SPLIT.arrow` per split and `tokens.json`. Each row has the
 `label`, and the texts themselves. Readers memory-map the files.
 
 A label is a number, or a list of them: one for each label of a row, or for each token, or the
-first and the last token of an answer. The choices of a question are rows that follow each
-other, numbered from 0 in `choice`. So are the windows of a question about a text, numbered in
-`window`; their answers as texts, and where each token stands in the text, are in
-`answers`, `char_starts` and `char_ends`.
+first and the last token of an answer, or the word pieces that are asked for. The choices of a
+question are rows that follow each other, numbered from 0 in `choice`. So are the windows of a
+question about a text, numbered in `window`; their answers as texts, and where each token stands
+in the text, are in `answers`, `char_starts` and `char_ends`. Where word pieces are asked for is
+in `masked`, or what a decoder is given then in `decoder_input_ids`.
 """
 
 import json
@@ -73,7 +74,8 @@ def schema_of(label_kind: LabelKind) -> pa.Schema:
     tokens that are not the second text's. `answers` has all texts that are right: none where
     there is no answer, and null where nobody says. `masked` has the right word piece of each
     mask, whose positions are in the column `masked`; `target_text` those of the text to be
-    written, each beside what the decoder is given then, in `decoder_input_ids`.
+    written, each beside what the decoder is given then, in `decoder_input_ids`. That text itself
+    is the `text_pair`, null where a row has none; it then has no labels either.
     """
     fields: dict[str, pa.DataType] = {
         "key": pa.binary(KEY_BYTES),

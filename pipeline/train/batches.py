@@ -98,7 +98,7 @@ class Batch:
     def pieces(self) -> Int[Tensor, "target k"] | None:
         """The teacher's likeliest word pieces, where they are in the batch."""
         found = [signal for array, signal in self.signals.items() if array.signal == "top_pieces"]
-        return found[0].values if found else None
+        return found[0].decode() if found else None
 
     def teacher(self) -> TeacherSignals:
         """Return the teacher's signals, decoded where the batch is."""

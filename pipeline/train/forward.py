@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.architecture import head_reads
@@ -40,22 +41,25 @@ class TransformerForward:
         self._options: dict[str, Any] = {
             "output_hidden_states": bool(needs.student_cls | needs.student_hidden_states)
         }
-        if self._head_reads == "last":  # else a decoder keeps keys and values for tokens to come
-            self._options["use_cache"] = False
+        self._has_encoder = bool(model.config.is_encoder_decoder)
+        if self._has_encoder or self._head_reads == "last":
+            self._options["use_cache"] = False  # of keys and values, for tokens to come
 
     def __call__(self, batch: Batch) -> StudentOutputs:
         """Return the outputs for a batch on the model's device."""
         outputs = self._model(**batch.inputs, **self._options)
         ids, mask = batch.inputs["input_ids"], batch.inputs["attention_mask"]
         pad_id = self._model.config.pad_token_id or 0
-        states = outputs.hidden_states
+
+        def cls_of(states: Tensor) -> Tensor:
+            assert self._head_reads is not None, "objectives of [CLS] refuse such a model"
+            return cls_state(states, ids, mask, self._head_reads, pad_id)
+
+        states = outputs.encoder_hidden_states if self._has_encoder else outputs.hidden_states
         return StudentOutputs(
             logits=batch.arrange(outputs.logits),
             mask=mask.to(torch.bool),
-            cls={
-                layer: cls_state(states[layer], ids, mask, self._head_reads, pad_id)
-                for layer in self._needs.student_cls
-            },
+            cls={layer: cls_of(states[layer]) for layer in self._needs.student_cls},
             hidden_states={layer: states[layer] for layer in self._needs.student_hidden_states},
             attentions=self._tap.maps() if self._tap is not None else {},
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import BertConfig
+from transformers import BartConfig, BertConfig
 
 from pipeline.checkpoint import load_tokenizer
 from pipeline.settings import parse_section
@@ -28,6 +28,8 @@ COLUMNS: dict[Kind, dict[str, Any]] = {
     "classification": {"text": "text", "text_pair": "other", "label": "label"},
     "multiple_choice": {"text": "text", "choices": "options", "label": "answer"},
     "question_answering": {"text": "text", "question": "question", "label": "answers"},
+    "masked_lm": {"text": "text"},
+    "sequence_to_sequence": {"text": "text", "target": "target"},
 }
 """Of what is read from other columns than `text` and `label`."""
 
@@ -67,6 +69,15 @@ def _answer(text: str, label: str, number: int) -> Row:
     return {"text": text, "question": question, "answers": answers}
 
 
+def _text(text: str, label: str, number: int) -> Row:
+    return {"text": text}
+
+
+def _target(text: str, label: str, number: int) -> Row:
+    """Return a text and its first words, in their reversed order."""
+    return {"text": text, "target": " ".join(text.split()[: 3 + number % 4][::-1])}
+
+
 _ROWS: dict[Kind, Callable[[str, str, int], Row]] = {
     "classification": _pair,
     "multi_label": _labels,
@@ -74,16 +85,23 @@ _ROWS: dict[Kind, Callable[[str, str, int], Row]] = {
     "token_classification": _tags,
     "multiple_choice": _question,
     "question_answering": _answer,
+    "masked_lm": _text,
+    "sequence_to_sequence": _target,
 }
 
 
 def make_rows(kind: Kind, n_rows: int, seed: int = 0) -> list[Row]:
-    """Return rows of a kind of task, one of eleven unlabelled; those of `classification` are pairs.
+    """Return rows of a kind of task, one of eleven unlabelled where there are labels.
+
+    Those of `classification` are pairs.
 
     The first seven are labelled.
     """
     rows = [_ROWS[kind](*row, number) for number, row in enumerate(make_sentences(n_rows, seed))]
-    label = COLUMNS.get(kind, {"label": "label"})["label"]
+    columns = COLUMNS.get(kind, {"label": "label"})
+    label = columns.get("label", columns.get("target"))
+    if label is None:
+        return rows
     return [{**row, label: None} if n % 11 == 7 else row for n, row in enumerate(rows)]
 
 
@@ -118,15 +136,30 @@ LABELS: dict[Kind, tuple[str, ...]] = {
     "token_classification": ("B-BAD", "B-GOOD", "I-GOOD", "O"),
     "multiple_choice": ("choice",),
     "question_answering": ("start", "end"),
+    "masked_lm": (),
+    "sequence_to_sequence": (),
 }
 """In the order of their numbers, which is alphabetic where the data names them."""
 
 
 def make_teacher(folder: Path, kind: Kind, labels: tuple[str, ...] | None = None) -> Path:
-    """Save a random BERT of two layers with a kind's head, whose bias is random too."""
+    """Save a random BERT of two layers with a kind's head, whose bias is random too.
+
+    What is written for another text is by a BART of two layers on either side.
+    """
     make_tokenizer(folder)
     names = LABELS[kind] if labels is None else labels
     torch.manual_seed(7)  # not that of the students, which would be the teacher
+    config = _bart() if kind == "sequence_to_sequence" else _bert(names)
+    model = TASKS[kind].auto_model.from_config(config)
+    bias = head_of(model).bias
+    if bias is not None:
+        nn.init.normal_(bias)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _bert(names: tuple[str, ...]) -> BertConfig:
     config = BertConfig(
         vocab_size=32,
         hidden_size=16,
@@ -134,19 +167,35 @@ def make_teacher(folder: Path, kind: Kind, labels: tuple[str, ...] | None = None
         num_attention_heads=4,
         intermediate_size=32,
         max_position_embeddings=64,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
         initializer_range=0.2,  # else attention maps are all but uniform
     )
-    model = TASKS[kind].auto_model.from_config(config)
-    bias = head_of(model).bias
-    assert isinstance(bias, nn.Parameter)
-    nn.init.normal_(bias)
-    model.save_pretrained(folder)
-    return folder
+    if names:
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: index for index, name in enumerate(names)}
+    return config
+
+
+def _bart() -> BartConfig:
+    return BartConfig(
+        vocab_size=32,
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=64,
+        init_std=0.2,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        decoder_start_token_id=2,
+        forced_eos_token_id=3,
+    )
 
 
 def head_of(model: nn.Module) -> nn.Linear:
-    """Return the layer of a BERT that gives the logits."""
+    """Return the layer of a BERT, or a BART, that gives the logits."""
     *_, head = (module for module in model.modules() if isinstance(module, nn.Linear))
     return head

@@ -11,6 +11,7 @@ import pytest
 from pipeline.checkpoint import load_tokenizer
 from pipeline.settings import parse_section
 from pipeline.tasks.task import LabelKind
+from pipeline.text.asking import Asking
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
 from pipeline.text.tokenise import STRIDE, write_tokens
@@ -18,6 +19,7 @@ from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import BAD, GOOD, PLAIN, make_tokenizer
 
 Rows = list[dict[str, Any]]
+NOTHING_ASKED = Asking()
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +61,7 @@ def write_jsonl(tmp_path_factory: pytest.TempPathFactory, pieces: Any) -> Write:
         *,
         max_length: int = 16,
         stride: int = STRIDE,
+        asking: Asking = NOTHING_ASKED,
         **data: Any,
     ) -> Written:
         source, folder = (tmp_path_factory.mktemp(name) for name in ("source", "tokens"))
@@ -71,7 +74,15 @@ def write_jsonl(tmp_path_factory: pytest.TempPathFactory, pieces: Any) -> Write:
         mapping = settings.names_by_value
         names = label_names(corpus, mapping, label_kind)
         summary = write_tokens(
-            corpus, label_kind, names, mapping, pieces, max_length, folder, stride=stride
+            corpus,
+            label_kind,
+            names,
+            mapping,
+            pieces,
+            max_length,
+            folder,
+            stride=stride,
+            asking=asking,
         )
         return Written(open_tokens(folder), summary, folder)
 
