@@ -7,11 +7,12 @@ from pipeline.errors import DataError, SignalError
 from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.fidelity import fidelity as fidelity_of
 from pipeline.tasks import TASKS
-from tests.metrics.made_answers import Array
+from pipeline.tasks.task import Kind
+from tests.metrics.made_answers import Array, made_answers
 
 
-def fidelity(student: Array, teacher: Array) -> dict[str, float]:
-    return fidelity_of(student, teacher, "classification")
+def fidelity(student: Array, teacher: Array, kind: Kind = "classification") -> dict[str, float]:
+    return fidelity_of(*(made_answers(one, np.zeros(len(one))) for one in (student, teacher)), kind)
 
 
 def softmax(logits: Array) -> Array:
