@@ -229,7 +229,7 @@ def _piece_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faults:
                 continue
             shape = array.shape(segment.size, manifest.teacher)
             pieces = map_file(store_dir / name, shape, record.encoding)
-            lowest, highest = int(pieces.min()), int(pieces.max())  # type: ignore[call-overload]
+            lowest, highest = int(pieces.min()), int(pieces.max())
             if lowest < 0 or highest >= n_pieces:
                 faults[name] = (
                     f"has word pieces {lowest:,} to {highest:,} of a vocabulary of {n_pieces:,}"
