@@ -13,10 +13,9 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.text.augmented import with_augmented_last
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
 from stages.seconds import record_seconds
 
 
@@ -33,10 +32,9 @@ def main() -> None:
         return
     with joined_processes() as processes:
         started = perf_counter()
-        augmented = open_tokens(AUGMENTED, made_by="augment")
         report = capture(
             TEACHER,
-            with_augmented_last(open_tokens(TOKENS), augmented),
+            open_captured_tokens(TOKENS, AUGMENTED, GENERATED),
             task,
             settings,
             STORE,

@@ -23,6 +23,7 @@ from pipeline.tasks.task import Task, TaskSettings
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
+from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.text.augment import NOT_VARIED, AugmentationSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.data_faults import data_faults
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Section]] = {
     "tokenizer": TokenizerSettings,
     "augmentation": AugmentationSettings,
     "teacher": TeacherSettings,
+    "generation": GenerationSettings,
     "capture": CaptureSettings,
     "training": TrainingSettings,
     "evaluation": EvaluationSettings,
@@ -97,6 +99,10 @@ def _task_faults(sections: dict[str, Section]) -> list[str]:
     is_on = isinstance(augmentation, AugmentationSettings) and augmentation.n_copies
     if is_on and label_kind in NOT_VARIED:
         faults.append(f"augmentation.n_copies: {NOT_VARIED[label_kind]}; set it to 0")
+    generation = sections.get("generation")
+    writes = isinstance(generation, GenerationSettings) and generation.splits
+    if writes and label_kind != "target_text":
+        faults.append(f"generation.splits: a {task.kind} writes no texts; set it to []")
     return faults
 
 
@@ -150,6 +156,13 @@ def _student_faults(
         faults.append(
             f"{place}.augmented: there are no augmented rows, because augmentation.n_copies is 0; "
             "raise it, or set this to false"
+        )
+    generation = sections.get("generation")
+    is_unwritten = isinstance(generation, GenerationSettings) and "train" not in generation.splits
+    if student is not None and student.targets != "data" and is_unwritten:
+        faults.append(
+            f"{place}.targets: '{student.targets}' needs the teacher's own texts of the training "
+            "rows; add train to generation.splits, or set this to data"
         )
     if student is None or model is None or teacher is None:
         return faults

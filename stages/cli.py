@@ -10,6 +10,7 @@ _STAGES = (
     "prepare",
     "augment",
     "finetune",
+    "generate",
     "capture",
     "select",
     "distill",

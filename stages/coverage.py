@@ -15,7 +15,7 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.stored_teacher import check_fits
 from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 
 
 @click.command()
@@ -28,7 +28,7 @@ def main(store: Path | None, as_json: bool) -> None:
     settings = parse_section(CaptureSettings, params.get("capture"), "capture")
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")
-    tokens = open_captured_tokens(TOKENS, AUGMENTED)
+    tokens = open_captured_tokens(TOKENS, AUGMENTED, GENERATED)
     opened = open_store(store or teacher.store or STORE)
     check_fits(opened.manifest.identity, tokens, task, opened.store_dir)
     coverage = cover(opened, tokens, settings.signals.arrays(task))

@@ -6,7 +6,17 @@ from time import perf_counter
 import click
 from transformers.utils import logging
 
-from pipeline import architecture, attention, cls, metrics, objectives, student, tasks, train
+from pipeline import (
+    architecture,
+    attention,
+    cls,
+    encoder_decoder,
+    metrics,
+    objectives,
+    student,
+    tasks,
+    train,
+)
 from pipeline.fingerprint import digest_code, digest_file, digest_json
 from pipeline.made_from import is_made_from
 from pipeline.metrics.score import score_split
@@ -18,14 +28,23 @@ from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import augmented, padding, retokenise
+from pipeline.text import augmented, generated, joined, padding, retokenise
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
 from pipeline.train.distill import distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, CURVES, STORE, STUDENTS, TOKENS, UNFINISHED, view_path
+from stages.paths import (
+    AUGMENTED,
+    CURVES,
+    GENERATED,
+    STORE,
+    STUDENTS,
+    TOKENS,
+    UNFINISHED,
+    view_path,
+)
 from stages.seconds import record_seconds
 
 _CODE = (
@@ -33,7 +52,10 @@ _CODE = (
     attention,
     augmented,
     cls,
+    encoder_decoder,
     encoding,
+    generated,
+    joined,
     mapped_array,
     metrics,
     objectives,
@@ -79,7 +101,13 @@ def main(name: str) -> None:
             started = perf_counter()
             view = read_view(view_path(name))
             task = TASKS[view.manifest.identity.task].judged_by(judged_by)
-            tokens = open_training_tokens(TOKENS, AUGMENTED, is_augmented=settings.augmented)
+            tokens = open_training_tokens(
+                TOKENS,
+                AUGMENTED,
+                GENERATED,
+                is_augmented=settings.augmented,
+                targets=settings.targets,
+            )
             accelerator = make_accelerator(pick_device(runtime, processes.local_rank))
             with faults_at(place):
                 trained = distill(

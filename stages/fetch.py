@@ -9,7 +9,7 @@ from pipeline.share.wanted import ALWAYS, array_paths, named_arrays, teacher_pat
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.train.student_view import student_view
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 
 
 @click.command()
@@ -27,7 +27,7 @@ def main(
         raise click.UsageError("say what: --for STUDENT, --signal ARRAY or --weights")
     base = [store / name for name in ALWAYS]
     if student:
-        base += [folder for folder in (TOKENS, AUGMENTED) if is_tracked(folder)]
+        base += [folder for folder in (TOKENS, AUGMENTED, GENERATED) if is_tracked(folder)]
     n_files = pull(base, remote)
     manifest = read_manifest(store)
     parts = []
@@ -50,7 +50,7 @@ def main(
 
 def _view(student: str, store: Path) -> tuple[Manifest, bool]:
     """Return what a student reads of the store, and whether it starts from the weights."""
-    made = student_view(student, load_params(), store, TOKENS, AUGMENTED)
+    made = student_view(student, load_params(), store, TOKENS, AUGMENTED, GENERATED)
     return made.view.manifest, made.model.reads_teacher_weights
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 ARTIFACTS = Path("artifacts")
 TOKENS = ARTIFACTS / "tokens"
 AUGMENTED = ARTIFACTS / "augmented"
+GENERATED = ARTIFACTS / "generated"
+"""Texts that the teacher wrote."""
 TEACHER = ARTIFACTS / "teacher"
 STORE = ARTIFACTS / "teacher_store"
 VIEWS = ARTIFACTS / "views"

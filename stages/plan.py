@@ -12,10 +12,9 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.plan import make_plan
 from pipeline.teacher.plan_text import describe_plan, describe_speed
 from pipeline.teacher.speed import measure_speed
-from pipeline.text.augmented import with_augmented_last
-from pipeline.text.tokens import open_tokens
+from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
 
 
 @click.command()
@@ -27,8 +26,7 @@ def main(no_time: bool) -> None:
     settings = parse_section(CaptureSettings, params.get("capture"), "capture")
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
-    augmented = open_tokens(AUGMENTED, made_by="augment")
-    tokens = with_augmented_last(open_tokens(TOKENS), augmented)
+    tokens = open_captured_tokens(TOKENS, AUGMENTED, GENERATED)
     device = pick_device(runtime)
     is_finetuned = TEACHER.is_dir()
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")

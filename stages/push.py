@@ -6,7 +6,7 @@ from pipeline.share.dvc_remote import push
 from pipeline.store.manifest import read_manifest
 from pipeline.store.presence import check_whole
 from stages.entry import stage
-from stages.paths import AUGMENTED, STORE, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 
 
 @click.command()
@@ -16,7 +16,8 @@ def main(remote: str | None) -> None:
     """Send the store, its tokens and their variants to a remote; the teacher stays here."""
     check_whole(STORE, read_manifest(STORE))
     parts = sorted(path for path in STORE.iterdir() if not path.name.startswith("."))
-    n_files = push([TOKENS, AUGMENTED, *parts], remote)
+    tables = [TOKENS, AUGMENTED, *([GENERATED] if GENERATED.is_dir() else [])]
+    n_files = push([*tables, *parts], remote)
     click.echo(f"push: {n_files:,} files went; commit dvc.lock, by which others find them")
 
 

@@ -13,7 +13,7 @@ from pipeline.store.view import make_view, write_view
 from pipeline.text.tokens import open_tokens
 from pipeline.train.student_view import student_view
 from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, STORE, TOKENS, shown_path, view_path
+from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS, shown_path, view_path
 
 
 @click.command()
@@ -21,7 +21,7 @@ from stages.paths import AUGMENTED, STORE, TOKENS, shown_path, view_path
 @stage("select")
 def main(name: str) -> None:
     """Write the view of the student NAME."""
-    view = student_view(name, load_params(), STORE, TOKENS, AUGMENTED).view
+    view = student_view(name, load_params(), STORE, TOKENS, AUGMENTED, GENERATED).view
     write_view(view_path(name), view)
     manifest = read_manifest(STORE)
     captured = map(parse_array_name, manifest.array_names())

@@ -17,7 +17,7 @@ from pipeline.teacher.recompute import recompute
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.text.augmented import open_captured_tokens
 from stages.entry import stage
-from stages.paths import AUGMENTED, STORE, TEACHER, TOKENS
+from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
 
 
 @click.command()
@@ -65,7 +65,7 @@ def _recompute(store: Path, teacher: Path | None, n_rows: int) -> None:
     opened = open_store(store)
     carries_weights = has_weights(store / TEACHER_FOLDER)
     teacher_dir = teacher or (store / TEACHER_FOLDER if carries_weights else TEACHER)
-    tokens = open_captured_tokens(TOKENS, AUGMENTED)
+    tokens = open_captured_tokens(TOKENS, AUGMENTED, GENERATED)
     task = TASKS[opened.manifest.identity.task]
     device = pick_device(RuntimeSettings())
     found = recompute(opened, teacher_dir, tokens, task, n_rows, device)

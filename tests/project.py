@@ -13,6 +13,7 @@ PARAMS: dict[str, Any] = {
     "task": {"kind": "classification"},
     "tokenizer": {"checkpoint": "base", "max_length": 64},
     "augmentation": {"n_copies": 0},
+    "generation": {"splits": []},
     "teacher": {"checkpoint": "base", "epochs": 1, "batch_size": 32},
     "capture": {"segment_rows": 40, "signals": {"attentions": {"layers": [2]}}},
     "training": {"epochs": 2, "batch_size": 16},

@@ -8,7 +8,7 @@ import re
 from tests.imports import PACKAGES, ROOT
 
 FOLDER = ROOT / "pipeline" / "new_project"
-STAGE_ONE = ("prepare", "augment", "finetune", "capture")
+STAGE_ONE = ("prepare", "augment", "finetune", "generate", "capture")
 _HEAD = """\
 # The whole pipeline, run by the installed package.
 # requirements.txt pins its version and is a dep of every stage that follows the teacher, so that

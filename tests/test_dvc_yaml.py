@@ -62,7 +62,7 @@ def test_every_stage_runs_its_own_module(name: str) -> None:
     assert STAGES[name]["cmd"].startswith(f"python -m stages.{name}")
 
 
-@pytest.mark.parametrize("name", ["prepare", "augment", "finetune", "capture"])
+@pytest.mark.parametrize("name", ["prepare", "augment", "finetune", "generate", "capture"])
 def test_teacher_stages_do_not_import_stage_two(name: str) -> None:
     """One convenient import would make every loss a reason to run the teacher again."""
     imported = import_closure(f"stages.{name}")

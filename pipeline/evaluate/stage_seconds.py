@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-_OF_THE_TEACHER = ("prepare", "augment", "finetune", "capture")
+_OF_THE_TEACHER = ("prepare", "augment", "finetune", "generate", "capture")
 _OF_A_STUDENT = ("distill", "evaluate")
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoConfig, PreTrainedModel
 
-from pipeline.architecture import read_architecture
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import CheckpointError
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.tasks.head import load_with_head, reorder_labels
 from pipeline.tasks.task import Task
+from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def load_teacher(
     Raises:
         CheckpointError: no such head, other labels, or weights that are not safetensors.
     """
-    read_architecture(checkpoint)
+    teacher_architecture(checkpoint, task)
     stored = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     model, loading = load_with_head(checkpoint, task, labels)
     missing, mismatched = loading["missing_keys"], loading["mismatched_keys"]

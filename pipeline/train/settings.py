@@ -8,6 +8,7 @@ from pydantic import Field
 from pipeline.errors import SettingsError
 from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings
 from pipeline.settings import Section, parse_section
+from pipeline.text.generated import TargetsOf
 
 
 class TrainingSettings(Section):
@@ -60,6 +61,9 @@ class StudentSettings(Section):
     """Values that replace those of the `training` section for this student alone."""
     augmented: bool = False
     """Whether it is trained on the rows of the `augment` stage as well."""
+    targets: TargetsOf = "data"
+    """Whose texts it learns to write: those of the data, those that the teacher wrote for the
+    same rows in the `generate` stage (Kim & Rush 2016), or both."""
 
 
 def training_of(

@@ -24,7 +24,12 @@ class StudentView:
 
 
 def student_view(
-    name: str, params: Mapping[str, Any], store_dir: Path, tokens_dir: Path, augmented_dir: Path
+    name: str,
+    params: Mapping[str, Any],
+    store_dir: Path,
+    tokens_dir: Path,
+    augmented_dir: Path,
+    generated_dir: Path,
 ) -> StudentView:
     """Return what the student `name` reads; of the store, manifest and row tables are read.
 
@@ -45,6 +50,12 @@ def student_view(
         needs = settings.objectives.needs(models)
     # Logits are always read: every student is compared with its teacher.
     arrays = needs.teacher | models.logits
-    tokens = open_training_tokens(tokens_dir, augmented_dir, is_augmented=settings.augmented)
+    tokens = open_training_tokens(
+        tokens_dir,
+        augmented_dir,
+        generated_dir,
+        is_augmented=settings.augmented,
+        targets=settings.targets,
+    )
     view = make_view(store_dir, manifest, tokens, arrays, needs.other_stores, digest_start(model))
     return StudentView(model, view)

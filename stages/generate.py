@@ -1,0 +1,59 @@
+"""Texts that the teacher writes itself, for students to learn from: `artifacts/generated`."""
+
+from time import perf_counter
+
+import click
+
+from pipeline.atomic import replacing_folder
+from pipeline.checkpoint import read_config
+from pipeline.fingerprint import digest_code, digest_config, digest_json, digest_weights
+from pipeline.made_from import is_made_from, write_record
+from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import TaskSettings
+from pipeline.teacher import generate as generation
+from pipeline.teacher.generate import generate
+from pipeline.teacher.generation_settings import GenerationSettings
+from pipeline.teacher.stored_teacher import has_weights
+from pipeline.text.tokens import open_tokens
+from stages.entry import load_params, stage
+from stages.paths import GENERATED, TEACHER, TOKENS
+from stages.seconds import record_seconds
+
+
+@click.command()
+@stage("generate")
+def main() -> None:
+    """Let the teacher write texts, unless it wrote them from exactly these inputs."""
+    params = load_params()
+    settings = parse_section(GenerationSettings, params.get("generation"), "generation")
+    task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
+    runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
+    tokens = open_tokens(TOKENS)
+    is_on = bool(settings.splits)
+    inputs = {
+        "tokens": tokens.digest,
+        "weights": digest_weights(TEACHER) if is_on and has_weights(TEACHER) else "",
+        "config": digest_config(read_config(TEACHER)) if is_on else "",
+        "settings": digest_json(settings.model_dump(mode="json")) if is_on else "",
+        "code": digest_code([generation]),
+    }
+    if is_made_from(GENERATED, inputs):
+        click.echo("generate: the texts were made from exactly these inputs; kept as they are")
+        return
+    started = perf_counter()
+    with replacing_folder(GENERATED) as folder:
+        summary = generate(TEACHER, tokens, task, settings, folder, device=pick_device(runtime))
+        write_record(folder, inputs)
+    record_seconds("generate", started, summary["digest"])
+    n_rows = sum(split["n_rows"] for split in summary["splits"].values())
+    click.echo(
+        f"generate: texts for {n_rows:,} rows of {', '.join(settings.splits)}"
+        if is_on
+        else "generate: off (generation.splits is empty)"
+    )
+
+
+if __name__ == "__main__":
+    main()
