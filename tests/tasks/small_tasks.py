@@ -13,8 +13,10 @@ from pipeline.checkpoint import load_tokenizer
 from pipeline.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
+from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
+from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import BAD, GOOD, make_sentences, make_tokenizer
@@ -125,7 +127,8 @@ def make_tokens(folder: Path, kind: Kind, checkpoint: Path) -> Tokens:
     names = label_names(corpus, None, label_kind)
     (folder / "tokens").mkdir()
     tokenizer = load_tokenizer(checkpoint)
-    write_tokens(corpus, label_kind, names, None, tokenizer, 64, folder / "tokens")
+    asking = asking_of(label_kind, MaskingSettings(), checkpoint, tokenizer)
+    write_tokens(corpus, label_kind, names, None, tokenizer, 64, folder / "tokens", asking=asking)
     return open_tokens(folder / "tokens")
 
 
