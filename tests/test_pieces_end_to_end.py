@@ -6,6 +6,7 @@ the test's own.
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +43,7 @@ def check_predictions(project: DvcProject, split: str, scores: dict[str, dict[st
 
 
 @pytest.mark.parametrize("kind", ["masked_lm", "sequence_to_sequence"])
-def test_a_project_runs_from_texts_to_report(
-    kind: Kind, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_project_runs_from_texts_to_report(kind: Kind, tmp_path: Path) -> None:
     """Catches a stage that knows labels only, and a teacher's score that is not its own."""
     data_set = "wikitext2_subset" if kind == "masked_lm" else None
     if data_set is not None and not (DATA / data_set).is_dir():

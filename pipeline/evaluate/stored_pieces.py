@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.evaluate.piece_names import name_pieces
 from pipeline.store.reader import TeacherStore
 from pipeline.text.token_row import PiecesAsked
 
@@ -40,11 +41,11 @@ def stored_pieces(
     top = store.top_logits([number])
     first = (top.values[:, 0] - top.log_sum_exp).exp().clamp(max=1).tolist()
     own = (top.target - top.log_sum_exp).exp().clamp(max=1).tolist()
-    likeliest = tokenizer.convert_ids_to_tokens(top.pieces[:, 0].long().tolist())
+    likeliest = name_pieces(top.pieces[:, 0].tolist(), tokenizer)
     right: Sequence[str | None] = [None] * len(first)
     places = [f"piece {count}" for count in range(1, len(first) + 1)]
     if asked is not None:
-        right = tokenizer.convert_ids_to_tokens(asked.pieces.tolist())
+        right = name_pieces(asked.pieces.tolist(), tokenizer)
         if asked.masked is not None:
             places = [f"token {place}" for place in asked.masked.tolist()]
     return tuple(map(StoredPiece, places, likeliest, first, right, own))

@@ -110,7 +110,6 @@ def predict_pieces_by(
 ) -> PiecePredictions:
     """Return the predictions as `predict_pieces` does, of whatever gives logits for a batch."""
     n_targets = len(split.labels)
-    right = torch.from_numpy(split.labels)
     predicted = torch.zeros(n_targets, dtype=torch.int64)
     log_probabilities, of_predicted = torch.zeros(n_targets), torch.zeros(n_targets)
     classes: Tensor | None = None
@@ -118,7 +117,8 @@ def predict_pieces_by(
         batch = [split.row(row) for row in rows]
         logits = logits_of(pad_rows(batch, pad_id, has_token_types=has_token_types))
         places = torch.from_numpy(split.label_places(rows))
-        chosen = logits.gather(1, right[places].to(logits.device)[:, None])[:, 0]
+        right = torch.from_numpy(split.labels_of(rows)).to(logits.device)
+        chosen = logits.gather(1, right[:, None])[:, 0]
         log_sum_exp = logits.logsumexp(1)
         largest, first = logits.max(1)
         log_probabilities[places] = (chosen - log_sum_exp).cpu()

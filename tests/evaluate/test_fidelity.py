@@ -81,13 +81,13 @@ def test_numbers_are_compared_as_numbers(random: np.random.Generator) -> None:
     a shift of all numbers changes."""
     teacher = random.normal(size=(50, 1))
     student = 2 * teacher + 3 + 0.1 * random.normal(size=(50, 1))
-    found = fidelity_of(student, teacher, "regression")
+    found = fidelity(student, teacher, "regression")
     assert set(found) == {"correlation", "mean_absolute_difference"}
     expected = np.corrcoef(student[:, 0], teacher[:, 0])[0, 1]
     assert 0.9 < expected < 1
     assert found["correlation"] == pytest.approx(expected, abs=1e-12)
     assert found["mean_absolute_difference"] == pytest.approx(np.abs(student - teacher).mean())
-    constant = fidelity_of(np.ones((50, 1)), teacher, "regression")
+    constant = fidelity(np.ones((50, 1)), teacher, "regression")
     assert constant["correlation"] == 0.0
 
 
