@@ -128,15 +128,11 @@ def make_tokens(folder: Path, kind: Kind, checkpoint: Path) -> Tokens:
     (folder / "tokens").mkdir()
     tokenizer = load_tokenizer(checkpoint)
     asking = asking_of(label_kind, MaskingSettings(), checkpoint, tokenizer)
-<<<<<<< HEAD
     # Texts without labels are put behind one another: then there are as many rows as of others.
     length = 16 if kind == "masked_lm" else 64
     write_tokens(
         corpus, label_kind, names, None, tokenizer, length, folder / "tokens", asking=asking
     )
-=======
-    write_tokens(corpus, label_kind, names, None, tokenizer, 64, folder / "tokens", asking=asking)
->>>>>>> 1d3301a06ad3fa7ab981af0463df80e4812d09c0
     return open_tokens(folder / "tokens")
 
 
