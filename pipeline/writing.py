@@ -35,7 +35,6 @@ def write_texts(
     config.update(
         num_beams=num_beams, max_new_tokens=max_new_tokens, max_length=None, do_sample=False
     )
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
     texts = [""] * len(rows)
     order = np.argsort(split.lengths[np.asarray(rows, np.int64)], kind="stable")
     for places in np.split(order, range(_BATCH_ROWS, len(order), _BATCH_ROWS)):
@@ -43,7 +42,7 @@ def write_texts(
         inputs = pad_rows(
             [TokenRow(row.ids, row.types) for row in chosen],
             int(model.config.pad_token_id or 0),
-            has_token_types=has_token_types,
+            has_token_types=False,  # one text has one type, and decoders ask for none
         )
         with torch.inference_mode():
             # Its types take a decorator for a tensor.

@@ -8,7 +8,7 @@ from pipeline.architecture import Architecture
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.export.settings import ExportSettings
+from pipeline.export.settings import ExportSettings, why_not_exported
 from pipeline.fingerprint import digest_tokenizer
 from pipeline.metrics.chosen import metric_faults
 from pipeline.objectives.models import Models, StudentShape
@@ -78,7 +78,7 @@ def check_params(params: dict[str, Any]) -> None:
             if not isinstance(name, str):
                 faults.append(f"students.{name}: a student's name is text; write it in quotes")
             faults += _student_faults(str(name), value, params, sections, teacher)
-        faults += _export_faults(sections.get("export"), students)
+        faults += _export_faults(sections, students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.faults(_task(sections), teacher)
@@ -106,10 +106,13 @@ def _task_faults(sections: dict[str, Section]) -> list[str]:
     return faults
 
 
-def _export_faults(export: Section | None, students: dict[Any, Any]) -> list[str]:
-    """Return a line for each student that is to be exported and is none."""
+def _export_faults(sections: dict[str, Section], students: dict[Any, Any]) -> list[str]:
+    """Return a line for each student that is to be exported and is none, or cannot be."""
+    export, task = sections.get("export"), sections.get("task")
     if not isinstance(export, ExportSettings):
         return []
+    if export.students and isinstance(task, TaskSettings) and (why := why_not_exported(task.kind)):
+        return [f"export.students: {why}, and leave this list empty"]
     return [
         f"export.students: there is no student '{name}'; add it under students, or take it out here"
         for name in export.students

@@ -61,7 +61,7 @@ def main(name: str) -> None:
         "settings": digest_json(
             [
                 settings.model_dump(mode="json", exclude={"students"}),
-                evaluation.model_dump(mode="json", exclude={"splits"}),
+                evaluation.model_dump(mode="json", exclude={"splits", "generation"}),
                 task.metrics,
             ]
         ),
@@ -110,7 +110,7 @@ def _summary(name: str, metrics: dict[str, Any]) -> list[str]:
         lines.append(
             f"export: {name}: {file} {one['size_bytes'] / 2**20:.1f} MiB, "
             f"{one['latency_ms']:.2f} ms (PyTorch {base['latency_ms']:.2f}), logits off by up "
-            f"to {one['largest_difference']:.1e}, {one['lost_points']:.2f} points lost on "
+            f"to {one['largest_difference']:.1e}, {card.describe_loss(one)} lost on "
             f"{metrics['n_rows']:,} rows"
         )
     return lines

@@ -6,10 +6,8 @@ the test's own.
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,25 +17,14 @@ from seqeval.metrics import f1_score as entity_f1
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error
 from torchmetrics.functional.text import squad
 
-from pipeline.presets import find_preset
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import BY_TOKEN, Kind
-from tests.dvc_project import DvcProject, make_dvc_project
-from tests.tasks.small_tasks import COLUMNS, LABELS, make_teacher, write_data
+from tests.dvc_project import DvcProject
+from tests.tasks.task_project import LOOKED_INTO, PUBLIC, STORE, STUDENT, make_task_project
 from tests.text.test_public_data import DATA
 
 pytestmark = pytest.mark.timeout(1200)
 
-STUDENT, STORE = "kd-1", "artifacts/teacher_store"
-LOOKED_INTO: Kind = "token_classification"
-"""The task whose store is read by every command, and whose student is exported."""
-N_TEST = 12
-ROWS = {"train": 40, "validation": 16, "test": N_TEST}
-PUBLIC: dict[str, tuple[Kind, str]] = {
-    "conll2003": ("token_classification", "conll2003"),
-    "race_middle": ("multiple_choice", "race/middle"),
-    "mrpc": ("classification", "glue/mrpc"),
-}
 OWN: tuple[Kind, ...] = (
     "multi_label",
     "regression",
@@ -45,50 +32,6 @@ OWN: tuple[Kind, ...] = (
     "multiple_choice",
     "question_answering",
 )
-
-
-def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProject:
-    """Write a project of the test's own rows, or of some of a public data set."""
-    objectives = {
-        "hard_label": {"weight": 0.5},
-        "logit_match" if kind == "regression" else "soft_target": {},
-        "cls": {"layer_map": [[1, 2]]},
-    }
-    data: dict[str, Any] = {"source": "files", "path": "data", "columns": COLUMNS.get(kind, {})}
-    task: dict[str, Any] = {"kind": kind}
-    labels = LABELS[kind]
-    if data_set is not None:
-        preset = find_preset(PUBLIC[data_set][1]).settings
-        of_preset = {
-            key: preset["data"][key] for key in ("columns", "labels") if key in preset["data"]
-        }
-        data |= {**of_preset, "max_rows": ROWS}
-        task, labels = preset["task"], tuple(of_preset.get("labels", labels))
-    # Questions about texts are then read in several windows each.
-    max_length = 16 if kind == "question_answering" else 64
-    project = make_dvc_project(
-        folder / "project",
-        tokenizer={"checkpoint": "base", "max_length": max_length},
-        data=data,
-        task=task,
-        students={STUDENT: {"model": {"n_layers": 1}, "objectives": objectives}},
-        training={"epochs": 1, "batch_size": 16},
-        export={
-            "students": [STUDENT] if kind == LOOKED_INTO else [],
-            "int8": False,
-            "license": "unknown",
-        },
-    )
-    for name in ("data", "base"):
-        shutil.rmtree(project.folder / name)
-    if data_set is None:
-        write_data(project.folder / "data", kind, N_TEST)
-    else:
-        shutil.copytree(DATA / data_set, project.folder / "data", copy_function=shutil.copyfile)
-        (project.folder / "data").chmod(0o755)
-    make_teacher(project.folder / "base", kind, labels)
-    project.commit("another task")
-    return project
 
 
 def read_predictions(project: DvcProject, split: str) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.evaluate.piece_names import name_pieces
 from pipeline.metrics.answers import Answers
 from pipeline.text.tokens import TokenSplit
 
@@ -41,11 +42,8 @@ def piece_columns(
 
 
 def _names(pieces: NDArray[np.int64], tokenizer: PreTrainedTokenizerFast) -> pa.Array:
-    """Return what the tokenizer calls pieces; a model may have more of them than it."""
     known, places = np.unique(pieces, return_inverse=True)
-    found = tokenizer.convert_ids_to_tokens(known.tolist())
-    names = [name or f"piece {number}" for name, number in zip(found, known, strict=True)]
-    return pa.array(names, pa.string()).take(pa.array(places))
+    return pa.array(name_pieces(known.tolist(), tokenizer), pa.string()).take(pa.array(places))
 
 
 def _contexts(split: TokenSplit, tokenizer: PreTrainedTokenizerFast) -> Iterator[str]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import StoreIncompleteError
+from pipeline.errors import DataError, StoreIncompleteError
+from pipeline.evaluate.stored_pieces import StoredPiece, stored_pieces
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
@@ -44,10 +45,14 @@ class StoredRow:
     token has a label."""
     of_tokens: tuple[tuple[str, float], ...] = ()
     """Each token's likeliest label and its probability, where the teacher labels words."""
+    pieces: tuple[StoredPiece, ...] = ()
+    """Where the teacher predicts word pieces; empty of a row that asks for none."""
 
     @property
     def prediction(self) -> str:
         """What the teacher says in a few words: the first of its scores, or each label found."""
+        if not self.scores and not self.of_tokens:
+            return " ".join(piece.likeliest for piece in self.pieces) or "nothing is asked for"
         if self.of_tokens:
             return " ".join(sorted({label for label, _ in self.of_tokens}))
         label = max(self.scores, key=lambda name: self.scores[name])
@@ -72,13 +77,20 @@ def find_row(
         StoreIncompleteError: the store has no such row.
         StoreMismatchError: the tokenizer that the store carries is not its own.
         CheckpointError: it carries none that can be used.
+        DataError: rows of its task are not found by their text.
     """
-    ids, source = None, None
+    row, source = None, None
+    task = TASKS[store.manifest.identity.task]
     if is_key(wanted):
         key = bytes.fromhex(wanted)
+    elif task.predicts == "piece":
+        raise DataError(
+            f"a row of a {task.kind} is more than its text: the word pieces that it asks for are "
+            f"a part of it. Give its key, column 'key' of {tokens_dir or 'the token table'}."
+        )
     else:
         row = _tokenise(store, wanted, pair)
-        ids, key = row.ids, row.key()
+        key = row.key()
     number = int(store.coverage(np.array([key], dtype=f"V{len(key)}")).rows[0])
     if number < 0:
         what = f"no row {key.hex()}"
@@ -90,18 +102,23 @@ def find_row(
             "that was captured, or add it to the data and run 'dvc repro capture'."
         )
     if is_key(wanted):
-        ids, source = _look_up(store, key, tokens_dir)
-    scores, of_tokens = _answers(store, number)
+        row, source = _look_up(store, key, tokens_dir)
+    pieces: tuple[StoredPiece, ...] = ()
+    if task.predicts == "piece":
+        asked = None if row is None else row.asked
+        pieces = stored_pieces(store, number, _tokenizer(store), asked)
+    scores, of_tokens = ({}, ()) if task.predicts == "piece" else _answers(store, number)
     ends = np.cumsum([segment.n_rows for segment in store.manifest.segments])
     return StoredRow(
         key=key,
         number=number,
         n_tokens=int(store.lengths[number]),
         segment=store.manifest.segments[int(np.searchsorted(ends, number, side="right"))].name,
-        tokens=None if ids is None else _names(store, ids),
+        tokens=None if row is None else _names(store, row.ids),
         source=source,
         scores=scores,
         of_tokens=of_tokens,
+        pieces=pieces,
     )
 
 
@@ -175,7 +192,9 @@ def describe_row(row: StoredRow) -> str:
             (f"{token}  {label}", probability)
             for token, (label, probability) in zip(tokens, row.of_tokens, strict=True)
         ]
-    width = max(len(label) for label, _ in scores)
+    for rank, piece in enumerate(row.pieces):
+        lines.append(f"{'' if rank else 'teacher':<12}{piece.place}  {piece.found}")
+    width = max((len(label) for label, _ in scores), default=0)
     for rank, (label, score) in enumerate(scores):
         heading = "" if rank else "teacher"
         lines.append(f"{heading:<12}{label:<{width}}  {score:.4f}")
@@ -197,8 +216,8 @@ def _tokenise(store: TeacherStore, text: str, pair: str | None) -> TokenRow:
 
 def _look_up(
     store: TeacherStore, key: bytes, tokens_dir: Path | None
-) -> tuple[NDArray[np.int32] | None, str | None]:
-    """Return the token ids of a key and where they are; None where they are not known."""
+) -> tuple[TokenRow | None, str | None]:
+    """Return the row of a key and where it is; None where it is not known."""
     if tokens_dir is None or not (tokens_dir / SUMMARY_NAME).is_file():
         return None, None
     tokens = open_tokens(tokens_dir)
@@ -207,7 +226,7 @@ def _look_up(
     for name, split in tokens.splits.items():
         found = np.flatnonzero(split.keys == np.void(key))
         if len(found):
-            return split.row(int(found[0]))[0], f"row {found[0] + 1:,} of {name}"
+            return split.row(int(found[0])), f"row {found[0] + 1:,} of {name}"
     return None, None
 
 

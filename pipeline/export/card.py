@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.export.card_examples import axes_of, example_of
+from pipeline.metrics import METRICS
 from pipeline.tasks import TASKS
 from pipeline.train.model_card import card_metadata
 
@@ -94,12 +95,19 @@ def _table(metrics: Mapping[str, Any], files: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
+def describe_loss(measured: Mapping[str, Any]) -> str:
+    """Return how much worse an exported student is than the student itself."""
+    first = METRICS[next(iter(measured["validation"]))]
+    unit = first.unit_of_differences or f"of {first.heading}"
+    return f"{measured['lost_points']:.2f} {unit}"
+
+
 def _notes(metrics: Mapping[str, Any]) -> str:
     largest = metrics["float32"]["largest_difference"]
     notes = [f"Logits in float32 differ from PyTorch's by up to {largest:.1e}."]
     int8 = metrics.get("int8")
     if int8 is not None and int8["why_not"] is None:
-        notes.append(f"The file of 8-bit weights loses {int8['lost_points']:.2f} points.")
+        notes.append(f"The file of 8-bit weights loses {describe_loss(int8)}.")
     elif int8 is not None:
         notes.append(f"There is no file of 8-bit weights: {int8['why_not']}.")
     return " ".join(notes)

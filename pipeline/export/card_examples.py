@@ -96,6 +96,18 @@ best = max(
 print(text[places[best[1]][0] : places[best[2]][1]])
 """
 
+_MASKED = """\
+text = f"A text with one {tokenizer.mask_token} in it."
+inputs = tokenizer(
+    text, truncation=True, max_length=int(metadata["max_length"]), return_tensors="np"
+)
+(logits,) = session.run(["logits"], dict(inputs))
+for place in np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id):
+    odds = np.exp(logits[0, place] - logits[0, place].max())
+    for piece in odds.argsort()[::-1][:5]:
+        print(f"{odds[piece] / odds.sum():.0%}: {tokenizer.convert_ids_to_tokens(int(piece))}")
+"""
+
 
 def example_of(task: Task) -> str:
     """Return lines that print answers of `session`, which was opened with `tokenizer`."""
@@ -105,6 +117,8 @@ def example_of(task: Task) -> str:
         return _CHOICES
     if task.predicts == "span":
         return _ANSWER
+    if task.predicts == "piece":
+        return _MASKED
     if task.predicts == "label":
         return _SEVERAL
     return _NUMBER if task.label_kind == "number" else _NAME
@@ -115,5 +129,6 @@ def axes_of(task: Task) -> str:
     return {
         "token": "(batch, token, label)",
         "span": "(batch, token, 2), of the answer's first and of its last token",
+        "piece": "(batch, token, piece), over the whole vocabulary",
         "choice": "(batch, 1), a row for each choice of a question",
     }.get(task.predicts, "(batch, label)")

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
 from pipeline.atomic import replacing_folder, write_json
 from pipeline.checkpoint import load_tokenizer, read_config
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ExportError
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.agreement import check_agreement, largest_difference
@@ -28,20 +28,23 @@ from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
 from pipeline.export.int8 import Measured, why_not, write_int8
 from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
-from pipeline.export.settings import ExportSettings
+from pipeline.export.settings import ExportSettings, why_not_exported
 from pipeline.made_from import write_record
+from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.student.positions import most_tokens
 from pipeline.tasks.head import load_trained
+from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.predict import predict, predict_by
+from pipeline.train.predict import predict, predict_by, predict_pieces, predict_pieces_by
 
 FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
 METRICS_NAME = "metrics.json"
 
 Logits = Float[np.ndarray, "row label"]
+Said = Logits | PiecePredictions
 
 
 def export(
@@ -61,10 +64,12 @@ def export(
     is not smaller, or is slower here; the metrics then say why, under `int8.why_not`.
 
     Raises:
-        ExportError: the student cannot be exported, or the float32 file's logits are further
-            from PyTorch's than rounding explains.
+        ExportError: students of the task, or this one, cannot be exported, or the float32
+            file's logits are further from PyTorch's than rounding explains.
         DataError: no validation row is labelled.
     """
+    if why := why_not_exported(task.kind):
+        raise ExportError(f"{name} is not exported: {why}")
     student = load_trained(student_dir, task).float()
     tokenizer = load_tokenizer(student_dir)
     trial = _Trial.of(student, tokens, tokenizer, task)
@@ -124,7 +129,8 @@ class _Trial:
     """Of the labels."""
     pad_id: int
     has_token_types: bool
-    logits: Logits
+    said: Said
+    """By the student itself."""
     scores: dict[str, float]
 
     @classmethod
@@ -140,31 +146,51 @@ class _Trial:
         )
         pad_id = int(student.config.pad_token_id or 0)
         has_token_types = "token_type_ids" in tokenizer.model_input_names
-        logits = predict(
-            student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
-        )
-        scores = score_split(task, tokens.labels, logits, rows)
+        said: Said
+        if task.predicts == "piece":
+            said = predict_pieces(student, rows, pad_id, has_token_types=has_token_types)
+        else:
+            said = predict(
+                student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
+            )
+        scores = score_split(task, tokens.labels, said, rows)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
-        return cls(rows, task, tokens.labels, pad_id, has_token_types, logits, scores)
+        return cls(rows, task, tokens.labels, pad_id, has_token_types, said, scores)
 
     def compare(self, exported: OnnxStudent) -> dict[str, Any]:
         """Return the scores of an exported student, and how far it is from the student."""
-        logits = predict_by(
+        said = self._said_by(exported)
+        scores = score_split(self.task, self.names, said, self.rows)
+        first = METRICS[self.task.primary_metric]
+        lost = first.loss(scores[first.name], self.scores[first.name])
+        return {
+            "validation": scores,
+            "lost_points": first.unit.factor * lost,
+            "largest_difference": largest_difference(_numbers(said), _numbers(self.said)),
+        }
+
+    def _said_by(self, exported: OnnxStudent) -> Said:
+        if isinstance(self.said, PiecePredictions):
+            return predict_pieces_by(
+                exported.piece_logits,
+                self.rows,
+                self.pad_id,
+                has_token_types=self.has_token_types,
+            )
+        return predict_by(
             exported.logits,
             self.rows,
             self.pad_id,
             predicts=self.task.predicts,
-            n_labels=self.logits.shape[1],
+            n_labels=self.said.shape[1],
             has_token_types=self.has_token_types,
         )
-        scores = score_split(self.task, self.names, logits, self.rows)
-        first = self.task.primary_metric
-        return {
-            "validation": scores,
-            "lost_points": 100 * (self.scores[first] - scores[first]),
-            "largest_difference": largest_difference(logits, self.logits),
-        }
+
+
+def _numbers(said: Said) -> Logits:
+    """Return logits, or of word pieces the log-probabilities of those that are right."""
+    return said.log_probabilities[:, None] if isinstance(said, PiecePredictions) else said
 
 
 def _measure(

@@ -2,8 +2,9 @@
 
 The inputs are those that the student's tokenizer gives, by its names, int64, (batch, token)
 with both axes free; the output is `logits` (batch, label), float32, pre-softmax; of a student
-that labels words (batch, token, label), and of one for choices (batch, 1), a row for each
-choice. Weights are in the file itself. Label names and the length limit are in its metadata.
+that labels words (batch, token, label), of one that predicts masked word pieces (batch, token,
+piece), and of one for choices (batch, 1), a row for each choice. Weights are in the file itself.
+Label names and the length limit are in its metadata.
 """
 
 import logging

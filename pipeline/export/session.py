@@ -33,6 +33,10 @@ class OnnxStudent(nn.Module):
         found: Float[np.ndarray, "batch *token label"] = logits
         return found
 
+    def piece_logits(self, inputs: Inputs) -> Float[Tensor, "target piece"]:
+        """Return the logits of a padded batch at the tokens that ask for a piece, row by row."""
+        return torch.from_numpy(self.logits(inputs))[inputs["is_target"]]
+
     def forward(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch *token label"]:

@@ -101,6 +101,7 @@ def summarise_store(store_dir: Path) -> dict[str, Any]:
     sizes = folder_sizes(manifest)
     identity = manifest.identity.model_dump(mode="json")
     segments = manifest.segments
+    asks = any(segment.has_targets for segment in segments)
     return {
         "format": _SUMMARY_FORMAT,
         "format_version": _SUMMARY_VERSION,
@@ -121,6 +122,7 @@ def summarise_store(store_dir: Path) -> dict[str, Any]:
         "n_segments": len(segments),
         "n_rows": sum(segment.n_rows for segment in segments),
         "n_tokens": sum(segment.n_tokens for segment in segments),
+        **({"n_targets": sum(segment.size.n_targets for segment in segments)} if asks else {}),
         "arrays": {
             array.name: {
                 "encoding": array.encoding,
@@ -173,11 +175,11 @@ def describe_store(summary: dict[str, Any]) -> str:
         ("store", f"{summary['store']} (format version {summary['store_format_version']})"),
         (
             "teacher",
-            f"{teacher['model_type']}, {teacher['n_layers']} layers, {teacher['n_heads']} heads, "
+            f"{teacher['model_type']}, {_describe_layers(teacher)}, {teacher['n_heads']} heads, "
             f"width {teacher['hidden_size']}, weights {teacher['weights'][:12]}",
         ),
-        ("[CLS]", _CLS[teacher["head_reads"]]),
-        ("task", f"{summary['task']} into {', '.join(teacher['labels'])}"),
+        *([("[CLS]", _CLS[teacher["head_reads"]])] if teacher["head_reads"] else []),
+        ("task", _describe_task(summary)),
         ("tokenizer", f"{summary['tokenizer'][:12]}, up to {summary['max_length']:,} tokens a row"),
         ("precision", summary["precision"]),
         ("made with", versions),
@@ -188,6 +190,8 @@ def describe_store(summary: dict[str, Any]) -> str:
             f"segments of up to {summary['segment_rows']:,}",
         ),
     ]
+    if "n_targets" in summary:
+        facts.append(("targets", f"{summary['n_targets']:,} word pieces asked for"))
     table = [("array", "encoding", "segments", "bytes")]
     table += [
         (name, array["encoding"], f"{array['n_segments']:,}", f"{array['size_bytes']:,}")
@@ -215,6 +219,19 @@ def describe_store(summary: dict[str, Any]) -> str:
         verdict.append(f"PARTIAL: not fetched: {', '.join(parts)}")
         verdict.append(f"'{absent['command']}' brings it.")
     return "\n".join([*lines, "", *format_table(table), "", total, *verdict])
+
+
+def _describe_layers(teacher: dict[str, Any]) -> str:
+    if "n_decoder_layers" not in teacher:
+        return f"{teacher['n_layers']} layers"
+    return f"{teacher['n_layers']} encoder and {teacher['n_decoder_layers']} decoder layers"
+
+
+def _describe_task(summary: dict[str, Any]) -> str:
+    teacher = summary["teacher"]
+    if "n_targets" in summary:
+        return f"{summary['task']}, of {teacher['n_labels']:,} word pieces"
+    return f"{summary['task']} into {', '.join(teacher['labels'])}"
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -24,6 +24,7 @@ from pipeline.errors import StoreDamagedError
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import ArrayRecord, FileRecord, Manifest, Segment, read_exact_manifest
+from pipeline.store.mapped_array import map_file
 from pipeline.store.presence import Absent, absent_of
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import (
@@ -88,6 +89,7 @@ def verify_store(store_dir: Path, n_threads: int) -> list[Damage]:
     faults = _file_faults(store_dir, manifest, n_threads)
     faults |= _row_faults(store_dir, manifest, faults)
     faults |= _metadata_faults(store_dir, manifest, faults)
+    faults |= _piece_faults(store_dir, manifest, faults)
     absent = absent_of(manifest, {name for name, fault in faults.items() if fault == MISSING})
     faults = {name: fault for name, fault in faults.items() if name not in absent.files}
     faults |= _group_faults(store_dir, manifest, absent)
@@ -213,6 +215,25 @@ def _metadata_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faul
             )
             if fault is not None:
                 faults[name] = fault
+    return faults
+
+
+def _piece_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faults:
+    """Look for numbers of word pieces, in files with the right bytes, that there are none of."""
+    faults = {}
+    n_pieces = manifest.teacher.n_labels
+    for segment in manifest.segments:
+        for array, record in segment.specs():
+            name = chunk_file(array, segment.name)
+            if array.signal != "top_pieces" or name in known or not segment.n_targets:
+                continue
+            shape = array.shape(segment.size, manifest.teacher)
+            pieces = map_file(store_dir / name, shape, record.encoding)
+            lowest, highest = int(pieces.min()), int(pieces.max())
+            if lowest < 0 or highest >= n_pieces:
+                faults[name] = (
+                    f"has word pieces {lowest:,} to {highest:,} of a vocabulary of {n_pieces:,}"
+                )
     return faults
 
 

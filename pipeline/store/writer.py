@@ -51,6 +51,7 @@ from pipeline.store.manifest import (
 from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import (
+    CHECKSUM_BYTES,
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
@@ -223,7 +224,15 @@ class SegmentDraft:
                 LocalStore(self.partial_dir), folder, array, values.shape, encoding
             )
             target[...] = values
+            if not values.size:
+                self._write_empty_chunk(array)
         self._encodings[array] = encoding
+
+    def _write_empty_chunk(self, array: ArraySpec) -> None:
+        """Write the chunk that Zarr leaves out: every array has one file, if only a checksum."""
+        path = self.partial_dir / chunk_file(array, self._segment.name)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(CHECKSUM_BYTES))  # the CRC32C of nothing is 0
 
     def commit(self) -> None:
         """Move the files into place and name them in the manifest.

@@ -85,7 +85,11 @@ def finetune(
         scores = trainer.evaluate(metric_key_prefix="validation")
         metrics = {
             "n_rows": len(examples["validation"]),
-            "validation": {name: scores[f"validation_{name}"] for name in (*task.metrics, "loss")},
+            "validation": {
+                name: scores[f"validation_{name}"]
+                for name in (*task.metrics, "loss")
+                if f"validation_{name}" in scores  # else it needs texts, which nobody wrote
+            },
         }
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -151,8 +155,9 @@ def _score(
 ) -> dict[str, float]:
     """Return the task's metrics of what `Trainer` predicts of the labelled examples."""
     assert isinstance(prediction.predictions, np.ndarray)
+    flat = examples.flat(prediction.predictions)
     if task.predicts == "piece":
-        right, first = prediction.predictions.T
+        right, first = flat.T
         said = PiecePredictions(right, first.astype(np.int64))
         return score_split(task, names, said, examples.split)
-    return score_split(task, names, examples.flat(prediction.predictions), examples.split)
+    return score_split(task, names, flat, examples.split)

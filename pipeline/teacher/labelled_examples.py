@@ -46,11 +46,13 @@ class LabelledExamples(Dataset[LabelledExample]):
     ) -> Float[np.ndarray, "flat label"]:
         """Return logits of the examples as those of the whole split, 0 for all others.
 
-        Those of an example's tokens, or choices (see `logits_of_questions`), may be padded; those
-        of word pieces are no logits, but what `said_of_pieces` makes of them.
+        Those of an example's tokens, or choices (see `logits_of_questions`), may be padded; of
+        word pieces they are what `said_of_pieces` makes of them.
         """
         if self._task.predicts in BY_TOKEN:
             offsets, parts = self.split.offsets, logits
+        elif self._task.predicts == "piece":
+            offsets, parts = self.split.label_offsets, logits
         elif self._task.predicts == "choice":
             offsets, parts = self.split.first_rows, logits[:, :, None]
         else:
@@ -76,7 +78,7 @@ class Collator:
         `labels` are as the model's own loss wants them; for questions with choices (row, 2),
         as `loss_of_questions` does: which question of the batch, and whether it is right; for
         spans (row, 3), as `loss_of_spans` does: first token, last token, and how many there are;
-        for word pieces (target,), as `loss_of_pieces` does.
+        for word pieces (row, target), -100 behind a row's last.
         """
         rows = [row for example in examples for row in example.rows]
         inputs = pad_rows(rows, self._pad_id, has_token_types=self._has_token_types)
@@ -85,7 +87,10 @@ class Collator:
     def _labels(self, examples: Sequence[LabelledExample], mask: Tensor) -> Tensor:
         labels = torch.from_numpy(np.concatenate([example.labels for example in examples]))
         if self._task.predicts == "piece":
-            return labels
+            n_targets = torch.tensor([len(example.labels) for example in examples])
+            padded = torch.full((len(examples), max(1, int(n_targets.max()))), IGNORED)
+            padded[torch.arange(padded.shape[1]) < n_targets[:, None]] = labels
+            return padded
         if self._task.predicts == "token":
             padded = torch.full(mask.shape, IGNORED)
             padded[mask.bool()] = torch.where(labels == UNLABELLED, IGNORED, labels)
@@ -134,26 +139,31 @@ def loss_of_spans(
 
 def loss_of_pieces(
     outputs: dict[str, Tensor],
-    labels: Int[Tensor, " target"],
+    labels: Int[Tensor, "row target"],
     num_items_in_batch: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean over targets of -log softmax(logits)[right piece], in nats.
+    """Return the mean over targets of -log softmax(logits (target, piece))[right piece], in nats.
 
     A batch that asks for nothing gives zero.
     """
-    return cross_entropy(outputs["logits"].float(), labels, reduction="sum") / max(1, len(labels))
+    right = labels[labels != IGNORED]
+    return cross_entropy(outputs["logits"].float(), right, reduction="sum") / max(1, len(right))
 
 
 def said_of_pieces(
-    logits: Float[Tensor, "target piece"], labels: Int[Tensor, " target"]
-) -> Float[Tensor, "target 2"]:
+    logits: Float[Tensor, "target piece"] | tuple[Tensor, ...], labels: Int[Tensor, "row target"]
+) -> Float[Tensor, "row target 2"]:
     """Return the right piece's log-probability and the likeliest piece's number.
 
-    `Trainer` keeps what this returns of a whole split, which could not keep the logits.
+    `Trainer` keeps what this returns of a whole split, which could not keep the logits. It
+    gives an encoder's states behind them, where there is an encoder of its own.
     """
-    logits = logits.float()
-    right = logits.gather(1, labels[:, None])[:, 0] - logits.logsumexp(1)
-    return torch.stack([right, logits.argmax(1).float()], 1)
+    is_target = labels != IGNORED
+    logits = (logits[0] if isinstance(logits, tuple) else logits).float()
+    right = logits.gather(1, labels[is_target][:, None])[:, 0] - logits.logsumexp(1)
+    said = torch.full((*labels.shape, 2), float(IGNORED), device=logits.device)
+    said[is_target] = torch.stack([right, logits.argmax(1).float()], 1)
+    return said
 
 
 LOSSES = {"choice": loss_of_questions, "span": loss_of_spans, "piece": loss_of_pieces}

@@ -32,6 +32,7 @@ from pipeline.store.spec import CLS_MOMENTS, Arrays, ArraySpec, Encoding, parse_
 from pipeline.tasks.task import Task
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
+from pipeline.teacher.recompute_pieces import by_piece, excess, with_whole_vocabulary
 from pipeline.teacher.stored_teacher import differences
 from pipeline.text.tokens import Tokens
 
@@ -96,21 +97,33 @@ def recompute(
     exact = copy.deepcopy(model).double()
     has_types = "token_type_ids" in tokenizer.model_input_names
     precision = store.manifest.identity.precision
-    ours = Extractor(model, arrays, precision, device, has_token_types=has_types)
-    truth = Extractor(exact, arrays, "float32", device, has_token_types=has_types)
+    n_pieces = store.manifest.teacher.n_labels
+    wanted = with_whole_vocabulary(arrays, n_pieces)
+    ours = Extractor(model, wanted, precision, device, has_token_types=has_types)
+    truth = Extractor(exact, wanted, "float32", device, has_token_types=has_types)
     results: dict[ArraySpec, list[tuple[float, float, int]]] = {array: [] for array in arrays}
     for position in chosen:
         split, index = places[position]
         row, tokens_of_row = int(found.rows[position]), [tokens.splits[split].row(index)]
         rounded, true = ours.raw(tokens_of_row), truth.raw(tokens_of_row)
-        stored = store.read_many(arrays, [row])
-        n_tokens = len(tokens_of_row[0][0])
+        stored = {a: signal.decode() for a, signal in store.read_many(arrays, [row]).items()}
         for array, encoding in arrays.items():
-            x = true[array].double().flatten().cpu()
-            x_p = rounded[array].double().flatten().cpu()
+            if not stored[array].numel():  # a row that asks for no word piece
+                results[array].append((0.0, 0.0, row))
+                continue
+            if array.k:
+                pieces = stored[ArraySpec("top_pieces", k=array.k)]
+                x, x_p = by_piece(true, n_pieces), by_piece(rounded, n_pieces)
+            else:
+                x, x_p = (part[array].double().flatten().cpu() for part in (true, rounded))
             error = ARITHMETIC_FACTOR * float((x_p - x).abs().max())
-            difference = (stored[array].decode().double().flatten() - x).abs()
-            shares = difference / bound(x, error, encoding, n_tokens)
+            if array.signal == "top_pieces":
+                difference = excess(x, pieces)
+                shares = difference / max(2 * error, torch.finfo(x.dtype).tiny)
+            else:
+                x = x.gather(1, pieces).flatten() if array.k else x
+                difference = (stored[array].double().flatten() - x).abs()
+                shares = difference / bound(x, error, encoding, _n_keys(array, store, row))
             share = float(shares.nan_to_num(nan=math.inf).max())
             results[array].append((share, float(difference.max()), row))
     return [
@@ -125,19 +138,24 @@ def _worst(parts: list[tuple[float, float, int]]) -> tuple[float, int]:
 
 
 def bound(
-    x: Float64[Tensor, " element"], error: float, encoding: Encoding, n_tokens: int
+    x: Float64[Tensor, " element"], error: float, encoding: Encoding, n_keys: int
 ) -> Float64[Tensor, " element"]:
     """Return how far a stored value may be from the true one; `error` is the arithmetic's.
 
-    Attention maps come row after row of `n_tokens` keys.
+    Attention maps come row after row of `n_keys` keys.
     """
     if encoding != "uint8_cbrt":
         return error + _ROUNDOFF[encoding] * (x.abs() + error) + _HALF_SUBNORMAL[encoding]
-    p = (x + error).view(-1, n_tokens)
+    p = (x + error).view(-1, n_keys)
     before = 3 * _HALF_STEP * p ** (2 / 3) + 3 * _HALF_STEP**2 * p ** (1 / 3) + _HALF_STEP**3
-    total = before.sum(1, keepdim=True) + n_tokens * error
+    total = before.sum(1, keepdim=True) + n_keys * error
     after = (before + p * total) / (1 - total).clamp(min=2**-10)
     return (error + after).flatten()
+
+
+def _n_keys(array: ArraySpec, store: TeacherStore, row: int) -> int:
+    counts = store.n_targets if array.part == "target_pair" else store.lengths
+    return int(counts[row])
 
 
 def _arrays_here(store: TeacherStore) -> Arrays:
@@ -147,7 +165,11 @@ def _arrays_here(store: TeacherStore) -> Arrays:
         for name, record in segment.arrays.items()
     }
     names = sorted(store.array_names() - {CLS_MOMENTS.name})
-    return {parse_array_name(name): encodings[name] for name in names}
+    arrays = {parse_array_name(name): encodings[name] for name in names}
+    for array in list(arrays):  # a logit without its piece says nothing
+        if array.signal == "top_logits" and ArraySpec("top_pieces", k=array.k) not in arrays:
+            del arrays[array]
+    return arrays
 
 
 def _check_teacher(store: TeacherStore, teacher_dir: Path) -> None:

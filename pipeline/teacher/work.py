@@ -91,7 +91,7 @@ def batches_by_length(
         longest = lengths[batch[0]] if batch else lengths[position]
         most, total = max(most, targets[position]), total + targets[position]
         n_padded = (len(batch) + 1) * max(longest, most)
-        if batch and (n_padded > batch_tokens or (total > batch_targets and total > 0)):
+        if batch and (n_padded > batch_tokens or total > batch_targets):
             yield batch
             batch = []
             most = total = targets[position]

@@ -40,7 +40,8 @@ def select_label(
         return _of_zeros_and_ones(source, theirs, columns.unlabelled)
     if label_kind == "answers":
         return read_answers(source, columns, source.strings("text", columns.text).to_pylist())
-    column = source.column("label", first)
+    ours = "target" if label_kind == "target_text" else "label"
+    column = source.column(ours, first)
     if label_kind == "word_names" or (label_kind == "names" and pa.types.is_list(column.type)):
         lists = source.lists("label", first, "labels")
         values = _without(lists.flatten(), columns.unlabelled)
@@ -51,7 +52,6 @@ def select_label(
         return _without(column.cast(pa.float64()), columns.unlabelled)
     if label_kind == "name" and is_named(column.type):
         return _without(column, columns.unlabelled)
-    ours = "target" if label_kind == "target_text" else "label"
     strings = _without(source.strings(ours, first), columns.unlabelled)
     read = pc.utf8_trim_whitespace(strings) if label_kind == "target_text" else strings
     strings = pc.if_else(pc.equal(read, ""), None, strings)

@@ -29,6 +29,10 @@ HUB_METRICS = {
     "pearson": "pearsonr",
     "spearman": "spearmanr",
     "mean_squared_error": "mse",
+    "perplexity": "perplexity",
+    "bleu": "sacrebleu",
+    "chrf": "chrf",
+    "text_exact_match": "exact_match",
 }
 """Scores by the names that they have on the Hub; others stand in the text alone."""
 
@@ -39,6 +43,8 @@ HUB_TASKS: dict[Kind, str] = {
     "token_classification": "token-classification",
     "multiple_choice": "multiple-choice",
     "question_answering": "question-answering",
+    "masked_lm": "fill-mask",
+    "sequence_to_sequence": "translation",
 }
 
 _USES: dict[Kind, str] = {
@@ -53,6 +59,10 @@ _USES: dict[Kind, str] = {
     "trained on.",
     "question_answering": "It finds where the answer to a question stands in a text, for texts "
     "like those it was trained on.",
+    "masked_lm": "It says which word pieces masks hide in texts like those it was trained on; it "
+    "is also what models of other tasks start from.",
+    "sequence_to_sequence": "It writes a text for texts like those it was trained on, such as a "
+    "translation or a summary.",
 }
 _LIMITS: dict[Kind, str] = {
     "classification": "It gives one of these labels to any text, also to one that none of them "
@@ -64,6 +74,8 @@ _LIMITS: dict[Kind, str] = {
     "multiple_choice": "It chooses one of the answers, also where none of them is right.",
     "question_answering": "It answers in the words of the text alone; where no training question "
     "was without an answer, it gives one to any question.",
+    "masked_lm": "It puts a likely word into any gap, whether what it then says is true or not.",
+    "sequence_to_sequence": "What it writes reads well where it is wrong, too.",
 }
 
 _CARD = """\
@@ -151,7 +163,7 @@ def write_model_card(
         ),
         limit=_LIMITS[task.kind],
         auto_class=task.auto_class,
-        labels=", ".join(identity.labels),
+        labels=", ".join(identity.labels) or "none, but the word pieces of its tokenizer",
         train_rows=_rows(tokens, "train"),
         validation_rows=_rows(tokens, "validation"),
         tokens=tokens.digest,

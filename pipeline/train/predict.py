@@ -80,31 +80,55 @@ def predict_pieces(
     """
     model.eval()
     device = next(model.parameters()).device
-    n_targets = len(split.labels)
-    right = torch.from_numpy(split.labels)
-    log_probabilities, predicted = torch.zeros(n_targets), torch.zeros(n_targets, dtype=torch.int64)
-    of_predicted = torch.zeros(n_targets)
-    classes: Tensor | None = None
+
+    def logits_of(inputs: Inputs) -> Float[Tensor, "target piece"]:
+        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
+        logits: Float[Tensor, "target piece"] = outputs.logits.float()
+        return logits
+
     with torch.inference_mode():
-        for rows in _batches(split, rank, count):
-            inputs = pad_rows(
-                [split.row(row) for row in rows], pad_id, has_token_types=has_token_types
-            )
-            logits = model(
-                **{key: value.to(device) for key, value in inputs.items()}
-            ).logits.float()
-            places = torch.from_numpy(split.label_places(rows))
-            chosen = logits.gather(1, right[places].to(device)[:, None])[:, 0]
-            log_sum_exp = logits.logsumexp(1)
-            log_probabilities[places] = (chosen - log_sum_exp).cpu()
-            largest, first = logits.max(1)
-            predicted[places] = first.cpu()
-            of_predicted[places] = (largest - log_sum_exp).cpu()
-            if pieces_of is not None:
-                of_batch = in_classes(logits, pieces_of(rows).to(device)).cpu()
-                if classes is None:
-                    classes = torch.zeros(n_targets, of_batch.shape[1])
-                classes[places] = of_batch
+        return predict_pieces_by(
+            logits_of,
+            split,
+            pad_id,
+            has_token_types=has_token_types,
+            pieces_of=pieces_of,
+            rank=rank,
+            count=count,
+        )
+
+
+def predict_pieces_by(
+    logits_of: Callable[[Inputs], Float[Tensor, "target piece"]],
+    split: TokenSplit,
+    pad_id: int,
+    *,
+    has_token_types: bool,
+    pieces_of: PiecesOf | None = None,
+    rank: int = 0,
+    count: int = 1,
+) -> PiecePredictions:
+    """Return the predictions as `predict_pieces` does, of whatever gives logits for a batch."""
+    n_targets = len(split.labels)
+    predicted = torch.zeros(n_targets, dtype=torch.int64)
+    log_probabilities, of_predicted = torch.zeros(n_targets), torch.zeros(n_targets)
+    classes: Tensor | None = None
+    for rows in _batches(split, rank, count):
+        batch = [split.row(row) for row in rows]
+        logits = logits_of(pad_rows(batch, pad_id, has_token_types=has_token_types))
+        places = torch.from_numpy(split.label_places(rows))
+        right = torch.from_numpy(split.labels_of(rows)).to(logits.device)
+        chosen = logits.gather(1, right[:, None])[:, 0]
+        log_sum_exp = logits.logsumexp(1)
+        largest, first = logits.max(1)
+        log_probabilities[places] = (chosen - log_sum_exp).cpu()
+        of_predicted[places] = (largest - log_sum_exp).cpu()
+        predicted[places] = first.cpu()
+        if pieces_of is not None:
+            of_batch = in_classes(logits, pieces_of(rows).to(logits.device)).cpu()
+            if classes is None:
+                classes = torch.zeros(n_targets, of_batch.shape[1])
+            classes[places] = of_batch
     return PiecePredictions(
         log_probabilities.numpy(),
         predicted.numpy(),

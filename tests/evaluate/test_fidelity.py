@@ -7,11 +7,12 @@ from pipeline.errors import DataError, SignalError
 from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.fidelity import fidelity as fidelity_of
 from pipeline.tasks import TASKS
-from tests.metrics.made_answers import Array
+from pipeline.tasks.task import Kind
+from tests.metrics.made_answers import Array, made_answers
 
 
-def fidelity(student: Array, teacher: Array) -> dict[str, float]:
-    return fidelity_of(student, teacher, "classification")
+def fidelity(student: Array, teacher: Array, kind: Kind = "classification") -> dict[str, float]:
+    return fidelity_of(*(made_answers(one, np.zeros(len(one))) for one in (student, teacher)), kind)
 
 
 def softmax(logits: Array) -> Array:
@@ -80,13 +81,13 @@ def test_numbers_are_compared_as_numbers(random: np.random.Generator) -> None:
     a shift of all numbers changes."""
     teacher = random.normal(size=(50, 1))
     student = 2 * teacher + 3 + 0.1 * random.normal(size=(50, 1))
-    found = fidelity_of(student, teacher, "regression")
+    found = fidelity(student, teacher, "regression")
     assert set(found) == {"correlation", "mean_absolute_difference"}
     expected = np.corrcoef(student[:, 0], teacher[:, 0])[0, 1]
     assert 0.9 < expected < 1
     assert found["correlation"] == pytest.approx(expected, abs=1e-12)
     assert found["mean_absolute_difference"] == pytest.approx(np.abs(student - teacher).mean())
-    constant = fidelity_of(np.ones((50, 1)), teacher, "regression")
+    constant = fidelity(np.ones((50, 1)), teacher, "regression")
     assert constant["correlation"] == 0.0
 
 

@@ -172,7 +172,7 @@ def test_a_value_that_does_not_fit_names_row_and_layer(
     wanted = tokens.splits["validation"].row(6)[0]
 
     def spoil(values: dict[ArraySpec, Tensor], rows: list[TokenRow]) -> None:
-        for index, (ids, _) in enumerate(rows):
+        for index, (ids, *_) in enumerate(rows):
             if ids.tolist() == wanted.tolist():
                 values[array][(index, *place)] = value
 
@@ -189,7 +189,7 @@ def test_padding_may_be_anything(
 
     def spoil(values: dict[ArraySpec, Tensor], rows: list[TokenRow]) -> None:
         nonlocal n_spoiled
-        for index, (ids, _) in enumerate(rows):
+        for index, (ids, *_) in enumerate(rows):
             values[ArraySpec("attentions", 1)][index, :, len(ids) :] = torch.nan
             values[ArraySpec("hidden_states", 0)][index, len(ids) :] = torch.inf
             n_spoiled += values[ArraySpec("hidden_states", 0)].shape[1] > len(ids)

@@ -133,6 +133,27 @@ CHOICES = {"columns": {"choices": "options"}}
             "data.columns.answer_start: only a question_answering has answers that begin somewhe",
         ),
         ("multiple_choice", {}, "data.columns.choices: a multiple_choice needs the column with"),
+        (
+            "masked_lm",
+            {"columns": {"text_pair": "b"}},
+            "data.columns.text_pair: a masked_lm joins its texts one by one; take it out",
+        ),
+        (
+            "masked_lm",
+            {"columns": {"target": "b"}},
+            "data.columns.target: only a sequence_to_sequence has texts that are to be written",
+        ),
+        ("masked_lm", {"labels": ["a", "b"]}, "data.labels: a masked_lm has no names of labels"),
+        (
+            "sequence_to_sequence",
+            {},
+            "data.columns.target: a sequence_to_sequence needs the column of texts that are",
+        ),
+        (
+            "sequence_to_sequence",
+            {"source": "docstrings"},
+            "data.source: docstrings are labelled for a classification; set task.kind to that, or",
+        ),
     ],
 )
 def test_what_does_not_go_with_a_task_is_named(
@@ -151,5 +172,9 @@ def test_what_goes_with_a_task_has_no_faults() -> None:
     answers = {"columns": {"question": "q", "label": "a", "answer_start": "at"}}
     assert data_faults(settings_of(source="files", **answers), "question_answering") == []
     assert data_faults(settings_of(), "classification") == []
+    assert data_faults(settings_of(labels=["a", "b"]), "masked_lm") == []
+    assert data_faults(settings_of(source="files", path="x"), "masked_lm") == []
+    written = {"columns": {"target": "b"}}
+    assert data_faults(settings_of(source="files", **written), "sequence_to_sequence") == []
     assert data_faults(settings_of(source="tokens"), "multiple_choice") == []
     assert json.loads(settings_of(columns={"text": 0}).model_dump_json())["columns"]["text"] == "0"

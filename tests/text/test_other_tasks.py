@@ -8,9 +8,11 @@ import pytest
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.tasks.task import LabelKind
+from pipeline.text.asking import Asking
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.augmented import with_augmented
 from pipeline.text.given_tokens import copy_tokens
+from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import open_tokens
 from tests.text.conftest import Write
@@ -21,14 +23,20 @@ ROWS: dict[LabelKind, list[dict[str, Any]]] = {
     "number": [{"text": TEXT, "label": 0.5}, {"text": "the film", "label": 1.5}],
     "word_names": [{"text": TEXT.split(), "label": ["O", "B"] * 5}],
     "choice": [{"text": TEXT, "options": ["warm", "cold"], "label": "A"}],
+    "masked": [{"text": TEXT}],
+    "target_text": [{"text": TEXT, "target": "warm"}],
 }
-COLUMNS = {"choice": {"columns": {"choices": "options"}}}
+GIVEN: dict[LabelKind, dict[str, Any]] = {
+    "choice": {"columns": {"choices": "options"}},
+    "masked": {"asking": Asking(masking=MaskingSettings())},
+    "target_text": {"columns": {"target": "target"}, "asking": Asking(decoder_start=0)},
+}
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", [kind for kind in ROWS if kind != "masked"])
 def test_keys_are_those_of_the_contents(write_jsonl: Write, kind: LabelKind) -> None:
     """Catches keys that depend on labels, so that a store is captured anew for every task."""
-    written = write_jsonl(kind, ROWS[kind] * 2, **COLUMNS.get(kind, {}))
+    written = write_jsonl(kind, ROWS[kind] * 2, **GIVEN.get(kind, {}))
     split = written.tokens.splits["train"]
     for index in range(len(split)):
         assert split.keys[index].tobytes() == split.row(index).key()
@@ -54,25 +62,32 @@ def test_variants_have_labels_of_the_same_kind(
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("word_names", "labels of a token classification"), ("choice", "rows of a multiple choice")],
+    [
+        ("word_names", "the labels of a token classification"),
+        ("choice", "the rows of a multiple choice"),
+        ("masked", "the texts of a masked LM share rows"),
+        ("target_text", "nobody says what is to be written"),
+    ],
 )
 def test_variants_that_mean_nothing_are_refused(
     write_jsonl: Write, pieces: Any, tmp_path: Path, kind: LabelKind, reason: str
 ) -> None:
     """Catches words that keep the labels of others, and questions without choices."""
-    tokens = write_jsonl(kind, ROWS[kind], **COLUMNS.get(kind, {})).tokens
-    with pytest.raises(SettingsError, match=rf"^augmentation\.n_copies: the {reason}.*to 0$"):
+    tokens = write_jsonl(kind, ROWS[kind], **GIVEN.get(kind, {})).tokens
+    with pytest.raises(SettingsError, match=rf"^augmentation\.n_copies: {reason}.*to 0$"):
         augment(tokens, pieces, AugmentationSettings(n_copies=1), tmp_path)
     augment(tokens, pieces, AugmentationSettings(), tmp_path)
-    assert len(open_tokens(tmp_path, made_by="augment").splits["train"]) == 0
+    none = open_tokens(tmp_path, made_by="augment")
+    assert len(none.splits["train"]) == 0
+    assert with_augmented(tokens, none) is tokens
 
 
-@pytest.mark.parametrize("kind", ["word_names", "choice"])
+@pytest.mark.parametrize("kind", ["word_names", "choice", "masked", "target_text"])
 def test_no_student_has_other_tokens(
     write_jsonl: Write, pieces: Any, tokenizer: Any, kind: LabelKind
 ) -> None:
     """Catches labels of the teacher's tokens at those of a student with another tokenizer."""
-    tokens = write_jsonl(kind, ROWS[kind], **COLUMNS.get(kind, {})).tokens
+    tokens = write_jsonl(kind, ROWS[kind], **GIVEN.get(kind, {})).tokens
     own = split_for(tokens, "train", pieces, most_tokens=None, is_shown=False)
     assert own is tokens.splits["train"]
     with pytest.raises(DataError, match="the student has another tokenizer than the teacher"):

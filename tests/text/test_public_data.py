@@ -10,8 +10,10 @@ import pytest
 from pipeline.presets import apply_preset, find_preset
 from pipeline.settings import parse_params, parse_section
 from pipeline.tasks import TASKS
+from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
+from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.imports import ROOT
@@ -34,9 +36,10 @@ def prepare(tmp_path: Path, tokenizer: Any) -> Any:
             DataSettings, params["data"] | {"max_rows": {"train": 300, "validation": 50}}, "data"
         )
         kind, mapping = TASKS[params["task"]["kind"]].label_kind, settings.names_by_value
+        asking = asking_of(kind, MaskingSettings(), tmp_path, tokenizer)
         corpus = read_corpus(settings, kind)
         names = label_names(corpus, mapping, kind)
-        write_tokens(corpus, kind, names, mapping, tokenizer, 64, tmp_path)
+        write_tokens(corpus, kind, names, mapping, tokenizer, 64, tmp_path, asking=asking)
         return open_tokens(tmp_path)
 
     return prepare
@@ -60,6 +63,16 @@ def test_race(prepare: Any) -> None:
     assert set(np.diff(split.first_rows)) == {4}
     assert split.labels.reshape(-1, 4).sum(1).tolist() == [1] * 300
     assert not any(" _ " in text for text in split.table["text_pair"].to_pylist())
+
+
+def test_wikitext(prepare: Any) -> None:
+    """Catches blank lines between paragraphs refused, and a heading that is alone in its row."""
+    split = prepare("wikitext-2", "wikitext2_subset").splits["train"]
+    texts = split.table["text"].to_pylist()
+    assert set(split.lengths[:-1]) <= {63, 64} and len(split) > 300
+    assert all(text.strip() for text in texts)
+    # The tokenizer knows the words of film reviews: "the", "was", "and", "a" and little else.
+    assert 0 < split.n_targets.sum() < 0.15 * split.lengths.sum()
 
 
 def test_mrpc(prepare: Any) -> None:
