@@ -15,6 +15,8 @@ from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 
 _PREDICTION_ROWS = 64
+_PREDICTION_TARGETS = 1024
+"""Of a vocabulary of 50,000 word pieces their logits are 200 MB."""
 
 Inputs = dict[str, Int[Tensor, "batch token"]]
 LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch *token label"]]
@@ -164,7 +166,14 @@ def predict_by(
 
 
 def _batches(split: TokenSplit, rank: int, count: int) -> Iterator[NDArray[np.int64]]:
-    """Yield this process's rows, from the shortest to the longest, in batches."""
+    """Yield this process's rows, from the shortest to the longest, in batches.
+
+    None has more rows or, unless it is a single row, asks for more word pieces than is allowed.
+    """
     order = np.argsort(split.lengths, kind="stable")[rank::count]
-    for start in range(0, len(order), _PREDICTION_ROWS):
-        yield order[start : start + _PREDICTION_ROWS]
+    n_targets, start = split.n_targets[order], 0
+    while start < len(order):
+        asked = np.cumsum(n_targets[start : start + _PREDICTION_ROWS])
+        stop = start + max(1, int(np.count_nonzero(asked <= _PREDICTION_TARGETS)))
+        yield order[start:stop]
+        start = stop
