@@ -40,6 +40,7 @@ from pipeline.text.tokens import Tokens
 
 _TEACHER_FILES = (
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -153,3 +153,16 @@ def test_a_name_that_yaml_reads_as_a_number_is_refused(params: dict[str, Any]) -
     params[1] = {}  # type: ignore[index]  # the fault that is tested for
     faults = faults_of(params)
     assert [fault.split(":")[0] for fault in faults] == ["1", "students.3"]
+
+
+def test_texts_that_nobody_writes_are_named(params: dict[str, Any]) -> None:
+    """Catches a student of the teacher's texts, found to be without any after the capture."""
+    params["generation"] = {"splits": ["validation"]}
+    params["students"] = {
+        "a": {"model": MODEL, "objectives": LABELS_ALONE, "targets": "teacher"},
+    }
+    assert faults_of(params) == [
+        "generation.splits: a classification writes no texts; set it to []",
+        "students.a.targets: 'teacher' needs the teacher's own texts of the training rows; add "
+        "train to generation.splits, or set this to data",
+    ]
