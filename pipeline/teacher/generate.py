@@ -6,32 +6,26 @@ many rows have it; rows go into batches by length, and padding changes no text.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from pipeline.encoder_decoder import reads_token_types
 from pipeline.errors import CheckpointError, SettingsError
-from pipeline.fingerprint import row_key
 from pipeline.tasks.task import Task
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.stored_teacher import has_weights
-from pipeline.text.padding import pad_rows
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
-from pipeline.text.target_texts import end_of_text
+from pipeline.text.target_texts import decoder_start_of, end_of_text
 from pipeline.text.token_row import PiecesAsked, TokenRow
 from pipeline.text.tokenise import write_table
 from pipeline.text.tokens import Tokens, TokenSplit
-
-Pieces = NDArray[np.int32]
+from pipeline.writing import Pieces, Writer
 
 _ROWS_AT_ONCE = 1000
 
@@ -62,9 +56,20 @@ def generate(
         _check(teacher_dir, tokens, settings)
         model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
         nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
-        writer = Writer(model, tokenizer, tokens, settings, device)
+        start = decoder_start_of(tokens)
+        writer = Writer(
+            model,
+            start=start,
+            end=end_of_text(tokenizer),
+            n_beams=settings.n_beams,
+            max_new_tokens=settings.max_new_tokens or tokens.max_length,
+            length_penalty=settings.length_penalty,
+        )
+        written: dict[bytes, Pieces] = {}
         splits = {
-            name: _rows(split, writer.write(name, split), writer.start, tokenizer)
+            name: _rows(
+                split, _write(writer, name, split, settings.batch_size, written), start, tokenizer
+            )
             for name, split in tokens.splits.items()
             if name in settings.splits
         }
@@ -79,68 +84,17 @@ def generate(
     )
 
 
-class Writer:
-    """A teacher that is set up to write texts; each source is written for once."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
-        tokens: Tokens,
-        settings: GenerationSettings,
-        device: torch.device,
-    ) -> None:
-        self._model: Any = model  # not every model can be typed as one that writes
-        self._device = device
-        self._batch_size = settings.batch_size
-        gives_types = "token_type_ids" in tokenizer.model_input_names
-        self._has_token_types = gives_types and reads_token_types(model.config)
-        self._pad_id = int(tokenizer.pad_token_id or 0)
-        self._end = end_of_text(tokenizer)
-        self.start = _decoder_start(tokens)
-        """What the decoder is given when it is to write the first piece."""
-        assert model.generation_config is not None
-        config: GenerationConfig = deepcopy(model.generation_config)  # the teacher's own
-        config.num_beams, config.num_return_sequences = settings.n_beams, 1
-        config.do_sample = False
-        config.max_length = None
-        config.max_new_tokens = settings.max_new_tokens or tokens.max_length
-        config.pad_token_id, config.eos_token_id = self._pad_id, self._end
-        config.decoder_start_token_id = self.start
-        if settings.length_penalty is not None:
-            config.length_penalty = settings.length_penalty
-        self._config = config
-        self._written: dict[bytes, Pieces] = {}
-
-    def write(self, name: str, split: TokenSplit) -> list[Pieces]:
-        """Return the pieces that the teacher writes for each row, the end token included.
-
-        A text that would be longer than the longest has none at its end.
-        """
-        sources = [split.row(index)._replace(asked=None) for index in range(len(split))]
-        keys = [row_key(source.ids, source.types) for source in sources]
-        distinct = dict(zip(keys, sources, strict=True))
-        due = sorted(distinct.keys() - self._written.keys(), key=lambda key: _order(distinct[key]))
-        for start in tqdm(range(0, len(due), self._batch_size), f"generate {name}", unit="batch"):
-            some = due[start : start + self._batch_size]
-            texts = self._write([distinct[key] for key in some])
-            self._written.update(zip(some, texts, strict=True))
-        return [self._written[key] for key in keys]
-
-    @torch.inference_mode()
-    def _write(self, sources: Sequence[TokenRow]) -> list[Pieces]:
-        inputs: dict[str, Any] = {
-            name: values.to(self._device)
-            for name, values in pad_rows(
-                sources, self._pad_id, has_token_types=self._has_token_types
-            ).items()
-        }
-        written = self._model.generate(**inputs, generation_config=self._config)
-        return [self._until_end(row) for row in written[:, 1:].cpu().numpy().astype(np.int32)]
-
-    def _until_end(self, pieces: Pieces) -> Pieces:
-        ends = np.flatnonzero(pieces == self._end)
-        return pieces[: ends[0] + 1] if len(ends) else pieces
+def _write(
+    writer: Writer, name: str, split: TokenSplit, batch_size: int, written: dict[bytes, Pieces]
+) -> list[Pieces]:
+    """Return what is written for each row of a split; `written` has it by source, and grows."""
+    sources = [split.row(index)._replace(asked=None) for index in range(len(split))]
+    keys = [source.key() for source in sources]
+    distinct = dict(zip(keys, sources, strict=True))
+    due = sorted(distinct.keys() - written.keys(), key=lambda key: _order(distinct[key]))
+    texts = writer.write([distinct[key] for key in due], batch_size)
+    written.update(zip(due, tqdm(texts, f"generate {name}", len(due), unit="row"), strict=True))
+    return [written[key] for key in keys]
 
 
 def _order(row: TokenRow) -> tuple[int, bytes]:
@@ -166,16 +120,6 @@ def _check(teacher_dir: Path, tokens: Tokens, settings: GenerationSettings) -> N
             f"{teacher_dir} has no weights, so it writes no text. Set generation.splits to [], or "
             "name the same teacher as teacher.checkpoint."
         )
-
-
-def _decoder_start(tokens: Tokens) -> int:
-    """Return what the decoder is given first in this table, as in its training."""
-    for split in tokens.splits.values():
-        if split.decoder_ids is not None and len(split.decoder_ids):
-            return int(split.decoder_ids[0])
-    raise SettingsError(
-        ["generation.splits: no row has a target text to begin as; set it to [], or give some"]
-    )
 
 
 def _rows(

@@ -169,7 +169,7 @@ def test_the_file_has_what_is_said_of_each_place(done: Evaluated) -> None:
     vocabulary = load_tokenizer(done.folder / "twin").get_vocab()
     logits = done.logits("other")
     found = [
-        vocabulary.get(name) or int(name.removeprefix("piece "))
+        vocabulary[name] if name in vocabulary else int(name.removeprefix("piece "))
         for name in table["student_token"].to_pylist()
     ]
     assert found == logits.argmax(1).tolist()
