@@ -34,10 +34,20 @@ from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text import padding, retokenise
+from pipeline.text.generated import open_generated
 from pipeline.text.tokens import open_tokens
 from pipeline.train import forward, predict
 from stages.entry import load_params, stage
-from stages.paths import EVALUATIONS, STORE, STUDENTS, TOKENS, metrics_path, shown_path, view_path
+from stages.paths import (
+    EVALUATIONS,
+    GENERATED,
+    STORE,
+    STUDENTS,
+    TOKENS,
+    metrics_path,
+    shown_path,
+    view_path,
+)
 from stages.seconds import record_seconds
 
 _CODE = (
@@ -86,6 +96,9 @@ def main(name: str) -> None:
         "settings": digest_json([settings.model_dump(mode="json"), judged_by]),
         "code": digest_code(_CODE),
     }
+    generated = open_generated(GENERATED) if GENERATED.is_dir() else None
+    if generated is not None and set(settings.splits) & set(generated.splits):
+        inputs["generated"] = generated.digest
     folder = EVALUATIONS / name
     if is_made_from(folder, inputs):
         click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
@@ -106,6 +119,7 @@ def main(name: str) -> None:
             inputs=inputs,
             device=pick_device(runtime),
             shown=read_view(shown_path(name)),
+            generated=generated,
         )
         record_seconds(f"evaluate@{name}", started, digest_json(inputs))
     write_json(metrics_path(name), measured)

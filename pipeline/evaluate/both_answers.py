@@ -30,12 +30,14 @@ def both_answers(
     tokens: Tokens,
     task: Task,
     generation: GenerationSettings,
+    generated: TokenSplit | None,
 ) -> tuple[Answers, Answers]:
     """Return the student's answers for a whole split, and the teacher's.
 
     `rows` are those of `split` as the student reads it. Of a task that predicts word pieces
-    both answer in the teacher's classes, and nothing of the whole vocabulary is kept. The
-    student also writes its texts, where it is judged by them.
+    both answer in the teacher's classes, and nothing of the whole vocabulary is kept. Where
+    models are judged by texts, the student writes its own; `generated` has the teacher's, for
+    the same rows, if it wrote any.
 
     Raises:
         StoreIncompleteError: the store lacks rows, or the teacher's largest logits.
@@ -50,11 +52,22 @@ def both_answers(
     )
     if not any(METRICS[name].reads_texts for name in task.metrics):
         return ours, theirs
-    max_new_tokens = generation.max_new_tokens or tokens.max_length
-    return (
-        replace(ours, written=_written(student, rows, generation.num_beams, max_new_tokens)),
-        theirs,
+    known = np.flatnonzero(split.n_targets)
+    if not len(known):
+        return ours, theirs
+    right = _texts(split, known)
+    written = write_texts(
+        student,
+        rows.split,
+        known.tolist(),
+        rows.tokenizer,
+        num_beams=generation.num_beams,
+        max_new_tokens=generation.max_new_tokens or tokens.max_length,
     )
+    ours = replace(ours, written=WrittenTexts(written, right))
+    if generated is not None:
+        theirs = replace(theirs, written=WrittenTexts(_texts(generated, known), right))
+    return ours, theirs
 
 
 def _student(
@@ -98,20 +111,6 @@ def _teacher(store: TeacherStore, numbers: NDArray[np.int64], task: Task) -> Sai
     )
 
 
-def _written(
-    student: PreTrainedModel, rows: ModelRows, num_beams: int, max_new_tokens: int
-) -> WrittenTexts | None:
-    """Return what the student writes, beside the data's own texts; nothing without any."""
-    known = np.flatnonzero(rows.split.n_targets)
-    if not len(known):
-        return None
-    written = write_texts(
-        student,
-        rows.split,
-        known.tolist(),
-        rows.tokenizer,
-        num_beams=num_beams,
-        max_new_tokens=max_new_tokens,
-    )
-    right = rows.split.table["text_pair"].take(known).to_pylist()
-    return WrittenTexts(written, tuple(text.strip() for text in right))
+def _texts(split: TokenSplit, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return the texts that are to be written for these rows."""
+    return tuple(text.strip() for text in split.table["text_pair"].take(rows).to_pylist())

@@ -36,6 +36,7 @@ from pipeline.store.view import View
 from pipeline.student.positions import most_tokens
 from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
+from pipeline.text.joined import check_source
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 
@@ -56,14 +57,17 @@ def evaluate(
     inputs: Mapping[str, str],
     device: torch.device,
     shown: View | None = None,
+    generated: Tokens | None = None,
 ) -> dict[str, Any]:
     """Write a student's predictions, metrics and what the report shows to `folder`.
 
     `shown` is the part of the store that the student is compared with, where that is
-    more than it was trained from. Returns the metrics.
+    more than it was trained from; `generated` has the teacher's own texts, as a table of the
+    same rows. Returns the metrics.
 
     Raises:
-        DataError: the token table has none of the splits asked for.
+        DataError: the token table has none of the splits asked for, or `generated` was not
+            made from it.
         StoreIncompleteError: the store lacks rows of these splits.
     """
     names = [split for split in settings.splits if split in tokens.splits]
@@ -73,6 +77,8 @@ def evaluate(
             f"the token table has no {' or '.join(settings.splits)} split to evaluate on. "
             "Set evaluation.splits."
         )
+    if generated is not None:
+        check_source(tokens, generated, "teacher's texts", made_by="generate")
     store = TeacherStore(store_dir, view.manifest)
     student = nn.Module.to(load_trained(student_dir, task), device)
     tokenizer = load_tokenizer(student_dir)
@@ -88,7 +94,14 @@ def evaluate(
         scores = {}
         for split_name, split in splits.items():
             ours, theirs = both_answers(
-                student, rows[split_name], split, store, tokens, task, settings.generation
+                student,
+                rows[split_name],
+                split,
+                store,
+                tokens,
+                task,
+                settings.generation,
+                None if generated is None else generated.splits.get(split_name),
             )
             write_predictions(partial / f"{split_name}.arrow", split, ours, theirs, tokenizer)
             scores[split_name] = {

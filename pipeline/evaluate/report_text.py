@@ -55,10 +55,26 @@ def describe_rows(comparison: Comparison) -> str:
     )
     labels = comparison.students[0].labels
     if comparison.students[0].task in _WITHOUT_NAMES:
-        return f"Tested on: {counts}."
+        return f"Tested on: {counts}.{_without_texts(comparison)}"
     more = len(labels) - _N_LABELS_SHOWN
     shown = ", ".join(labels[:_N_LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"Tested on: {counts}. {len(labels)} labels: {shown}."
+
+
+def _without_texts(comparison: Comparison) -> str:
+    """Return what the teacher has no score of, because its own texts are not at hand."""
+    scores = comparison.teacher_scores(comparison.compared_on) or {}
+    missing = [
+        metric.heading
+        for metric in comparison.metrics
+        if metric.reads_texts and metric.name not in scores
+    ]
+    if not missing or not comparison.labelled_split_names:
+        return ""
+    return (
+        f" The teacher has no {', '.join(missing)} of {comparison.compared_on}: it has written no "
+        "texts for these rows. Name the split under generation.splits to have them."
+    )
 
 
 def describe_timing(comparison: Comparison) -> str:

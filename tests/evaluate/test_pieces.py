@@ -28,6 +28,9 @@ from pipeline.store.view import make_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Kind
+from pipeline.teacher.generate import generate
+from pipeline.teacher.generation_settings import GenerationSettings
+from pipeline.text.generated import open_generated
 from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
@@ -36,6 +39,7 @@ from tests.evaluate.test_report import headline_of, table_of
 from tests.evaluate.test_report_content import section_of
 from tests.tasks.small_tasks import make_teacher, make_tokens
 
+CPU = torch.device("cpu")
 K = 5
 KINDS: tuple[Kind, ...] = ("masked_lm", "sequence_to_sequence")
 SETTINGS = EvaluationSettings.model_validate(
@@ -107,6 +111,12 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     other.save_pretrained(folder / "other")
     load_tokenizer(teacher).save_pretrained(folder / "other")
+    generated = None
+    if kind == "sequence_to_sequence":
+        settings = GenerationSettings(splits=("validation",), n_beams=2, max_new_tokens=6)
+        (folder / "generated").mkdir()
+        generate(teacher, tokens, TASKS[kind], settings, folder / "generated", device=CPU)
+        generated = open_generated(folder / "generated")
     metrics = {
         name: evaluate(
             name,
@@ -119,7 +129,8 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             folder / "evaluations" / name,
             objectives=["soft_target"],
             inputs={},
-            device=torch.device("cpu"),
+            device=CPU,
+            generated=generated if name == "twin" else None,
         )
         for name in ("twin", "other")
     }
@@ -209,6 +220,14 @@ def test_texts_are_written_and_scored(done: Evaluated) -> None:
     assert "bleu" not in done.metrics["other"]["splits"]["validation"]["teacher"]
 
 
+def test_the_teachers_own_texts_are_scored_where_it_wrote_some(done: Evaluated) -> None:
+    """Catches texts of other rows as the teacher's, and a student that writes in another way."""
+    twin = done.metrics["twin"]["splits"]["validation"]
+    if done.kind == "sequence_to_sequence":
+        assert twin["teacher"]["chrf"] == twin["student"]["chrf"] > 0
+        assert twin["teacher"].keys() == twin["student"].keys()
+
+
 def test_the_vocabulary_is_a_part_of_the_work(done: Evaluated) -> None:
     """Catches a count without the projection, and a decoder that is given nothing."""
     work = done.metrics["other"]["work"]
@@ -234,6 +253,8 @@ def test_the_report_ranks_by_the_lowest(done: Evaluated) -> None:
     assert float(table["other"]["rise"]) == pytest.approx(rise, abs=0.0051)  # two digits
     assert math.isclose(float(table["twin"]["rise"]), 0.0)
     page = (report / "report.html").read_text(encoding="utf-8")
+    has_no_texts = "The teacher has no BLEU, chrF, exact texts of validation" in page
+    assert has_no_texts == (done.kind == "sequence_to_sequence")
     assert "down is better" in page
     assert "perplexity, lower is better (validation)" in page
 
