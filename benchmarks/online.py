@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from pipeline.store.pieces import TopLogits, top_arrays
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -19,6 +18,7 @@ from pipeline.architecture import head_reads
 from pipeline.attention import AttentionTap
 from pipeline.cls import cls_state
 from pipeline.objectives.objective import Needs
+from pipeline.store.pieces import TopLogits, top_arrays
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS, ArraySpec, logits_array
 from pipeline.store.stored_signal import StoredSignal

@@ -23,7 +23,15 @@ from pipeline.metrics.score import score_split
 from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import faults_at, parse_section
-from pipeline.store import encoding, mapped_array, reader, stored_signal
+from pipeline.store import (
+    encoding,
+    mapped_array,
+    moments,
+    open_arrays,
+    reader,
+    stored_rows,
+    stored_signal,
+)
 from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
@@ -58,10 +66,13 @@ _CODE = (
     joined,
     mapped_array,
     metrics,
+    moments,
     objectives,
+    open_arrays,
     padding,
     reader,
     retokenise,
+    stored_rows,
     stored_signal,
     student,
     tasks,

@@ -29,7 +29,15 @@ from pipeline.made_from import RECORD_NAME, is_made_from
 from pipeline.metrics import METRICS
 from pipeline.runtime import RuntimeSettings, pick_device
 from pipeline.settings import parse_section
-from pipeline.store import encoding, mapped_array, reader, stored_signal
+from pipeline.store import (
+    encoding,
+    mapped_array,
+    moments,
+    open_arrays,
+    reader,
+    stored_rows,
+    stored_signal,
+)
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
@@ -63,6 +71,8 @@ _CODE = (
     mapped_array,
     metrics,
     model_rows,
+    moments,
+    open_arrays,
     padding,
     piece_columns,
     piece_names,
@@ -73,6 +83,7 @@ _CODE = (
     retokenise,
     shown,
     shown_attentions,
+    stored_rows,
     stored_signal,
     tasks,
     work,
