@@ -83,7 +83,7 @@ def write_texts(
     rows: Sequence[int],
     tokenizer: PreTrainedTokenizerFast,
     *,
-    num_beams: int,
+    n_beams: int,
     max_new_tokens: int,
 ) -> tuple[str, ...]:
     """Return what a model writes for these rows of a split, which have targets, as texts.
@@ -95,7 +95,7 @@ def write_texts(
         model,
         start=int(split.decoder_ids[0]),
         end=end_of_text(tokenizer),
-        n_beams=num_beams,
+        n_beams=n_beams,
         max_new_tokens=max_new_tokens,
     )
     numbers = np.asarray(rows, dtype=np.int64)

@@ -57,6 +57,8 @@ def test_a_project_runs_from_texts_to_report(kind: Kind, tmp_path: Path) -> None
         check_predictions(project, split, scores)
         assert 1 < scores["student"]["perplexity"] < 1000
         assert scores["fidelity"]
+        for who in ("student", "teacher"):
+            assert ("bleu" in scores[who]) == (kind == "sequence_to_sequence")
     report = (project.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert STUDENT in report and "perplexity" in report
     assert "up to date" in project.run("dvc", "repro")

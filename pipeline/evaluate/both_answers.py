@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.evaluate.model_rows import ModelRows
-from pipeline.evaluate.settings import GenerationSettings
+from pipeline.evaluate.settings import WritingSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.answers import Answers, FlatLogits, WrittenTexts, answers_of
 from pipeline.store.reader import TeacherStore
@@ -29,7 +29,7 @@ def both_answers(
     store: TeacherStore,
     tokens: Tokens,
     task: Task,
-    generation: GenerationSettings,
+    generation: WritingSettings,
     generated: TokenSplit | None,
 ) -> tuple[Answers, Answers]:
     """Return the student's answers for a whole split, and the teacher's.
@@ -61,7 +61,7 @@ def both_answers(
         rows.split,
         known.tolist(),
         rows.tokenizer,
-        num_beams=generation.num_beams,
+        n_beams=generation.n_beams,
         max_new_tokens=generation.max_new_tokens or tokens.max_length,
     )
     ours = replace(ours, written=WrittenTexts(written, right))

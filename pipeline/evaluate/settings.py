@@ -9,10 +9,10 @@ from pipeline.settings import Section
 SplitName = Literal["validation", "test"]
 
 
-class GenerationSettings(Section):
+class WritingSettings(Section):
     """How the texts are written that a sequence_to_sequence is judged by."""
 
-    num_beams: Annotated[int, Field(ge=1)] = 4
+    n_beams: Annotated[int, Field(ge=1)] = 4
     """Beginnings of a text that are followed at once; 1 always takes the likeliest piece."""
 
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -31,7 +31,7 @@ class EvaluationSettings(Section):
     n_latency_examples: Annotated[int, Field(ge=1)] = 64
     """Rows that the timing takes its examples from, in a circle."""
 
-    generation: GenerationSettings = GenerationSettings()
+    generation: WritingSettings = WritingSettings()
 
     @field_validator("splits")
     @classmethod

@@ -47,7 +47,7 @@ SETTINGS = EvaluationSettings.model_validate(
         "splits": ("validation",),
         "n_latency_repeats": 1,
         "n_latency_examples": 3,
-        "generation": {"num_beams": 2, "max_new_tokens": 6},
+        "generation": {"n_beams": 2, "max_new_tokens": 6},
     }
 )
 

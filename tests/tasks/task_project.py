@@ -33,6 +33,16 @@ def _capture(kind: Kind) -> dict[str, Any]:
     return {"signals": {"logits": logits, "cls": of_cls}}
 
 
+def _written_for(kind: Kind) -> list[str]:
+    """Return the splits that the teacher writes texts for."""
+    return ["train", "validation", "test"] if kind == "sequence_to_sequence" else []
+
+
+def _targets(kind: Kind) -> dict[str, str]:
+    """Let a student learn to write the data's texts, and the teacher's too."""
+    return {"targets": "both"} if kind == "sequence_to_sequence" else {}
+
+
 def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProject:
     """Write a project of the test's own rows, or of some of a public data set."""
     asks_for_pieces = TASKS[kind].predicts == "piece"
@@ -61,7 +71,8 @@ def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProj
         tokenizer={"checkpoint": "base", "max_length": max_length},
         data=data,
         task=task,
-        students={STUDENT: {"model": {"n_layers": 1}, "objectives": objectives}},
+        students={STUDENT: {"model": {"n_layers": 1}, "objectives": objectives, **_targets(kind)}},
+        generation={"splits": _written_for(kind), "n_beams": 2},
         capture=_capture(kind),
         training={"epochs": 1, "batch_size": 16},
         export={
