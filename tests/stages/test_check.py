@@ -166,3 +166,12 @@ def test_texts_that_nobody_writes_are_named(params: dict[str, Any]) -> None:
         "students.a.targets: 'teacher' needs the teacher's own texts of the training rows; add "
         "train to generation.splits, or set this to data",
     ]
+
+
+def test_what_writes_texts_is_not_exported(params: dict[str, Any]) -> None:
+    """Catches an export that is refused after hours of training."""
+    params["task"] = {"kind": "sequence_to_sequence"}
+    params["export"]["students"] = list(params["students"])[:1]
+    (fault,) = [fault for fault in faults_of(params) if fault.startswith("export.")]
+    assert "which one ONNX file does not hold" in fault
+    assert fault.endswith("and leave this list empty")
