@@ -91,11 +91,11 @@ class SignalSettings(Section):
                 f"capture.signals.logits.top_k: all logits of the task {task.kind} are captured, "
                 "which are few. Leave it out."
             )
-        if task.predicts == "piece" and top_k > teacher.n_labels:
+        if task.predicts == "piece" and top_k >= teacher.n_labels:
             faults.append(
                 f"capture.signals.logits.top_k: the {top_k} largest logits are asked for, and the "
-                f"teacher's vocabulary has {teacher.n_labels:,} word pieces. Set it to "
-                f"{teacher.n_labels} or less."
+                f"teacher's vocabulary has {teacher.n_labels:,} word pieces, of which some must be "
+                f"left to be the others. Set it to {teacher.n_labels - 1} or less."
             )
         if _has_decoder(task) and self.cls is not None and "cls" in self.model_fields_set:
             faults.append(
