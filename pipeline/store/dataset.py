@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset as HubDataset
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import StoreIncompleteError
 from pipeline.store.example_keys import Examples, keys_of
 from pipeline.store.reader import TeacherStore
 from pipeline.store.row_values import array_names, read_ragged, stack
-from pipeline.store.spec import parse_array_name
+from pipeline.store.spec import LOG_SUM_EXP, TEACHER_FOLDER, parse_array_name
+from pipeline.tasks import TASKS
+from pipeline.text.decoder_start import decoder_start
 
 _PREFIX = "teacher_"
+_SUM = LOG_SUM_EXP.name.removeprefix("logits/")
 
 
 def field_name(array_name: str) -> str:
@@ -30,8 +35,17 @@ def _array_name(field: str) -> str:
     for signal in ("logits_", "hidden_states_", "attentions_"):
         if name.startswith(signal):
             rest = name.removeprefix(signal)
-            return f"{signal[:-1]}/{rest.replace('_', '-')}"
+            return f"{signal[:-1]}/{rest if rest == _SUM else rest.replace('_', '-')}"
     return name
+
+
+def _keys_in(store: TeacherStore, examples: Examples) -> NDArray[np.void]:
+    """Return the examples' keys in a store, whose teacher says how its decoder begins."""
+    task, start = store.manifest.identity.task, None
+    if TASKS[task].label_kind == "target_text":
+        teacher = store.store_dir / TEACHER_FOLDER
+        start = decoder_start(teacher, load_tokenizer(teacher))
+    return keys_of(examples, task, decoder_start=start)
 
 
 class TeacherDataset(Dataset[dict[str, Any]]):
@@ -50,11 +64,13 @@ class TeacherDataset(Dataset[dict[str, Any]]):
         """Find every example in the store.
 
         `signals` are names of arrays, such as `attentions/06`; an example's fields are
-        then the tensors of `read_ragged` under the names of `field_name`.
+        then the tensors of `read_ragged` under the names of `field_name`. Examples for a store
+        of a task that predicts word pieces have the `labels` that ask for them (`keys_of`).
 
         Raises:
             StoreIncompleteError: examples are missing, or a signal was not captured or fetched.
             ValueError: there is no array of that name in any store.
+            DataError: an example does not say which word pieces are asked for.
         """
         names = {parse_array_name(name).name for name in signals}
         store.check_here(names)
@@ -65,7 +81,7 @@ class TeacherDataset(Dataset[dict[str, Any]]):
                 f"{', '.join(absent)}. Add them under capture.signals and run "
                 "'dvc repro capture'."
             )
-        coverage = store.coverage(keys_of(examples))
+        coverage = store.coverage(_keys_in(store, examples))
         n_missing = len(coverage.missing)
         if n_missing:
             raise StoreIncompleteError(

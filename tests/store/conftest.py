@@ -1,4 +1,4 @@
-"""A store of two segments with five rows."""
+"""Stores that many tests read: two segments of five rows, and one of masked rows."""
 
 import shutil
 from dataclasses import replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.masked_store import Captured
 from tests.store.small_store import Sample, new_sample
 
 
@@ -26,3 +27,9 @@ def sample(first_sample: Sample, tmp_path: Path) -> Sample:
     sample = replace(first_sample, folder=folder, lengths=lengths, rows=rows)
     sample.reopen()
     return sample
+
+
+@pytest.fixture(scope="session")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
+    """A store of masked rows; not to be changed."""
+    return Captured(tmp_path_factory.mktemp("masked"))

@@ -1,74 +1,27 @@
 """What a store holds of a teacher that predicts word pieces: each target's largest logits."""
 
 import json
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 import zarr
-from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline.errors import SettingsError, StoreDamagedError, StoreIncompleteError
+from pipeline.errors import SettingsError, StoreIncompleteError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.pieces import arrays_of_top, top_arrays
-from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.row_table import RowTable, read_row_table, write_row_table
+from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
-from pipeline.store.spec import LOGITS, chunk_file, parse_array_name
+from pipeline.store.spec import LOGITS, parse_array_name
 from pipeline.store.summary import describe_store, summarise_store
 from pipeline.store.verify import verify_store
-from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
-from pipeline.text.token_row import TokenRow
 from tests.asked_rows import masked_rows
 from tests.conftest import capture_store
-from tests.piece_tokens import N_PIECES, make_masked_teacher, make_piece_tokens
-from tests.store.altered import alter, read_content, replace_recorded, write_sealed
-
-K = 7
-LENGTHS = (1, 9, 4, 30, 1, 12, 2, 5, 17)
-"""Rows of one token ask for nothing."""
-SIGNALS: dict[str, Any] = {
-    "logits": {"top_k": K},
-    "hidden_states": {"layers": (0, 3), "encoding": "float32"},
-}
-
-
-class Captured:
-    """A store of masked rows, with its teacher."""
-
-    def __init__(self, folder: Path) -> None:
-        self.teacher = make_masked_teacher(folder / "teacher")
-        self.rows = masked_rows(LENGTHS)
-        self.tokens = make_piece_tokens(self.rows, self.teacher)
-        self.folder = capture_store(
-            folder / "store", self.teacher, self.tokens, signals=SIGNALS, segment_rows=4
-        )
-        self.model = load_trained(self.teacher, TASKS["masked_lm"]).eval()
-
-    def store(self) -> TeacherStore:
-        return open_store(self.folder)
-
-    def own_logits(self, row: TokenRow) -> Tensor:
-        """Return the whole vocabulary's logits (target, piece) of a row alone."""
-        ids = torch.from_numpy(row.ids.astype(np.int64))[None]
-        with torch.no_grad():
-            logits: Tensor = self.model(input_ids=ids).logits[0]
-        assert row.asked is not None
-        return logits[torch.from_numpy(row.asked.places).long()]
-
-
-@pytest.fixture(scope="module")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> Captured:
-    """Not to be changed."""
-    return Captured(tmp_path_factory.mktemp("masked"))
+from tests.piece_tokens import N_PIECES, make_piece_tokens
+from tests.store.masked_store import LENGTHS, SIGNALS, Captured, K
 
 
 def test_values_are_the_models_own_at_each_target(captured: Captured) -> None:
@@ -170,114 +123,6 @@ def test_more_than_the_vocabulary_cannot_be_asked_for(captured: Captured, tmp_pa
     top = open_store(most).top_logits(range(len(LENGTHS)))
     left = 1 - (top.values.logsumexp(1) - top.log_sum_exp).exp()
     assert (left > 0).all() and (left < 1 / N_PIECES).all(), "the least likely piece is left"
-
-
-def test_a_flipped_bit_is_found(captured: Captured, tmp_path: Path) -> None:
-    """Catches arrays that `decant verify` does not look at."""
-    assert verify_store(captured.folder, 1) == []
-    for array in arrays_of_top(K):
-        folder = shutil.copytree(captured.folder, tmp_path / array.name.replace("/", "_"))
-        path = folder / chunk_file(array, "00001")
-        content = bytearray(path.read_bytes())
-        content[3] ^= 1
-        path.write_bytes(content)
-        (damage,) = verify_store(folder, 1)
-        assert damage.file == chunk_file(array, "00001") and damage.rows == range(4, 8)
-
-
-def test_pieces_that_there_are_none_of_are_found(captured: Captured, tmp_path: Path) -> None:
-    """Catches numbers that fail where they are looked up, on a device without a message."""
-    folder = shutil.copytree(captured.folder, tmp_path / "store")
-    array = arrays_of_top(K).pieces
-    name = chunk_file(array, "00001")
-    values = np.frombuffer((folder / name).read_bytes()[:-4], "<i4").copy()
-    for wrong, said in ((N_PIECES, r"\d+ to 40"), (-1, r"-1 to \d+")):
-        values[5] = wrong
-        data = values.tobytes()
-        sealed = data + google_crc32c.value(data).to_bytes(4, "little")
-        place = ("segments", 1, "arrays", array.name, "chunk")
-        replace_recorded(folder, name, place, sealed)
-        (damage,) = verify_store(folder, 1)
-        assert damage.file == name and damage.rows == range(4, 8)
-        message = rf"has word pieces {said} of a vocabulary of 40"
-        assert re.fullmatch(message, damage.fault)
-        store = open_store(folder)
-        assert len(store.read(array, range(4)).values)
-        with pytest.raises(StoreDamagedError, match=rf"{message}\. Run 'decant verify "):
-            store.read(array, range(8))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n_targets": None}, "n_targets, n_target_pairs and n_cross_pairs go together"),
-        (
-            {"n_targets": None, "n_target_pairs": None, "n_cross_pairs": None},
-            "segment 00000: logits/log_sum_exp needs n_targets",
-        ),
-        ({"n_targets": 2**47}, "140,737,488,355,328 targets"),
-        ({"n_targets": -1}, "n_targets: Input should be greater than or equal to 0"),
-        ({"n_target_pairs": 2**47}, "140,737,488,355,328 target pairs"),
-        ({"n_target_pairs": 3}, "3 target pairs"),
-        ({"n_cross_pairs": 2**47}, "140,737,488,355,328 cross pairs"),
-        ({"n_cross_pairs": 2}, "2 cross pairs"),
-    ],
-)
-def test_targets_that_cannot_be_are_refused(
-    captured: Captured, tmp_path: Path, changes: dict[str, int | None], message: str
-) -> None:
-    """Catches counts that are believed: arrays that are read past the end of their rows."""
-    folder = shutil.copytree(captured.folder, tmp_path / "store")
-    content = read_content(folder)
-    for key, value in changes.items():
-        if value is None:
-            del content["segments"][0][key]
-        else:
-            content["segments"][0][key] = value
-    write_sealed(folder, content)
-    with pytest.raises(StoreDamagedError, match=message):
-        open_store(folder)
-
-
-def test_shapes_that_the_files_deny_are_refused(captured: Captured, tmp_path: Path) -> None:
-    """Catches a smaller vocabulary than k, and a k that the file has no room for."""
-    folder = shutil.copytree(captured.folder, tmp_path / "store")
-    alter(folder, (("teacher", "n_labels"), K - 1))
-    with pytest.raises(StoreDamagedError, match="the teacher has no such vocabulary for logits/to"):
-        open_store(folder)
-    content = read_content(captured.folder)
-    arrays = content["segments"][0]["arrays"]
-    arrays["logits/top-8"] = arrays.pop(f"logits/top-{K}")
-    write_sealed(folder, content)
-    with pytest.raises(StoreDamagedError, match=r"logits/top-8 has \d+ bytes, its shape \(\d+,\)"):
-        open_store(folder)
-
-
-def test_a_row_table_of_other_targets_is_refused(captured: Captured, tmp_path: Path) -> None:
-    """Catches rows whose targets begin where the manifest's sums do not allow."""
-    folder = shutil.copytree(captured.folder, tmp_path / "store")
-    segment = read_manifest(folder).segments[0]
-    table = read_row_table(folder, segment)
-    assert table.n_targets is not None
-    place, name = ("segments", 0, "rows"), "rows/00000.arrow"
-
-    def change(n_targets: NDArray[np.int64] | None) -> None:
-        path = tmp_path / "rows.arrow"
-        write_row_table(path, RowTable(table.keys, table.lengths, n_targets))
-        replace_recorded(folder, name, place, path.read_bytes())
-
-    swapped = table.n_targets.copy()
-    swapped[:2] = swapped[1::-1]
-    assert swapped.sum() == table.n_targets.sum()
-    change(swapped)
-    with pytest.raises(StoreDamagedError, match=r"and \d+ cross pairs, the manifest says \d+, "):
-        open_store(folder).lengths.sum()
-    change(np.array([-1, *table.n_targets[1:]]))
-    with pytest.raises(StoreDamagedError, match="it has a row of -1 targets"):
-        open_store(folder).lengths.sum()
-    change(None)
-    with pytest.raises(StoreDamagedError, match="its columns are key: fixed_size_binary"):
-        open_store(folder).lengths.sum()
 
 
 def test_a_segment_without_any_target_is_whole(captured: Captured, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Capturing teachers of word pieces: sizes, batches, settings, and a decoder's signals."""
+"""Capturing teachers of word pieces: sizes, settings, and a decoder's signals."""
 
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ from pipeline.teacher.extract import Extractor
 from pipeline.teacher.plan import make_plan
 from pipeline.teacher.plan_text import describe_plan
 from pipeline.teacher.recompute import recompute
-from pipeline.teacher.top_logits import top_logits
-from pipeline.teacher.work import batches_by_length, most_targets
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 from tests.asked_rows import decoded_rows, masked_rows
@@ -147,41 +145,6 @@ def test_the_plan_is_what_is_written(tmp_path: Path, writing: Writing) -> None:
         files = [path for path in store_dir.rglob("*") if path.is_file() and path.name != ".lock"]
         total = sum(path.stat().st_size for path in files)
         assert folder_sizes(plan.planned).total_bytes == total
-
-
-def test_a_batch_bounds_its_logits() -> None:
-    """Catches a batch whose logits of a vocabulary take all memory, or that is for ever full."""
-    lengths, targets = [10, 10, 10, 8, 8, 3], [4, 4, 0, 4, 0, 3]
-    batches = list(batches_by_length(lengths, 1000, targets, 8))
-    assert batches == [[0, 1, 2], [3, 4, 5]]
-    assert list(batches_by_length(lengths, 1000, targets, 1)) == [[one] for one in range(6)]
-    # a decoder's tokens are padded, too
-    assert list(batches_by_length([2, 2, 1], 12, [9, 1, 6], 100)) == [[0], [1, 2]]
-    assert list(batches_by_length(lengths, 1000)) == [[0, 1, 2, 3, 4, 5]]
-
-
-def test_what_a_batch_may_have_is_half_a_gigabyte(tmp_path: Path) -> None:
-    """Catches a bound in numbers where bytes are meant."""
-    teacher = teacher_architecture(make_masked_teacher(tmp_path), TASKS["masked_lm"])
-    assert teacher.n_labels == N_PIECES
-    large = teacher.model_copy(update={"n_labels": 50_000})
-    assert most_targets(large) * 50_000 * 4 <= 512 * 2**20 < (most_targets(large) + 1) * 200_000
-    assert most_targets(teacher.model_copy(update={"n_labels": 2**30})) == 1
-
-
-def test_slices_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Catches a slice that is left out, or put in another place."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(11, 40, generator=generator, dtype=torch.bfloat16)
-    right = torch.arange(11)
-    whole = top_logits(logits, right, 5)
-    monkeypatch.setattr("pipeline.teacher.top_logits._SLICE_BYTES", 4 * 40 * 3)
-    for mine, theirs in zip(top_logits(logits, right, 5), whole, strict=True):
-        assert torch.equal(mine, theirs)
-    exact = logits.float()
-    assert whole.values.dtype == whole.log_sum_exp.dtype == torch.float32
-    torch.testing.assert_close(whole.log_sum_exp, exact.logsumexp(1))
-    assert torch.equal(whole.target, exact[right, right])
 
 
 @pytest.mark.parametrize(

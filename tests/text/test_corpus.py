@@ -1,37 +1,16 @@
-"""Raw text from files and the Hub: read as it is written, or refused with the place."""
+"""Raw text from files: read as it is written, or refused with the place."""
 
 import json
 from pathlib import Path
-from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.text.corpus import Corpus, DataSettings, read_corpus
-from pipeline.text.labels import label_ids, label_names
-
-CSV = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(40))
-
-
-def settings_of(path: Path, **options: Any) -> DataSettings:
-    """Return the settings that read files from `path`."""
-    return DataSettings.model_validate({"source": "files", "path": str(path), **options})
-
-
-def read(folder: Path, files: dict[str, str], **options: Any) -> Corpus:
-    """Write files, read the folder, and return its splits."""
-    for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return read_corpus(settings_of(folder, **options))
-
-
-def column(corpus: Corpus, split: str, name: str) -> list[str | None]:
-    """Return one column of a split."""
-    values: list[str | None] = corpus[split][name].to_pylist()
-    return values
+from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.labels import label_names
+from tests.text.made_corpus import CSV, column, read, settings_of
 
 
 def test_csv_follows_the_quoting_rules(tmp_path: Path) -> None:
@@ -78,15 +57,6 @@ def test_texts_and_labels_stay_as_written(
     assert column(corpus, "train", "label") == labels
 
 
-@pytest.mark.parametrize("labels", [("1", "", "2"), ("pos", "", "neg")])
-def test_an_empty_label_is_no_label(tmp_path: Path, labels: tuple[str, ...]) -> None:
-    """Catches a class without a name, made of the rows that nobody labelled."""
-    content = "text,label\n" + "".join(f"text {label},{label}\n" for label in labels)
-    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
-    assert column(corpus, "train", "label") == [labels[0], None, labels[2]]
-    assert label_names(corpus, None) == sorted({labels[0], labels[2]})
-
-
 def test_json_lines_keep_types_apart(tmp_path: Path) -> None:
     """Catches a missing label read as a label, or numbers written in another way."""
     lines = '{"text": "a", "label": 10}\n{"text": "b\\nc"}\n{"text": "d", "label": 2}\n'
@@ -94,33 +64,6 @@ def test_json_lines_keep_types_apart(tmp_path: Path) -> None:
     assert column(corpus, "train", "text") == ["a", "b\nc", "d"]
     assert column(corpus, "train", "label") == ["10", None, "2"]
     assert label_names(corpus, None) == ["2", "10"], "numbers are in numeric order"
-
-
-def write_class_labels(path: Path, labels: list[int | None], names: list[str]) -> None:
-    """Write a Parquet file whose labels are numbers of named classes, as the Hub's are."""
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
-    )
-    rows = {"text": [f"text {number}" for number in range(len(labels))], "label": labels}
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
-
-
-def test_parquet_keeps_the_order_of_its_classes(tmp_path: Path) -> None:
-    """Catches labels in alphabetic order, which turns a teacher's logits round."""
-    write_class_labels(tmp_path / "train.parquet", [1, 0, -1, None, 1], ["zebra", "ant"])
-    write_class_labels(tmp_path / "validation.parquet", [0, -1], ["zebra", "ant"])
-    corpus = read_corpus(settings_of(tmp_path))
-    assert column(corpus, "train", "label") == ["ant", "zebra", None, None, "ant"]
-    names = label_names(corpus, None)
-    assert names == ["zebra", "ant"]
-    assert label_ids(corpus["train"]["label"], names, None, "train").to_pylist() == [
-        1,
-        0,
-        -1,
-        -1,
-        1,
-    ]
-    assert label_ids(corpus["validation"]["label"], names, None, "-").to_pylist() == [0, -1]
 
 
 def test_parquet_of_categories_is_text(tmp_path: Path) -> None:
@@ -163,12 +106,6 @@ def test_every_split_is_found_and_in_order(tmp_path: Path) -> None:
     assert list(corpus) == ["train", "validation", "test"]
     assert [column(corpus, split, "text") for split in corpus] == [["r"], ["v"], ["t"]]
     assert column(corpus, "test", "label") == [None]
-
-
-def test_a_source_without_labels_is_read(tmp_path: Path) -> None:
-    """Catches texts for the teacher to label being refused."""
-    corpus = read(tmp_path, {"train.csv": CSV, "val.csv": CSV}, columns={"label": None})
-    assert set(column(corpus, "train", "label")) == {None}
 
 
 def test_validation_is_set_aside_by_text(tmp_path: Path) -> None:
@@ -332,110 +269,6 @@ def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
     lines = '{"text": ["a", "b"], "label": 1}\n{"text": ["c"], "label": 0}\n'
     with pytest.raises(DataError, match=r"column 'text' holds list<.*string>, not text or numb"):
         read(tmp_path, {"train.jsonl": lines})
-
-
-def test_an_unknown_label_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    """Catches a label of the test file that no model can predict."""
-    files = {"train.csv": CSV, "val.csv": "text,label\na,0\nb,two\nc,1\nd,2\ne,two\n"}
-    corpus = read(tmp_path, files)
-    names = label_names(corpus, None)
-    with pytest.raises(DataError) as caught:
-        label_ids(corpus["validation"]["label"], names, None, "validation")
-    assert str(caught.value) == (
-        "validation: unknown label '2', 'two' (first in row 4); known labels: 0, 1. Correct the "
-        "data, or name every label under data.labels."
-    )
-
-
-def test_a_mapping_names_and_orders_the_labels(tmp_path: Path) -> None:
-    """Catches numbers by the values' order instead of the mapping's, or merged classes kept two."""
-    content = "text,label\na,1\nb,3\nc,0\nd,1\n"
-    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
-    mapping = {"1": "good", "0": "bad", "3": "bad"}
-    names = label_names(corpus, mapping)
-    assert names == ["good", "bad"]
-    ids = label_ids(corpus["train"]["label"], names, mapping, "train")
-    assert ids.to_pylist() == [0, 1, 1, 0]
-    with pytest.raises(
-        DataError, match=r"unknown label '3' \(first in row 2\); known labels: 1, 0"
-    ):
-        label_ids(corpus["train"]["label"], ["good", "bad"], {"1": "good", "0": "bad"}, "train")
-
-
-@pytest.mark.parametrize(("label", "found"), [("x", "only 'x'"), ("", "none")])
-def test_fewer_than_two_labels_are_refused(tmp_path: Path, label: str, found: str) -> None:
-    """Catches a classifier of one class, which is always right."""
-    content = f"text,label\na,{label}\nb,{label}\n"
-    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
-    with pytest.raises(
-        DataError, match=f"needs two labels or more, the training split has {found}"
-    ):
-        label_names(corpus, None)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """A Hub with one dataset, whose validation is missing; returns what was asked of it."""
-    asked: list[tuple[object, ...]] = []
-    features = datasets.Features(
-        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "ant"])}
-    )
-
-    def split(labels: list[int]) -> datasets.Dataset:
-        rows = {"sentence": [f"text {number}" for number in range(len(labels))], "label": labels}
-        return datasets.Dataset.from_dict(rows, features=features)
-
-    def load_dataset(*request: object) -> datasets.DatasetDict:
-        asked.append(request)
-        return datasets.DatasetDict(
-            train=split([0, 1] * 20), test=split([-1, -1]), unsupervised=split([-1])
-        )
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked
-
-
-def test_a_hub_dataset_is_read(hub: list[tuple[object, ...]]) -> None:
-    """Catches a config taken for a part of the name, lost class names, -1 as a class."""
-    settings = DataSettings.model_validate(
-        {"source": "hub", "hub_id": "nyu-mll/glue:sst2", "columns": {"text": "sentence"}}
-    )
-    corpus = read_corpus(settings)
-    assert hub == [("nyu-mll/glue", "sst2")]
-    assert list(corpus) == ["train", "validation", "test"]
-    assert len(corpus["train"]) + len(corpus["validation"]) == 40
-    assert label_names(corpus, None) == ["neg", "ant"]
-    assert column(corpus, "test", "label") == [None, None]
-    for split in ("train", "validation"):
-        rows = zip(column(corpus, split, "text"), column(corpus, split, "label"), strict=True)
-        assert all(label == ("neg", "ant")[int(str(text)[5:]) % 2] for text, label in rows)
-
-
-def test_a_hub_dataset_without_config_asks_for_none(hub: list[tuple[object, ...]]) -> None:
-    """Catches an empty string asked for as a config."""
-    options = {"source": "hub", "hub_id": "org/name", "columns": {"text": "sentence"}}
-    read_corpus(DataSettings.model_validate(options))
-    assert hub == [("org/name", None)]
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ConnectionError("no route\nto the host"), "no route"),
-        (FileNotFoundError(), "FileNotFoundError"),
-    ],
-)
-def test_a_hub_that_cannot_be_reached_says_so(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
-) -> None:
-    """Catches a library's traceback, and a fault in handling an error without a message."""
-
-    def fail(*request: object) -> None:
-        raise error
-
-    monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(DataError, match=rf"^Hub dataset 'org/name' cannot be loaded: {reason}$"):
-        read_corpus(DataSettings.model_validate({"source": "hub", "hub_id": "org/name"}))
 
 
 def test_docstrings_are_cut_by_their_own_limit(tmp_path: Path) -> None:
