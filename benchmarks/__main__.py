@@ -7,6 +7,7 @@ COMMANDS = (
     ("capture_speed", "--shape", "bundled"),
     ("capture_speed", "--shape", "base", "--rows", "96", "--repeats", "3"),
     ("capture_memory",),
+    ("vocabulary_memory",),
     ("random_batch", "--shape", "base"),
     ("random_batch", "--shape", "bundled"),
     ("open_store",),
