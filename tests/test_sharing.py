@@ -227,7 +227,7 @@ def test_a_part_is_fetched_and_trained_on(shared: Shared, tmp_path: Path) -> Non
     project.run("python", "-m", "stages.fetch", "--for", "maps-2")
     came = {md5: size for md5, size in cached(project).items() if md5 not in wanted}
     parts = ("attentions/02", "attentions/zarr.json")
-    tokens = md5s(project.folder / "artifacts", "tokens", "augmented")
+    tokens = md5s(project.folder / "artifacts", "tokens", "augmented", "generated")
     expected = {**md5s(v2, *parts), **tokens}
     assert came == {md5: size for md5, size in expected.items() if md5 not in wanted}
     assert not (store / "cls").exists() and not (store / "attentions" / "01").exists()

@@ -20,6 +20,7 @@ from pipeline.new_project.requirement import requirement
 from stages.cli import main as decant
 from tests.imports import ROOT
 from tests.project import PARAMS, make_project, write_params
+from tests.project_template import STAGE_ONE
 from tests.share.bucket import KEY_ID, SECRET, Bucket, serve_bucket
 
 # DVC's own use of pygtrie.
@@ -65,9 +66,9 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     with serve_bucket("bucket") as bucket, pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         git("init", "--quiet")
-        for stage in ("prepare", "augment", "finetune", "capture"):
+        for stage in STAGE_ONE:
             succeed(decant_run(stage))
-        dvc("commit", "--force", "prepare", "augment", "finetune", "capture")
+        dvc("commit", "--force", *STAGE_ONE)
         for command in readme_commands("dvc remote add --default shared s3:"):
             dvc(*own(command, bucket).split()[1:])
         succeed(decant_run("push"))
@@ -146,7 +147,7 @@ def files_of(sent: dict[str, int]) -> dict[str, int]:
 
 def test_a_clone_gets_the_store(team: Team, clone: Path, with_credentials: None) -> None:
     """Catches commands in the README that do not share a store over S3, and a secret in git."""
-    dvc("pull", "prepare", "augment", "capture")
+    dvc("pull", "prepare", "augment", "generate", "capture")
     store = digest_folder(clone / STORE, without=NOT_SENT)
     assert store == digest_folder(team.folder / STORE, without=NOT_SENT)
     succeed(decant_run("verify"))
@@ -162,7 +163,7 @@ def test_only_what_a_student_reads_leaves_the_bucket(
     """Catches a fetch of a part for which the bucket has to hand out more than that part."""
     team.bucket.handed_out.clear()
     succeed(decant_run("fetch", "--for", "kd-2"))
-    tokens = md5s(team.folder / "artifacts", "tokens", "augmented")
+    tokens = md5s(team.folder / "artifacts", "tokens", "augmented", "generated")
     wanted = {**md5s(team.folder / STORE, *READ), **tokens}
     assert files_of(team.bucket.handed_out) == wanted
     others = md5s(team.folder / STORE, "cls", "attentions/01", "teacher/model.safetensors")

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.project import PARAMS, make_project
+from tests.project_template import STAGE_ONE
 
 RunStage = Callable[..., Result]
 
@@ -24,7 +25,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_project(tmp_path_factory.mktemp("finished") / "project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in ("prepare", "augment", "finetune", "capture"):
+        for name in STAGE_ONE:
             assert invoke(name).exit_code == 0
         for student in PARAMS["students"]:
             for name in ("select", "distill", "evaluate"):

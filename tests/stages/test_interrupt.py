@@ -43,7 +43,7 @@ def hears_ctrl_c() -> Iterator[None]:
 
 
 INTERRUPTED_IN = {
-    "prepare": (pipeline.text.rows, "row_key"),
+    "prepare": (pipeline.text.rows, "make_rows"),
     "augment": (pipeline.text.augment, "vary"),
     "finetune": (transformers.Trainer, "training_step"),
     "capture": (StoreWriter, "commit"),

@@ -8,6 +8,7 @@ import pytest
 
 from stages.paths import SECONDS
 from stages.seconds import record_seconds
+from tests.project_template import STAGE_ONE
 
 
 def section_of(page: str, anchor: str) -> str:
@@ -32,7 +33,7 @@ def test_every_stage_has_its_time(finished_project: Path) -> None:
     """Catches a stage without a time, and times in an output, which would never be the same."""
     page = (finished_project / "reports" / "report.html").read_text(encoding="utf-8")
     assert "–" not in section_of(page, "provenance")
-    expected = {"prepare", "augment", "finetune", "capture"}
+    expected = {*STAGE_ONE}
     expected |= {
         f"{stage}@{name}" for stage in ("distill", "evaluate") for name in ("hard-2", "kd-2")
     }
