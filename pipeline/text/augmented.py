@@ -53,11 +53,12 @@ def open_captured_tokens(tokens_dir: Path, augmented_dir: Path, generated_dir: P
         DataError: a folder is not a token table, or was made from another one.
     """
     tokens = open_tokens(tokens_dir)
+    varied = written = tokens  # never both: texts that others are written for are not varied
     if augmented_dir.is_dir():
-        tokens = with_augmented_last(tokens, open_tokens(augmented_dir, made_by="augment"))
+        varied = with_augmented_last(tokens, open_tokens(augmented_dir, made_by="augment"))
     if generated_dir.is_dir():
-        tokens = with_generated_last(tokens, open_generated(generated_dir))
-    return tokens
+        written = with_generated_last(tokens, open_generated(generated_dir))
+    return varied if written is tokens else written
 
 
 def with_augmented(tokens: Tokens, augmented: Tokens) -> Tokens:

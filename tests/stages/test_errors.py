@@ -83,7 +83,7 @@ def test_store_of_another_teacher(project: Path) -> None:
 def test_store_of_another_max_length(project: Path) -> None:
     """Rows cut elsewhere have other keys and other lengths."""
     write_params(project, change(PARAMS, "tokenizer.max_length", 8))
-    for name in ("prepare", "augment", "finetune"):
+    for name in ("prepare", "augment", "finetune", "generate"):
         assert invoke(name).exit_code == 0
     line = only_line(invoke("capture"))
     assert "max_length=64, now 8" in line
@@ -95,6 +95,7 @@ def test_store_of_another_tokenizer(project: Path) -> None:
     make_tokenizer(project / "base", ("film", "the", "was"))
     for name in ("prepare", "augment"):
         assert invoke(name).exit_code == 0
+    shutil.rmtree(project / "artifacts" / "generated")
     line = only_line(invoke("capture"))
     assert "artifacts/teacher has tokenizer" in line
     assert "the token table was made with" in line

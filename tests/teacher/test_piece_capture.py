@@ -205,7 +205,7 @@ def test_the_defaults_fit_every_task(writing: Writing) -> None:
     assert names["masked_lm"] == [*top, "cls"]
     assert names["sequence_to_sequence"] == top
     task = TASKS["sequence_to_sequence"]
-    large = teacher_architecture(writing.teacher, task).model_copy(update={"n_labels": 64})
+    large = teacher_architecture(writing.teacher, task).model_copy(update={"n_labels": 65})
     assert SignalSettings().faults(task, large) == []
 
 
