@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.architecture import Architecture
+from pipeline.architecture import Architecture, read_architecture
 from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.errors import CheckpointError, SettingsError
 from pipeline.evaluate.settings import EvaluationSettings
@@ -20,7 +20,7 @@ from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Task, TaskSettings
-from pipeline.teacher.architecture import teacher_architecture
+from pipeline.teacher.architecture import teacher_architecture, why_not_teacher
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.generation_settings import GenerationSettings
@@ -69,7 +69,8 @@ def check_params(params: dict[str, Any]) -> None:
         except SettingsError as error:
             faults += error.faults
     faults += _task_faults(sections)
-    teacher = _teacher_architecture(sections)
+    teacher, teacher_faults = _teacher_architecture(sections)
+    faults += teacher_faults
     students = params.get("students")
     if not isinstance(students, dict) or not students:
         faults.append("students: name at least one student")
@@ -253,15 +254,20 @@ def _is_local(checkpoint: str) -> bool:
     return checkpoint == BUNDLED or Path(checkpoint).is_dir()
 
 
-def _teacher_architecture(sections: dict[str, Section]) -> Architecture | None:
-    """Return the teacher's architecture where it can be read without a download."""
+def _teacher_architecture(
+    sections: dict[str, Section],
+) -> tuple[Architecture | None, list[str]]:
+    """Return the teacher's architecture where it can be read without a download, and its faults."""
     settings = sections.get("teacher")
     if not isinstance(settings, TeacherSettings):
-        return None
-    name = settings.described_by
+        return None, []
+    name, task = settings.described_by, _task(sections)
     try:
         if not _is_local(name):
-            return None
-        return teacher_architecture(find_checkpoint(name), _task(sections))
+            return None, []
+        checkpoint = find_checkpoint(name)
+        if why := why_not_teacher(read_architecture(checkpoint), task):
+            return None, [f"teacher.{'store' if settings.store else 'checkpoint'}: {name}: {why}"]
+        return teacher_architecture(checkpoint, task), []
     except CheckpointError:
-        return None  # the stage that reads the checkpoint says what is wrong with it
+        return None, []  # the stage that reads the checkpoint says what is wrong with it

@@ -17,18 +17,8 @@ def teacher_architecture(checkpoint: Path, task: Task) -> Architecture:
             of the vocabulary is not known.
     """
     architecture = read_architecture(checkpoint)
-    writes, has_decoder = task.label_kind == "target_text", bool(architecture.n_decoder_layers)
-    if writes and not has_decoder:
-        raise CheckpointError(
-            f"{checkpoint}: a model of type '{architecture.model_type}' has no decoder beside an "
-            f"encoder, which a {task.kind} needs. Use one of {', '.join(ENCODER_DECODERS)}."
-        )
-    if has_decoder and not writes:
-        raise CheckpointError(
-            f"{checkpoint}: a model of type '{architecture.model_type}' has a decoder beside its "
-            f"encoder, which only a sequence_to_sequence can use, not a {task.kind}. Use an "
-            "encoder, such as a BERT."
-        )
+    if why := why_not_teacher(architecture, task):
+        raise CheckpointError(f"{checkpoint}: {why}")
     if task.predicts != "piece" or architecture.n_decoder_layers is not None:
         return architecture
     n_pieces = read_config(checkpoint).get("vocab_size")
@@ -38,3 +28,20 @@ def teacher_architecture(checkpoint: Path, task: Task) -> Architecture:
             "word pieces the model can predict. Name a checkpoint that says it."
         )
     return architecture.model_copy(update={"n_labels": n_pieces})
+
+
+def why_not_teacher(architecture: Architecture, task: Task) -> str | None:
+    """Return what keeps such a model from doing the task, and what to use; None if nothing does."""
+    model = f"a model of type '{architecture.model_type}'"
+    writes, has_decoder = task.label_kind == "target_text", bool(architecture.n_decoder_layers)
+    if writes and not has_decoder:
+        return (
+            f"{model} has no decoder beside an encoder, which a {task.kind} needs. "
+            f"Use one of {', '.join(ENCODER_DECODERS)}."
+        )
+    if has_decoder and not writes:
+        return (
+            f"{model} has a decoder beside its encoder, which only a sequence_to_sequence can use, "
+            f"not a {task.kind}. Use an encoder, such as a BERT."
+        )
+    return None

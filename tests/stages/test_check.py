@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.encoder_decoder import ENCODER_DECODERS
 from pipeline.errors import SettingsError
 from pipeline.objectives import OBJECTIVES
 from pipeline.settings import read_params
@@ -175,3 +176,15 @@ def test_what_writes_texts_is_not_exported(params: dict[str, Any]) -> None:
     (fault,) = [fault for fault in faults_of(params) if fault.startswith("export.")]
     assert "which one ONNX file does not hold" in fault
     assert fault.endswith("and leave this list empty")
+
+
+def test_a_teacher_that_cannot_do_the_task_is_named(params: dict[str, Any]) -> None:
+    """Catches a translation that is checked, prepared and only then found to have no decoder."""
+    params["task"] = {"kind": "sequence_to_sequence"}
+    params["data"]["source"] = "files"
+    params["data"]["columns"] = {"text": "german", "target": "english"}
+    teacher = params["teacher"]["checkpoint"]
+    assert faults_of(params) == [
+        f"teacher.checkpoint: {teacher}: a model of type 'bert' has no decoder beside an encoder, "
+        f"which a sequence_to_sequence needs. Use one of {', '.join(ENCODER_DECODERS)}."
+    ]
