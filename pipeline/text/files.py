@@ -1,4 +1,4 @@
-"""Tables from files: CSV, TSV, JSON lines, Parquet and CoNLL's text format."""
+"""Tables from files: CSV, TSV, JSON lines, Parquet, plain text and CoNLL's text format."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,10 +57,11 @@ def find_splits(
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read one CSV, TSV, JSON-lines or Parquet file.
+    """Read one CSV, TSV, JSON-lines, Parquet, plain text or CoNLL file.
 
     CSV follows the usual quoting rules; in TSV a quote is a character like any other,
-    as in GLUE's files. Integer columns that a Parquet file marks as class labels come
+    as in GLUE's files. Plain text has the column `text`, a row for each line that is not
+    blank. Integer columns that a Parquet file marks as class labels come
     back as their names, and -1 there as null, the Hub's mark for an unlabelled row.
 
     Raises:
@@ -115,6 +116,12 @@ def _without_times(kind: pa.DataType) -> pa.DataType | None:
     return None if inner is None else pa.list_(inner)
 
 
+def _read_txt(path: Path) -> pa.Table:
+    lines = path.read_text(encoding="utf-8-sig").split("\n")  # other ends may stand within one
+    texts = [text for line in lines if (text := line.rstrip("\r")).strip()]
+    return pa.table({"text": pa.array(texts, pa.string())})
+
+
 def _read_parquet(path: Path) -> pa.Table:
     from datasets import Features
 
@@ -129,5 +136,6 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
+    ".txt": _read_txt,
     ".conll": read_conll,
 }

@@ -57,6 +57,16 @@ def test_texts_and_labels_stay_as_written(
     assert column(corpus, "train", "label") == labels
 
 
+def test_lines_of_plain_text_are_rows(tmp_path: Path) -> None:
+    """Catches blank lines as rows, an end of line or a mark of byte order within a text, and
+    characters that other readers take for ends of lines."""
+    lines = '\ufeffone, "two"\r\n\r\n \t\n = a title = \nsep\u2028arated\x0cand\x85next'
+    corpus = read(tmp_path, {"train.csv": CSV, "val.csv": CSV, "unlabelled.txt": lines})
+    added = ['one, "two"', " = a title = ", "sep\u2028arated\x0cand\x85next"]
+    assert column(corpus, "train", "text")[-3:] == added
+    assert column(corpus, "train", "label")[-3:] == [None] * 3
+
+
 def test_json_lines_keep_types_apart(tmp_path: Path) -> None:
     """Catches a missing label read as a label, or numbers written in another way."""
     lines = '{"text": "a", "label": 10}\n{"text": "b\\nc"}\n{"text": "d", "label": 2}\n'
@@ -159,7 +169,7 @@ def test_a_missing_path_says_which_setting(tmp_path: Path) -> None:
 def test_a_folder_without_a_training_file_is_refused(tmp_path: Path) -> None:
     """Catches training on nothing, or on the test file."""
     with pytest.raises(DataError, match=r"has no training file\. Put train\.csv\|\.tsv\|"):
-        read(tmp_path, {"test.csv": CSV, "train.txt": "text"})
+        read(tmp_path, {"test.csv": CSV, "train.doc": "text"})
 
 
 @pytest.mark.parametrize(
@@ -238,6 +248,7 @@ def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
         ("train.jsonl", b""),
         ("train.parquet", b"PAR1 but nothing else PAR1"),
         ("train.parquet", b""),
+        ("train.txt", b"\xff\xfe"),
     ],
 )
 def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
