@@ -1,7 +1,7 @@
 """The teacher's largest logits computed again: whether they are the largest, and of whom.
 
 A piece that the store left out may be no larger, in float64, than one that it has, but for
-what the arithmetic of either was off by: 2 e, with e as in `recompute`.
+what the arithmetic of either was off by: 2 e, with e as in `recompute_bound`.
 """
 
 from collections.abc import Mapping

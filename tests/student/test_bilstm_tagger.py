@@ -14,6 +14,7 @@ from pipeline.objectives.models import Models
 from pipeline.student.bilstm import BilstmForTokenClassification, BilstmTaggerConfig
 from pipeline.student.network_settings import network_settings
 from pipeline.tasks import TASKS
+from tests.same_model import assert_same_model
 from tests.student.own_models import PAD_ID, ROUNDING, make_texts, pad, with_large_biases
 from tests.student.test_bilstm import reference_lstm
 from tests.train.conftest import MODELS
@@ -60,7 +61,7 @@ def test_a_saved_tagger_is_loaded_by_its_auto_class(tmp_path: Path) -> None:
     tagger.save_pretrained(tmp_path)
     loaded = AutoModelForTokenClassification.from_pretrained(tmp_path)
     inputs = pad(make_texts((4, 2)), 4, side="right")
-    assert torch.equal(loaded(**inputs).logits, tagger(**inputs).logits)
+    assert_same_model(loaded, tagger, **inputs)
 
 
 @pytest.mark.parametrize(

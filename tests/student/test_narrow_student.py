@@ -15,6 +15,7 @@ from pipeline.student.model import model_of
 from pipeline.student.settings import TransformerSettings
 from pipeline.tasks import TASKS
 from tests.conftest import MODEL_TYPES, make_model, make_rows
+from tests.same_model import assert_same_model
 
 COLD = {"n_layers": 2, "warm_start": "none"}
 WIDE_ALONE = ("gpt2", "llama", "modernbert", "qwen2", "qwen3")
@@ -62,7 +63,7 @@ def test_widths_are_those_asked_for(
         tmp_path / "student", output_loading_info=True, attn_implementation="eager"
     )
     assert not any(loading.values())
-    assert torch.equal(loaded.eval()(ids).logits, student(ids).logits)
+    assert_same_model(loaded, student, input_ids=ids)
 
 
 @pytest.mark.parametrize("model_type", WIDE_ALONE)

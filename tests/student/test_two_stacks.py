@@ -19,6 +19,7 @@ from pipeline.student.warm_start import copy_teacher_layers, tied_names
 from pipeline.tasks import TASKS
 from pipeline.tasks.head import new_model
 from tests.conftest import make_model
+from tests.same_model import assert_same_model
 from tests.two_stacks import EOS, TYPES, make_two_stacks
 
 TASK = TASKS["sequence_to_sequence"]
@@ -91,7 +92,7 @@ def test_a_student_of_all_layers_is_the_teacher(tmp_path: Path, model_type: str)
     ids = torch.tensor([[5, 7, 9, 11, EOS]])
     expected = model(input_ids=ids, decoder_input_ids=ids).logits
     assert torch.equal(student(input_ids=ids, decoder_input_ids=ids).logits, expected)
-    assert torch.equal(loaded.eval()(input_ids=ids, decoder_input_ids=ids).logits, expected)
+    assert_same_model(loaded, student, input_ids=ids, decoder_input_ids=ids)
 
 
 @torch.no_grad()

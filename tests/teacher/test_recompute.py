@@ -6,12 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.errors import StoreMismatchError
 from pipeline.store.encoding import decode, encode
 from pipeline.store.reader import open_store
+from pipeline.store.spec import LOGITS, ArraySpec
 from pipeline.tasks import TASKS
-from pipeline.teacher.recompute import Recomputed, bound, recompute
+from pipeline.teacher.extract import Extractor
+from pipeline.teacher.load import load_teacher
+from pipeline.teacher.recompute import Recomputed, recompute
+from pipeline.teacher.recompute_bound import bound
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 from tests.conftest import make_checkpoint
 from tests.store.altered import replace_recorded
@@ -63,6 +69,37 @@ def test_an_altered_store_does_not(
     worst = {part.array: part.worst for part in check(store_dir, checkpoint, tokens)}
     assert worst.pop("logits") > 10
     assert len(worst) == 3 and max(worst.values()) <= 1
+
+
+def test_a_row_that_came_out_right_by_chance(
+    make_store: Callable[..., Path],
+    checkpoint: Path,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches an honest row that is called forged, because this machine's two logits of it are
+    without an error, so that none is allowed to the capture's either."""
+    store_dir = make_store()
+    raw, seen = Extractor.raw, []
+
+    def lucky(self: Extractor, rows: list[TokenRow]) -> dict[ArraySpec, Tensor]:
+        values = raw(self, rows)
+        seen.append(values[LOGITS])
+        if len(seen) == 1:
+            exact = Extractor(
+                load_teacher(checkpoint, TASK, tokens.labels, needs_head=True).double(),
+                {LOGITS: "float32"},
+                "float32",
+                CPU,
+                has_token_types=True,
+            )
+            values[LOGITS] = raw(exact, rows)[LOGITS]
+        return values
+
+    monkeypatch.setattr(Extractor, "raw", torch.inference_mode()(lucky))
+    worst = {part.array: part.worst for part in check(store_dir, checkpoint, tokens)}
+    assert seen[0].dtype == torch.float32 and not torch.equal(seen[0].double(), seen[1])
+    assert 0 < worst["logits"] <= 1
 
 
 def test_another_teacher_is_refused(
