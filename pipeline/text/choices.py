@@ -1,7 +1,7 @@
 """Multiple choice: which choice is right, and the question and each choice as one text."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import pyarrow as pa
@@ -19,11 +19,12 @@ def right_choices(corpus: dict[str, pa.Table]) -> dict[str, pa.Array]:
     """Return the position of the right choice of each question, by split.
 
     A label is a letter from A, a number from 0, or the choice itself. All labels are read in
-    the first of these ways that reads every one; else each in the first that reads it. A
-    label of -1 is none.
+    the way that reads every one; where none does, each in the first that reads it. A label of
+    -1 is none.
 
     Raises:
-        DataError: a label that says which choice is right in none of these ways.
+        DataError: a label that says which choice is right in none of these ways, or labels that
+            all do in two ways which differ.
     """
     pairs = {
         split: list(zip(table["label"].to_pylist(), table["choices"].to_pylist(), strict=True))
@@ -31,6 +32,7 @@ def right_choices(corpus: dict[str, pa.Table]) -> dict[str, pa.Array]:
     }
     labelled = [pair for pair in chain(*pairs.values()) if _is_label(pair[0])]
     fitting = [read for read in _READINGS if all(read(*pair) is not None for pair in labelled)]
+    _check_agree(pairs, fitting)
     readings = fitting[:1] or _READINGS
     return {
         split: pa.array(
@@ -42,6 +44,24 @@ def right_choices(corpus: dict[str, pa.Table]) -> dict[str, pa.Array]:
         )
         for split, rows in pairs.items()
     }
+
+
+def _check_agree(
+    pairs: Mapping[str, Sequence[tuple[str | None, Sequence[str]]]], fitting: Sequence[_Reading]
+) -> None:
+    """Refuse labels of which nobody can say whether they are places or the choices themselves."""
+    for split, rows in pairs.items():
+        for row, (label, choices) in enumerate(rows, start=1):
+            if label is None or not _is_label(label):
+                continue
+            places = [read(label, choices) for read in fitting]
+            if len({*places}) > 1:
+                others = "numbers from 0" if label.isalpha() else "letters from A"
+                raise DataError(
+                    f"{split}: row {row}: label '{label}' may be the place of choice {places[0]} "
+                    f"(from 0) or the text of choice {places[1]}, and all labels can be read in "
+                    f"both ways. Write them as {others}."
+                )
 
 
 def _is_label(label: str | None) -> bool:

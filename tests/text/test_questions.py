@@ -116,6 +116,13 @@ def test_an_answer_may_be_the_choice_itself(write_jsonl: Write) -> None:
     assert split.labels.tolist() == [0, 1, 0, 1]
 
 
+def test_choices_may_be_their_own_places(write_jsonl: Write) -> None:
+    """Catches labels refused as ambiguous though both ways to read them agree."""
+    rows = [row("B", ["A", "B"]), row("A", ["A", "B", "C"])]
+    split = write_jsonl("choice", rows, columns=COLUMNS).tokens.splits["train"]
+    assert split.labels.tolist() == [0, 1, 1, 0, 0]
+
+
 def test_columns_of_choices_may_end_early(write_jsonl: Write) -> None:
     """Catches an empty choice, and choices in another order than their columns."""
     rows = [
@@ -133,6 +140,15 @@ def test_columns_of_choices_may_end_early(write_jsonl: Write) -> None:
     [
         ([row("A", ["a", "b"]), row("E", ["a", "b"])], r"train: row 2: label 'E' is none of the 2"),
         ([row("A", ["a", "b"]), row("2", ["a", "b"])], r"train: row 2: label '2' is none of the 2"),
+        (
+            [row("0", ["0", "1"]), row("2", ["2", "0", "1"])],
+            r"train: row 2: label '2' may be the place of choice 2 \(from 0\) or the text of "
+            r"choice 0, and all labels .* Write them as letters from A",
+        ),
+        (
+            [row(None, ["b", "a"]), row("a", ["b", "a"])],
+            r"row 2: label 'a' may be the place of choice 0 .* choice 1, .* as numbers from 0",
+        ),
         ([row("a a", ["a a", "a a"])], r"row 1: label 'a a' is none of .* as it is written, once"),
         ([row("A", ["a", "b"]), row("A", [])], r"the question of row 2 has no choices"),
         ([row("A", ["a", " "])], r"choice 1 \(from 0\) of the question of row 1 is empty"),
