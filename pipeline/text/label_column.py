@@ -44,8 +44,9 @@ def select_label(
     column = source.column(ours, first)
     if label_kind == "word_names" or (label_kind == "names" and pa.types.is_list(column.type)):
         lists = source.lists("label", first, "labels")
-        values = _without(lists.flatten(), columns.unlabelled)
-        return lists_of(lists, values) if label_kind == "word_names" else lists
+        if label_kind == "names":
+            return lists
+        return lists_of(lists, _without(_without(lists.flatten(), columns.unlabelled), ""))
     if label_kind == "number" and (
         pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
     ):

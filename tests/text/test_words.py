@@ -66,11 +66,13 @@ def test_what_is_lost_is_counted(write_jsonl: Write) -> None:
 
 def test_words_without_labels_are_marked(write_jsonl: Write) -> None:
     """Catches an unlabelled word that counts as the first class, or that nothing predicts."""
-    rows = [*TRAIN, row(["the", "films"], None), row(["the", "films"], ["X", None])]
+    partly = [row(["the", "films"], ["X", none]) for none in (None, "")]
+    rows = [*TRAIN, row(["the", "films"], None), *partly]
     written = write_jsonl("word_names", rows, columns=COLUMNS)
     assert labels_of(written, 2) == [_, -1, -1, _, _]
-    assert labels_of(written, 3) == [_, 1, -1, _, _]
-    assert written.summary["splits"]["train"]["n_labelled"] == 3
+    assert labels_of(written, 3) == labels_of(written, 4) == [_, 1, -1, _, _]
+    assert written.tokens.labels == LABELS
+    assert written.summary["splits"]["train"]["n_labelled"] == 4
     assert len({key.tobytes() for key in written.tokens.splits["train"].keys}) == 3
 
 
