@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.errors import DataError
 from pipeline.fingerprint import digest_file, digest_json, digest_tokenizer
 from pipeline.settings import Section
 from pipeline.tasks.task import LabelKind
@@ -67,7 +68,7 @@ def write_tokens(
 
     Raises:
         DataError: a label that is not among `labels`, or is no number or choice; a question
-            that leaves no room for its text.
+            that leaves no room for its text; texts of which no piece is left to be hidden.
         SettingsError: the tokenizer has no mask token, or none that ends a text, and needs it.
     """
     numbers = encode_labels(corpus, label_kind, labels, mapping)
@@ -148,7 +149,16 @@ def _tokenise_split(
     if label_kind == "masked":
         assert asking.masking is not None
         masker = masker_of(tokenizer, asking.masking, split)
-        yield from tokenise_text_windows(_text_chunks(table, split), tokenizer, masker, max_length)
+        n_rows = 0
+        chunks = _text_chunks(table, split)
+        for part in tokenise_text_windows(chunks, tokenizer, masker, max_length):
+            n_rows += len(part.rows)
+            yield part
+        if not n_rows:
+            raise DataError(
+                f"{split}: the tokenizer leaves no word piece of any text, so there is nothing to "
+                "hide. Set data.columns.text to a column of written language."
+            )
         return
     has_pairs = _has_pairs(table)
     for start in tqdm(range(0, len(table), _TEXTS_PER_CALL), f"tokenise {split}", unit="k"):

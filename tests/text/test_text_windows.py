@@ -142,6 +142,14 @@ def test_blank_texts_are_no_rows(tmp_path: Path) -> None:
         read_corpus(data, "masked")
 
 
+def test_texts_that_leave_no_piece_are_refused(write_jsonl: Write) -> None:
+    """Catches a division by zero in the training, hours after a split without a row."""
+    with pytest.raises(DataError, match=r"^train: the tokenizer leaves no word piece of any text"):
+        write_jsonl("masked", rows_of("\u200b", "\x01"), rows_of("the film"), asking=MASKED)
+    with pytest.raises(DataError, match=r"^validation: the tokenizer leaves no word piece of any"):
+        write_jsonl("masked", rows_of("the film"), rows_of("\u200b"), asking=MASKED)
+
+
 def test_a_tokenizer_without_a_mask_is_refused(pieces: Any) -> None:
     """Catches masks of token None, found in a traceback of numpy."""
     from transformers import PreTrainedTokenizerFast
