@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.checkpoint import read_config
 from pipeline.errors import CheckpointError, first_line
 from pipeline.tasks.at_targets import AtTargets
 from pipeline.tasks.task import Task
@@ -114,6 +115,30 @@ def _with_logits(
         hidden_states=outputs.hidden_states,
         attentions=outputs.attentions,
     )
+
+
+def names_of_head(checkpoint: Path) -> list[str] | None:
+    """Return the names of a head's labels in the order of its outputs; None where it names none.
+
+    Those are `id2label` of config.json, or `label2id` where the first says no more than that
+    there are labels (`LABEL_0`).
+
+    Raises:
+        CheckpointError: both name the same labels, in different orders.
+    """
+    config = read_config(checkpoint)
+    by_number, by_name = (config.get(key) or {} for key in ("id2label", "label2id"))
+    orders = [
+        [str(by_number[number]) for number in sorted(by_number, key=int)],
+        [str(name) for name in sorted(by_name, key=lambda name: int(by_name[name]))],
+    ]
+    named = [names for names in orders if names != [f"LABEL_{i}" for i in range(len(names))]]
+    if len(named) == 2 and named[0] != named[1] and sorted(named[0]) == sorted(named[1]):
+        raise CheckpointError(
+            f"{checkpoint / 'config.json'} has its labels in two orders: {', '.join(named[0])} in "
+            f"id2label, {', '.join(named[1])} in label2id. Correct the one that is wrong."
+        )
+    return named[0] if named else None
 
 
 def reorder_labels(model: "PreTrainedModel", stored: Sequence[str], labels: Sequence[str]) -> None:

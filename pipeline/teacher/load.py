@@ -9,7 +9,7 @@ from transformers import AutoConfig, PreTrainedModel
 from pipeline.checkpoint import load_tokenizer
 from pipeline.errors import CheckpointError
 from pipeline.fingerprint import digest_tokenizer
-from pipeline.tasks.head import load_with_head, reorder_labels
+from pipeline.tasks.head import load_with_head, names_of_head, reorder_labels
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens
@@ -44,10 +44,9 @@ def load_teacher(
             f"{checkpoint} lacks {', '.join(sorted(missing))}: it is not fine-tuned for this task. "
             "Set teacher.epochs to 1 or more to fine-tune it."
         )
-    names = [stored.id2label[index] for index in sorted(stored.id2label)]
-    has_names = names != [f"LABEL_{index}" for index in range(len(names))]
     # The only label of a number or a choice is no name that anybody gave it.
-    if not missing and has_names and len(labels) > 1 and names != list(labels):
+    names = names_of_head(checkpoint) if not missing and len(labels) > 1 else None
+    if names is not None and names != list(labels):
         if sorted(names) != sorted(labels):
             raise CheckpointError(
                 f"{checkpoint} was trained with the labels {', '.join(names)}, the data has "

@@ -11,7 +11,7 @@ from pipeline.tasks.task import LabelKind
 from pipeline.text.answers import ANSWERS, read_answers
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.lists import lists_of
-from pipeline.text.source import Source, is_named
+from pipeline.text.source import Source, is_list, is_named
 
 _OF_OTHER_COLUMNS: frozenset[LabelKind] = frozenset(("masked", "target_text"))
 """Kinds of labels that are not in the column `label`: of a text itself, or another text."""
@@ -30,33 +30,60 @@ def select_label(
     n_rows, theirs = len(source.table), columns.label
     if label_kind in _OF_OTHER_COLUMNS:
         theirs = columns.target if label_kind == "target_text" else None
-    first = theirs[0] if isinstance(theirs, tuple) else theirs
-    if first is None or (may_lack and not source.has(first)):
+    names = theirs if isinstance(theirs, tuple) else () if theirs is None else (theirs,)
+    if not names or (may_lack and not any(map(source.has, names))):
         if label_kind == "answers":
             return pa.nulls(n_rows, ANSWERS)
         has_lists = label_kind in ("names", "word_names")
         return pa.nulls(n_rows, pa.list_(pa.string()) if has_lists else pa.string())
     if isinstance(theirs, tuple):
         return _of_zeros_and_ones(source, theirs, columns.unlabelled)
+    (first,) = names
     if label_kind == "answers":
         return read_answers(source, columns, source.strings("text", columns.text).to_pylist())
     ours = "target" if label_kind == "target_text" else "label"
     column = source.column(ours, first)
-    if label_kind == "word_names" or (label_kind == "names" and pa.types.is_list(column.type)):
+    if label_kind == "word_names":
         lists = source.lists("label", first, "labels")
-        if label_kind == "names":
-            return lists
-        return lists_of(lists, _without(_without(lists.flatten(), columns.unlabelled), ""))
+        values = _without(lists.flatten(), columns.unlabelled)
+        return lists_of(lists, values if is_named(values.type) else _without_blanks(values))
+    if label_kind == "names" and is_list(column.type):
+        return _of_lists(source, first, columns.unlabelled)
     if label_kind == "number" and (
         pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
     ):
-        return _without(column.cast(pa.float64()), columns.unlabelled)
+        return _without(column.cast(pa.float64(), safe=False), columns.unlabelled)
     if label_kind == "name" and is_named(column.type):
         return _without(column, columns.unlabelled)
-    strings = _without(source.strings(ours, first), columns.unlabelled)
-    read = pc.utf8_trim_whitespace(strings) if label_kind == "target_text" else strings
-    strings = pc.if_else(pc.equal(read, ""), None, strings)
-    return _separated(strings, columns.label_separator) if label_kind == "names" else strings
+    strings = source.strings(ours, first)
+    if label_kind == "number":
+        return _without_number(_without_blanks(strings), columns.unlabelled)
+    strings = _without(strings, columns.unlabelled)
+    if label_kind == "names":
+        return _separated(strings, columns.label_separator)
+    return _without_blanks(strings)
+
+
+def _without_blanks(strings: Any) -> Any:
+    """Return strings with null in the place of those that hold nothing but white space."""
+    is_blank = pc.equal(pc.utf8_trim_whitespace(strings), "")
+    return pc.if_else(is_blank, None, strings)
+
+
+def _without_number(strings: pa.ChunkedArray, unlabelled: str | None) -> pa.ChunkedArray | pa.Array:
+    """Return strings with null in the place of a number, however it is written: -1 or -1.0."""
+    mark = _as_number(unlabelled)
+    if mark is None:
+        return _without(strings, unlabelled)
+    read = strings.to_pylist()
+    return pa.array([None if _as_number(text) == mark else text for text in read], pa.string())
+
+
+def _as_number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _without(values: Any, unlabelled: str | None) -> Any:
@@ -65,18 +92,70 @@ def _without(values: Any, unlabelled: str | None) -> Any:
         return values
     mark: Any = unlabelled
     if pa.types.is_floating(values.type):
-        try:
-            mark = float(unlabelled)
-        except ValueError:
+        mark = _as_number(unlabelled)
+        if mark is None:
             return values
     compared = values.cast(pa.string()) if is_named(values.type) else values
     return pc.if_else(pc.equal(compared, mark), None, values)
 
 
+def _of_lists(source: Source, column: str, unlabelled: str | None) -> pa.ListArray:
+    """Return lists of names; null too where each label of a list says that there is none.
+
+    Raises:
+        DataError: some labels of a list say so and others do not, or a number is in it twice,
+            as where lists hold 0 or 1 for each label.
+    """
+    lists = source.lists("label", column, "labels")
+    place = f"{source.place}, column '{column}'"
+    values = _without(lists.flatten(), unlabelled)
+    rows = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0))
+    if not _holds_names(source.column("label", column).type):
+        seen = pa.table({"row": rows, "label": values.cast(pa.string())})
+        counts = seen.group_by(["row", "label"]).aggregate([([], "count_all")])
+        is_twice = pc.and_(pc.greater(counts["count_all"], 1), pc.is_valid(counts["label"]))
+        twice = counts.filter(is_twice).sort_by("row")
+        if len(twice):
+            raise DataError(
+                f"{place}: row {twice['row'][0].as_py() + 1} holds the label "
+                f"{twice['label'][0].as_py()} more than once, but a list holds the names or "
+                "numbers of those labels that a row has, each once. Write lists of 0 and 1 for "
+                "each label as a column for each, named by data.columns.label."
+            )
+    values = values if is_named(values.type) else _without_blanks(values)
+    is_none = np.asarray(values.is_null())
+    n_none = np.bincount(rows[is_none], minlength=len(lists))
+    n_labels = np.bincount(rows, minlength=len(lists))
+    is_partial = (n_none > 0) & (n_none < n_labels)
+    if is_partial.any():
+        raise DataError(
+            f"{place}: row {int(is_partial.argmax()) + 1} has nothing in the place of one of its "
+            "labels. Take that out of the list, or the row's other labels too if nobody knows all "
+            "of them."
+        )
+    kept = np.where(n_none > 0, 0, n_labels)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]).astype(np.int32))
+    is_null = pc.or_(lists.is_null(), pa.array(n_none > 0))
+    return pa.ListArray.from_arrays(offsets, values.filter(pa.array(~is_none)), mask=is_null)
+
+
+def _holds_names(lists: pa.DataType) -> bool:
+    """Say whether lists are of names, not of numbers or of true and false."""
+    held = lists.value_type
+    return not (
+        pa.types.is_integer(held) or pa.types.is_floating(held) or pa.types.is_boolean(held)
+    )
+
+
 def _separated(strings: pa.ChunkedArray, separator: str) -> pa.Array:
-    """Return what stands between the separators, without blanks around it, as lists."""
+    """Return what stands between the separators, without blanks around it, as lists.
+
+    Null where there is nothing but white space.
+    """
     parts = [
-        None if text is None else [part.strip() for part in text.split(separator) if part.strip()]
+        None
+        if text is None or not (text.strip() or separator in text)
+        else [part.strip() for part in text.split(separator) if part.strip()]
         for text in strings.to_pylist()
     ]
     return pa.array(parts, pa.list_(pa.string()))

@@ -1,6 +1,8 @@
 """Label names and numbers: the one place where labels of the source become those of a table."""
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -155,6 +157,9 @@ def _numbers(
     return [UNLABELLED if value is None else known[value] for value in values]
 
 
-def _natural_order(value: str) -> tuple[bool, int, str]:
-    is_number = value.removeprefix("-").isdecimal()
-    return (not is_number, int(value) if is_number else 0, value)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def _natural_order(value: str) -> tuple[bool, Decimal, str]:
+    is_number = _NUMBER.fullmatch(value) is not None
+    return (not is_number, Decimal(value) if is_number else Decimal(0), value)

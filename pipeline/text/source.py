@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,8 +46,8 @@ class Source:
         return self.table[theirs]
 
     def strings(self, ours: str, theirs: str) -> pa.ChunkedArray:
-        """Return a column of texts or numbers as texts."""
-        column = self.column(ours, theirs)
+        """Return a column of texts or numbers as texts; null where one is not a number."""
+        column = _without_nan(self.column(ours, theirs))
         try:
             return column.cast(pa.string())
         except pa.ArrowException:
@@ -66,7 +67,7 @@ class Source:
                 "JSON lines or .conll files."
             )
         found = as_lists(column)
-        values = found.flatten()
+        values = _without_nan(found.flatten())
         if is_named(values.type) and ours == "label":
             return found
         try:
@@ -97,6 +98,13 @@ def _part(column: pa.ChunkedArray, parts: Sequence[str], place: str) -> pa.Chunk
             )
         column = pc.struct_field(column, part)
     return column
+
+
+def _without_nan(values: Any) -> Any:
+    """Return values with null in the place of what is not a number: a gap, in many tables."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), None, values)
 
 
 def is_named(kind: pa.DataType) -> bool:

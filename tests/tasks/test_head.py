@@ -1,5 +1,6 @@
 """Heads of checkpoints: labels in another order, and models that read choices."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import AutoConfig, PreTrainedModel
 from pipeline.errors import CheckpointError
 from pipeline.fingerprint import digest_weights
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained, reorder_labels
+from pipeline.tasks.head import load_trained, names_of_head, reorder_labels
 from pipeline.teacher.load import load_teacher
 from pipeline.text.padding import pad_rows
 from tests.compared import make_models
@@ -167,3 +168,65 @@ def test_the_only_label_of_a_number_may_have_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "teacher"
     make_teacher(folder, "regression", labels=("similarity",))
     load_teacher(folder, TASKS["regression"], ("score",), needs_head=True)
+
+
+def write_names(folder: Path, **names: Any) -> Path:
+    """Save a classifier of two labels whose config.json has these `id2label` and `label2id`."""
+    make_teacher(folder, "classification")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["id2label"], config["label2id"]
+    (folder / "config.json").write_text(json.dumps(config | names), encoding="utf-8")
+    return folder
+
+
+SILENT = {"0": "LABEL_0", "1": "LABEL_1"}
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ({"id2label": {"1": "negative", "0": "positive"}}, ("positive", "negative")),
+        ({"label2id": {"negative": 1, "positive": 0}}, ("positive", "negative")),
+        (
+            {"id2label": SILENT, "label2id": {"negative": 1, "positive": 0}},
+            ("positive", "negative"),
+        ),
+        (
+            {
+                "id2label": {"0": "positive", "1": "negative"},
+                "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+            },
+            ("positive", "negative"),
+        ),
+        ({"id2label": {"0": 1, "1": 0}, "label2id": {"1": 0, "0": 1}}, ("1", "0")),
+    ],
+)
+def test_a_head_is_named_wherever_its_config_does(
+    names: dict[str, Any], labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Catches answers for one label taken for another, and a traceback over names like 0 and 1."""
+    folder = write_names(tmp_path / "teacher", **names)
+    assert names_of_head(folder) == list(labels)
+    task = TASKS["classification"]
+    stored = logits_of(load_trained(folder, task))
+    assert torch.equal(logits_of(load_teacher(folder, task, labels, needs_head=True)), stored)
+    turned = load_teacher(folder, task, labels[::-1], needs_head=True)
+    assert torch.equal(logits_of(turned), stored.flip(1)) and not torch.equal(stored[0], stored[1])
+    with pytest.raises(CheckpointError, match=rf"trained with the labels {', '.join(labels)}, the"):
+        load_teacher(folder, task, ("good", "bad"), needs_head=True)
+
+
+def test_a_head_with_two_orders_is_refused(tmp_path: Path) -> None:
+    """Catches one of two orders that is believed without a word."""
+    names = {
+        "id2label": {"0": "positive", "1": "negative"},
+        "label2id": {"positive": 1, "negative": 0},
+    }
+    folder = write_names(tmp_path / "teacher", **names)
+    message = (
+        f"{folder / 'config.json'} has its labels in two orders: positive, negative in id2label, "
+        "negative, positive in label2id. Correct the one that is wrong."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        load_teacher(folder, TASKS["classification"], ("negative", "positive"), needs_head=True)
+    assert names_of_head(write_names(tmp_path / "silent", id2label=SILENT)) is None

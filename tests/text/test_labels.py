@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from pipeline.errors import DataError
@@ -90,3 +92,24 @@ def test_fewer_than_two_labels_are_refused(tmp_path: Path, label: str, found: st
         DataError, match=f"needs two labels or more, the training split has {found}"
     ):
         label_names(corpus, None)
+
+
+def test_what_is_not_a_number_is_no_label(tmp_path: Path) -> None:
+    """Catches a class called nan, made of the gaps in a column of floats, and one called blank."""
+    for split in ("train", "validation"):
+        rows = {"text": ["a", "b", "c"], "label": [1.0, float("nan"), 0.0]}
+        pyarrow.parquet.write_table(pa.table(rows), tmp_path / f"{split}.parquet")
+    corpus = read_corpus(settings_of(tmp_path))
+    assert column(corpus, "train", "label") == ["1", None, "0"]
+    content = 'text,label\na,x\nb,"  "\nc,y\n'
+    (tmp_path / "blank").mkdir()
+    corpus = read(tmp_path / "blank", {"train.csv": content, "val.csv": content})
+    assert column(corpus, "train", "label") == ["x", None, "y"]
+
+
+def test_numbers_with_a_point_are_in_numeric_order(tmp_path: Path) -> None:
+    """Catches 10.0 before 2.0, which turns the logits of a head without names round."""
+    labels = ["10.0", "-1.0", "2.0", "b", "0.0", "a"]
+    content = "text,label\n" + "".join(f"text,{label}\n" for label in labels)
+    corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
+    assert label_names(corpus, None) == ["-1.0", "0.0", "2.0", "10.0", "a", "b"]

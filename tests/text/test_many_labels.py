@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from pipeline.errors import DataError
@@ -113,3 +115,83 @@ def test_a_label_that_training_lacks(write_jsonl: Write) -> None:
     written = write_jsonl("names", rows_of(LISTS), other, labels=["cold", "warm", "dull"])
     found = written.tokens.splits["validation"].labels.reshape(-1, 3).tolist()
     assert found == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [-1, -1, -1]]
+
+
+def test_a_list_of_nothing_known_is_no_label(write_jsonl: Write) -> None:
+    """Catches a class called -1, one without a name, and a row that nobody labelled taken as 0."""
+    labels: list[Any] = [[0, 1], [-1], [-1, -1], []]
+    columns = {"unlabelled": "-1"}
+    written = write_jsonl("names", rows_of(labels), columns=columns)
+    assert written.tokens.labels == ("0", "1")
+    found = written.tokens.splits["train"].labels.reshape(-1, 2).tolist()
+    assert found == [[1, 1], [-1, -1], [-1, -1], [0, 0]]
+    named = write_jsonl("names", rows_of([["warm"], ["cold"], [""], [None]]))
+    assert named.tokens.labels == ("cold", "warm")
+    found = named.tokens.splits["train"].labels.reshape(-1, 2).tolist()
+    assert found == [[0, 1], [1, 0], [-1, -1], [-1, -1]]
+
+
+def test_negative_classes_in_lists_are_no_label(tmp_path: Path) -> None:
+    """Catches the Hub's mark for what nobody labelled taken for a row without any label."""
+    names = datasets.List(datasets.ClassLabel(names=["zebra", "ant"]))
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    rows = {"text": list(TEXTS), "label": [[1], [-1], [], None]}
+    for split in ("train", "validation"):
+        made = datasets.Dataset.from_dict(rows, features=features)
+        made.to_parquet(tmp_path / f"{split}.parquet")
+    assert read(tmp_path) == (["zebra", "ant"], [[0, 1], [-1, -1], [0, 0], [-1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["warm"], ["cold", ""], [], None], r"row 2 has nothing in the place of one of its"),
+        ([[0, 1, 0], [0, 0, 1], [1, 1, 0], None], r"row 1 holds the label 0 more than once"),
+        ([[0, 1], [1, 0], [1, 1], None], r"row 3 holds the label 1 more than once"),
+        ([[True, False], [True, True], [], None], r"row 2 holds the label true more than once"),
+    ],
+)
+def test_lists_that_do_not_fit_are_named(
+    write_jsonl: Write, labels: list[Any], message: str
+) -> None:
+    """Catches 0 and 1 for each label read as the numbers of two labels."""
+    with pytest.raises(DataError, match=message):
+        write_jsonl("names", rows_of(labels))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_list(pa.large_string()), pa.list_(pa.string(), 1), pa.list_(pa.string())]
+)
+def test_lists_of_every_kind(tmp_path: Path, kind: pa.DataType) -> None:
+    """Catches a refusal of the lists that other libraries write."""
+    labels = pa.array([["warm"], ["cold"], ["warm"], None], kind)
+    for split in ("train", "validation"):
+        table = pa.table({"text": list(TEXTS), "label": labels})
+        pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
+    assert read(tmp_path) == (["cold", "warm"], [[0, 1], [1, 0], [0, 1], [-1, -1]])
+
+
+def test_white_space_is_no_label(tmp_path: Path) -> None:
+    """Catches a blank cell that says that no label applies, or is a separator no longer."""
+    content = 'text,label\na,"x;y"\nb," "\nc," ; "\n'
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert read(tmp_path, columns={"label_separator": ";"})[1] == [[1, 1], [-1, -1], [0, 0]]
+    content = 'text,label\na,"x y"\nb,""\nc," "\n'
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert read(tmp_path, columns={"label_separator": " "})[1] == [[1, 1], [-1, -1], [0, 0]]
+
+
+def test_a_test_split_has_all_columns_of_labels_or_none(tmp_path: Path) -> None:
+    """Catches labels of the test rows that are dropped, for one column has another name there."""
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text("text,warm,cold\na,1,0\nb,0,1\n", encoding="utf-8")
+    settings = DataSettings.model_validate(
+        {"source": "files", "path": str(tmp_path), "columns": {"label": ("warm", "cold")}}
+    )
+    (tmp_path / "test.csv").write_text("text,cold\na,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has no column 'warm'; it has text, cold\. Set data"):
+        read_corpus(settings, "names")
+    (tmp_path / "test.csv").write_text("text\na\n", encoding="utf-8")
+    assert read_corpus(settings, "names")["test"]["label"].to_pylist() == [None]

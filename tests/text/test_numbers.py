@@ -77,3 +77,17 @@ def test_what_is_no_number_is_named(tmp_path: Path, label: str) -> None:
         label, expected = f'"{label}"', r"row 2 is '1,5'"
     with pytest.raises(DataError, match=expected):
         read(tmp_path, ["0.5", label])
+
+
+def test_a_mark_is_a_number_in_a_column_of_text(tmp_path: Path) -> None:
+    """Catches -1.0 that becomes a score in a CSV file where -1 says that there is none."""
+    found = read(tmp_path, ["-1.0", "-1", " -1.00", "1"], unlabelled="-1")
+    np.testing.assert_array_equal(found, [math.nan, math.nan, math.nan, 1.0])
+    found = read(tmp_path, ["-1.0", "none", "1"], unlabelled="none")
+    np.testing.assert_array_equal(found, [-1.0, math.nan, 1.0])
+
+
+def test_integers_beyond_a_float_are_rounded(write_jsonl: Write) -> None:
+    """Catches a traceback."""
+    split = write_jsonl("number", rows_of([2**60 + 1, 2])).tokens.splits["train"]
+    np.testing.assert_array_equal(split.labels, [2.0**60, 2.0])
