@@ -93,8 +93,8 @@ def distill(
     Raises:
         StoreMismatchError: the view belongs to another token table, or to another checkpoint.
         StoreIncompleteError: rows, signals or layers are missing.
-        DataError: there is no labelled validation row to choose the best weights by, or rows
-            are longer than the student can read.
+        DataError: there is no labelled validation row to choose the best weights by, or no
+            labelled training row to learn from; or rows are longer than the student can read.
         SettingsError: an objective cannot compare the student with the teacher, or needs
             batches that are not cut.
         TrainingError: the loss is no longer a number.
@@ -109,6 +109,7 @@ def distill(
     is_main = accelerator.is_main_process
     if not tokens.splits["validation"].has_label.any():
         raise DataError("the validation split has no labelled row to choose the best student by")
+    _check_labels(tokens, settings)
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
     check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
@@ -194,6 +195,16 @@ def distill(
         unfinished.discard()
     accelerator.wait_for_everyone()
     return outcome
+
+
+def _check_labels(tokens: Tokens, settings: StudentSettings) -> None:
+    """Refuse training rows that teach nothing: without labels, where nothing else is matched."""
+    matched = [name for name, _ in settings.objectives.chosen()]
+    if matched == ["hard_label"] and not tokens.splits["train"].has_label.any():
+        raise DataError(
+            "the train split has no labelled row, and hard_label learns from nothing else. Add "
+            "soft_target, or another objective that compares with the teacher, or label some rows."
+        )
 
 
 def _check_start(view: View, model: ModelSettings, settings: StudentSettings) -> None:

@@ -209,6 +209,16 @@ def test_validation_without_labels_is_refused(tmp_path: Path, bench: Bench) -> N
         bench.run(tmp_path / "a", tokens=with_validation_labels(bench.tokens, np.full(20, -1)))
 
 
+def test_training_without_anything_to_learn_from_is_refused(tmp_path: Path, bench: Bench) -> None:
+    """Catches a student of labels alone that is as random after training as before."""
+    train = bench.tokens.splits["train"]
+    rows = replace(train, labels=np.full(len(train), -1))
+    tokens = replace(bench.tokens, splits={**bench.tokens.splits, "train": rows})
+    student = {**STUDENT, "objectives": {"hard_label": {}}}
+    with pytest.raises(DataError, match=r"^the train split has no labelled row, and hard_label"):
+        bench.run(tmp_path / "a", student=student, tokens=tokens)
+
+
 def test_a_layer_map_that_does_not_fit_is_refused(tmp_path: Path, bench: Bench) -> None:
     """Catches a layer that does not exist, found after the training has begun."""
     student = {**STUDENT, "objectives": {"cls": {"layer_map": [[3, 4]]}}}
