@@ -31,7 +31,7 @@ from pipeline.teacher.labelled_examples import (
     Collator,
     LabelledExamples,
 )
-from pipeline.teacher.load import load_matching_tokenizer, load_teacher
+from pipeline.teacher.load import check_order, load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
 
 METRICS_NAME = "metrics.json"
@@ -54,12 +54,15 @@ def finetune(
     was made from. Returns the metrics.
 
     Raises:
-        CheckpointError: the checkpoint does not fit the task or the tokenizer.
+        CheckpointError: the checkpoint does not fit the task, the tokenizer or, where it is taken
+            as it is, the labels.
         DataError: there are no labelled rows to train or validate on.
     """
     tokenizer = load_matching_tokenizer(checkpoint, tokens)
     torch.manual_seed(settings.seed)  # a new head is drawn when the model is loaded
     model = load_teacher(checkpoint, task, tokens.labels, needs_head=settings.epochs == 0)
+    if settings.epochs == 0:
+        check_order(checkpoint, tokens)
     examples = {
         split: LabelledExamples(tokens.splits[split], task) for split in ("train", "validation")
     }

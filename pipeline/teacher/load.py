@@ -58,6 +58,20 @@ def load_teacher(
     return model
 
 
+def check_order(checkpoint: Path, tokens: Tokens) -> None:
+    """Refuse a trained head whose outputs are not named, where the data does not order its labels.
+
+    Raises:
+        CheckpointError: nobody knows which output is which label.
+    """
+    if tokens.is_alphabetic and names_of_head(checkpoint) is None:
+        raise CheckpointError(
+            f"{checkpoint} does not name its labels, and the data has {', '.join(tokens.labels)} "
+            "in no order but the alphabet's, so that nobody knows which output is which. List them "
+            "under data.labels in the order of the teacher's outputs."
+        )
+
+
 def load_matching_tokenizer(checkpoint: Path, tokens: Tokens) -> "PreTrainedTokenizerFast":
     """Return the checkpoint's tokenizer, which must be the one that made `tokens`.
 

@@ -44,12 +44,26 @@ def label_names(
         return list(_PREDICTED[label_kind])
     if mapping is not None:
         return _at_least_two(list(dict.fromkeys(mapping.values())))
-    values = corpus["train"]["label"].combine_chunks()
-    if pa.types.is_list(values.type):
-        values = values.flatten()
+    values = _values(corpus)
     if is_named(values.type):
         return _at_least_two(values.dictionary.to_pylist())
     return _at_least_two(sorted(pc.unique(values).drop_null().to_pylist(), key=_natural_order))
+
+
+def is_alphabetic(
+    corpus: Corpus, mapping: Mapping[str, str] | None, label_kind: LabelKind = "name"
+) -> bool:
+    """Say whether `label_names` found words whose order nobody has said."""
+    if label_kind in _PREDICTED or mapping is not None or is_named(_values(corpus).type):
+        return False
+    names = pc.unique(_values(corpus)).drop_null().to_pylist()
+    return not all(_NUMBER.fullmatch(name) for name in names)
+
+
+def _values(corpus: Corpus) -> pa.Array:
+    """Return all labels of the training split, those of lists one by one."""
+    values = corpus["train"]["label"].combine_chunks()
+    return values.flatten() if pa.types.is_list(values.type) else values
 
 
 def _at_least_two(names: list[str]) -> list[str]:

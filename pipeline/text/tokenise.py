@@ -17,14 +17,14 @@ from pipeline.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
 from pipeline.text.corpus import Corpus
-from pipeline.text.labels import encode_labels
+from pipeline.text.labels import encode_labels, is_alphabetic
 from pipeline.text.masks import masker_of
 from pipeline.text.questions import tokenise_questions
 from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
 from pipeline.text.target_texts import tokenise_targets
 from pipeline.text.text_windows import tokenise_text_windows
-from pipeline.text.tokens import FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
+from pipeline.text.tokens import ALPHABETIC, FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
 from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
 
@@ -78,8 +78,11 @@ def write_tokens(
         )
         for split, table in corpus.items()
     }
+    made_with = asking.described()
+    if is_alphabetic(corpus, mapping, label_kind):
+        made_with["label_order"] = ALPHABETIC
     return write_table(
-        splits, label_kind, labels, tokenizer, max_length, folder, made_with=asking.described()
+        splits, label_kind, labels, tokenizer, max_length, folder, made_with=made_with
     )
 
 

@@ -31,6 +31,9 @@ FORMAT = "decant-tokens"
 FORMAT_VERSION = 1
 SUMMARY_NAME = "tokens.json"
 
+ALPHABETIC = "alphabetic"
+"""The `label_order` of a summary whose labels are words in an order that nobody has said."""
+
 SPLITS = ("train", "validation", "test")
 Labels = NDArray[np.int64] | NDArray[np.float64]
 """Numbers of labels, or numbers that are to be predicted."""
@@ -191,6 +194,8 @@ class Tokens:
     max_length: int
     digest: str
     """Digest of all rows, labels and the tokenizer."""
+    is_alphabetic: bool = False
+    """Whether the labels are words in an order that nobody has said."""
     source: str | None = None
     """Digest of the table that all rows are variants of; None for the texts of the data."""
 
@@ -247,6 +252,7 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
         tokenizer=summary["tokenizer"],
         max_length=summary["max_length"],
         digest=summary["digest"],
+        is_alphabetic=summary.get("label_order") == ALPHABETIC,
         source=summary.get("source"),
     )
 

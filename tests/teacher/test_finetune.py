@@ -140,10 +140,19 @@ def test_other_label_names_are_refused(tmp_path: Path, tokens: Tokens) -> None:
         run(other, tokens, tmp_path / "teacher", epochs=0)
 
 
-def test_label_names_that_say_nothing_are_no_obstacle(tmp_path: Path, tokens: Tokens) -> None:
-    """Catches a refusal of LABEL_0 and LABEL_1, which many fine-tuned checkpoints have."""
+def test_label_names_that_say_nothing_need_an_order(tmp_path: Path, tokens: Tokens) -> None:
+    """Catches LABEL_0, as many fine-tuned checkpoints have it, taken for what the alphabet puts
+    first, and its refusal where the order is known."""
     other = make_checkpoint(tmp_path / "other", labels=("LABEL_0", "LABEL_1"))
-    run(other, tokens, tmp_path / "teacher", epochs=0)
+    message = (
+        f"{other} does not name its labels, and the data has negative, positive in no order but "
+        "the alphabet's, so that nobody knows which output is which. List them under data.labels "
+        "in the order of the teacher's outputs."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        run(other, tokens, tmp_path / "teacher", epochs=0)
+    run(other, tokens, tmp_path / "trained", epochs=1)
+    run(other, replace(tokens, is_alphabetic=False), tmp_path / "teacher", epochs=0)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "teacher")
     assert model.config.id2label == dict(enumerate(LABELS))
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.text.corpus import read_corpus
-from pipeline.text.labels import label_ids, label_names
+from pipeline.text.files import read_table
+from pipeline.text.labels import is_alphabetic, label_ids, label_names
 from tests.text.made_corpus import CSV, column, read, settings_of
 
 
@@ -47,6 +48,22 @@ def test_parquet_keeps_the_order_of_its_classes(tmp_path: Path) -> None:
         1,
     ]
     assert label_ids(corpus["validation"]["label"], names, None, "-").to_pylist() == [0, -1]
+
+
+def test_only_words_without_an_order_are_alphabetic(tmp_path: Path) -> None:
+    """Catches a teacher's unnamed outputs refused where numbers, classes or the user order the
+    labels, and taken for words of which nobody knows the order."""
+    write_class_labels(tmp_path / "classes.parquet", [1, 0], ["zebra", "ant"])
+    (tmp_path / "words.csv").write_text("text,label\na,bad\nb,good\n", encoding="utf-8")
+    (tmp_path / "mixed.csv").write_text("text,label\na,1\nb,n1\n", encoding="utf-8")
+    (tmp_path / "numbers.csv").write_text("text,label\na,-1.0\nb,10\n", encoding="utf-8")
+    found = {}
+    for path in tmp_path.iterdir():
+        corpus = {"train": read_table(path)}
+        found[path.stem] = is_alphabetic(corpus, None)
+        assert not is_alphabetic(corpus, {"bad": "bad", "good": "good"})
+        assert not is_alphabetic(corpus, None, "answers")
+    assert found == {"classes": False, "words": True, "mixed": True, "numbers": False}
 
 
 def test_a_source_without_labels_is_read(tmp_path: Path) -> None:
