@@ -66,7 +66,11 @@ def _places(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _texts(split: TokenSplit, column: str, rows: NDArray[np.int64]) -> pa.DictionaryArray:
-    return split.table[column].combine_chunks().take(pa.array(rows)).dictionary_encode()
+    """Return the text of each prediction's row; only the distinct rows' texts are copied."""
+    distinct, places = np.unique(rows, return_inverse=True)
+    texts = split.table[column].combine_chunks().take(pa.array(distinct)).dictionary_encode()
+    indices = texts.indices.take(pa.array(places))
+    return pa.DictionaryArray.from_arrays(indices, texts.dictionary)
 
 
 def _choices(split: TokenSplit) -> pa.ListArray:

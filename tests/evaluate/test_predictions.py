@@ -70,6 +70,33 @@ def test_words_share_their_sentence(tmp_path: Path) -> None:
     assert len(table["text"].chunk(0).dictionary) == 3
 
 
+def test_a_long_text_of_many_predictions_is_copied_once(tmp_path: Path) -> None:
+    """Catches a text that is copied for each of its words before copies are told apart: those of
+    an ordinary split of long texts are more than an Arrow array of texts can hold."""
+    n_words, n_bytes = 300, 2**20
+    ignored, text = IGNORED, "a" * n_bytes
+    split = make_split(
+        "word_names",
+        [
+            {"text": text, "labels": [ignored, *[1] * n_words, ignored]},
+            {"text": "on", "text_pair": "then", "labels": [ignored, 0, ignored]},
+        ],
+    )
+    logits = np.arange(3 * (n_words + 5)).reshape(-1, 3)
+    default = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(default)
+    pa.set_memory_pool(counted)
+    try:
+        table = write(tmp_path / "test.arrow", split, logits, "token_classification", TAGS)
+    finally:
+        pa.set_memory_pool(default)
+    texts = table["text"].chunk(0)
+    assert texts.dictionary.to_pylist() == [text, "on"]
+    assert texts.indices.to_pylist() == [0] * n_words + [1]
+    assert table["text_pair"].to_pylist() == [None] * n_words + ["then"]
+    assert n_bytes < counted.max_memory() < 20 * n_bytes
+
+
 def test_a_question_is_one_prediction_with_its_choices(tmp_path: Path) -> None:
     """Catches a prediction for each choice, and choices of the next question."""
     rows = [
