@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.atomic import disk_full_is_an_error, make_folders, write_file
 from pipeline.errors import StoreIncompleteError
+from pipeline.fingerprint import KEY_BYTES
+from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import (
     Identity,
     Manifest,
@@ -73,7 +76,7 @@ def take_over(
     is_new = not (store_dir / MANIFEST_NAME).is_file()
     manifest = read_manifest(store_dir) if not is_new else _without_segments(source, absent)
     mine = {segment.rows.sha256: segment for segment in manifest.segments}
-    keys = _keys(store_dir, manifest)
+    own = KeyIndex(_keys(store_dir, manifest))
     taken: dict[str, Segment] = {}
     n_arrays = 0
     names = manifest.free_names()
@@ -90,7 +93,7 @@ def take_over(
                     ordered = {name: both[name] for name in sorted(both)}
                     taken[old.name] = old.model_copy(update={"arrays": ordered})
                     n_arrays += len(added)
-            elif not np.isin(read_row_table(source_dir, segment).keys.view("S16"), keys).any():
+            elif (own.find(read_row_table(source_dir, segment).keys) < 0).all():
                 name = next(names)
                 _link(source_dir / rows_file(segment.name), store_dir / rows_file(name))
                 _link_arrays(source_dir, segment, store_dir, name, segment.arrays)
@@ -128,9 +131,9 @@ def _without_segments(source: Manifest, absent: Absent) -> Manifest:
     return source.model_copy(update={"segments": (), "teacher_files": files})
 
 
-def _keys(store_dir: Path, manifest: Manifest) -> "np.ndarray[tuple[int], np.dtype[np.bytes_]]":
+def _keys(store_dir: Path, manifest: Manifest) -> NDArray[np.void]:
     tables = [read_row_table(store_dir, segment).keys for segment in manifest.segments]
-    return np.concatenate([table.view("S16") for table in tables] or [np.empty(0, "S16")])
+    return np.concatenate(tables or [np.empty(0, f"V{KEY_BYTES}")])
 
 
 def _begin(source_dir: Path, store_dir: Path, manifest: Manifest) -> None:

@@ -32,6 +32,7 @@ from pipeline.teacher.stored_teacher import has_weights, read_origin
 from pipeline.teacher.work import (
     Work,
     choose_segment_rows,
+    count_rows,
     distinct_rows,
     missing_work,
     most_targets,
@@ -139,10 +140,9 @@ def capture(
         processes.wait_for_all()
         if processes.is_main:
             writer.adopt_finished()
-    touched = {int(row) for work in works for row in work.rows}
     return CaptureReport(
         n_computed=sum(len(work.rows) for work in works),
-        n_present=len(rows.keys) - len(touched),
+        n_present=len(rows.keys) - count_rows(works),
         n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
         size_bytes=size_bytes,
         seconds=time.monotonic() - start,
@@ -195,11 +195,10 @@ def teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
 
 
 def _refuse_without_weights(teacher_dir: Path, works: list[Work]) -> NoReturn:
-    n_rows = len({int(row) for work in works for row in work.rows})
     names = sorted({array.name for work in works for array in work.arrays})
     raise CheckpointError(
-        f"{n_rows:,} rows need {', '.join(names)} computed, and {teacher_dir} has no weights. "
-        "'decant coverage' says which rows; take them out, name the same teacher as "
+        f"{count_rows(works):,} rows need {', '.join(names)} computed, and {teacher_dir} has no "
+        "weights. 'decant coverage' says which rows; take them out, name the same teacher as "
         "teacher.checkpoint, or ask who captured the store for its weights."
     )
 

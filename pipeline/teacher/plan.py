@@ -41,6 +41,7 @@ from pipeline.teacher.work import (
     DistinctRows,
     Work,
     choose_segment_rows,
+    count_rows,
     distinct_rows,
     missing_work,
 )
@@ -70,7 +71,7 @@ class Plan:
     @property
     def n_rows(self) -> int:
         """Distinct rows with something to compute."""
-        return len({int(row) for work in self.works for row in work.rows})
+        return count_rows(self.works)
 
     @property
     def n_tokens(self) -> int:

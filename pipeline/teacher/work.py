@@ -1,6 +1,6 @@
 """What a capture has to compute: the rows and arrays that the store does not have."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.architecture import Architecture
 from pipeline.errors import SettingsError, StoreIncompleteError
+from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import Manifest, Segment
 from pipeline.store.row_table import RowTable, read_row_table
 from pipeline.store.segment_size import size_of
@@ -19,6 +20,8 @@ MAX_SEGMENT_ROWS = 8192
 LARGEST_ARRAY_BYTES = 128 * 2**20
 LARGEST_LOGITS_BYTES = 512 * 2**20
 """Of the logits of a whole vocabulary, in float32, that a batch may have at once."""
+
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class Work:
         return sum(array.size_bytes(size, teacher, arrays[array]) for array in arrays)
 
 
+def count_rows(works: Iterable[Work]) -> int:
+    """Return how many distinct rows have something to compute."""
+    return len(np.unique(np.concatenate([work.rows for work in works] or [_NO_ROWS])))
+
+
 def missing_work(
     store_dir: Path, manifest: Manifest, rows: DistinctRows, arrays: Arrays
 ) -> Iterator[Work]:
@@ -133,23 +141,23 @@ def missing_work(
         SettingsError: an array is asked for in another encoding than it is stored in.
         StoreIncompleteError: a segment needs arrays, but not all of its rows are there.
     """
-    position = {key.tobytes(): index for index, key in enumerate(rows.keys)}
+    index = KeyIndex(rows.keys)
     is_new = np.ones(len(rows.keys), dtype=bool)
     for segment in manifest.segments:
-        table = read_row_table(store_dir, segment)
-        keys = [key.tobytes() for key in table.keys]
-        here = np.array([position[key] for key in keys if key in position], dtype=np.int64)
+        found = index.find(read_row_table(store_dir, segment).keys)
+        here = found[found >= 0]
         is_new[here] = False
         _check_encodings(store_dir, segment, arrays)
         missing = {array: arrays[array] for array in arrays if array.name not in segment.arrays}
         if not missing or not len(here):
             continue
-        if len(here) < len(keys):
+        if len(here) < segment.n_rows:
             names = ", ".join(array.name for array in missing)
             raise StoreIncompleteError(
                 f"{store_dir}: segment {segment.name} needs {names}, but "
-                f"{len(keys) - len(here)} of its {len(keys)} rows are no longer in the token "
-                "table or its augmentation. Restore them, or delete the store to capture again."
+                f"{segment.n_rows - len(here)} of its {segment.n_rows} rows are no longer in the "
+                "token table or its augmentation. Restore them, or delete the store to capture "
+                "again."
             )
         yield Work(segment.name, here, missing, segment)
     new = np.flatnonzero(is_new)
