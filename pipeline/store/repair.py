@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.atomic import write_file
 from pipeline.errors import StoreDamagedError
+from pipeline.store.groups import group_files
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Manifest, Segment, read_exact_manifest, write_manifest
 from pipeline.store.presence import absent_files
@@ -23,8 +24,9 @@ from pipeline.store.spec import (
     metadata_file,
     rows_file,
 )
-from pipeline.store.verify import NOT_ACCOUNTED, Damage, group_files, verify_store
-from pipeline.store.writer import StoreWriter, drop_unfinished
+from pipeline.store.unaccounted import drop_unfinished
+from pipeline.store.verify import NOT_ACCOUNTED, Damage, verify_store
+from pipeline.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)

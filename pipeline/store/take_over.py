@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.atomic import disk_full_is_an_error, make_folders, write_file
 from pipeline.errors import StoreIncompleteError
 from pipeline.fingerprint import KEY_BYTES
+from pipeline.store.groups import make_groups
 from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import (
     Identity,
@@ -40,7 +41,6 @@ from pipeline.store.spec import (
     parse_array_name,
     rows_file,
 )
-from pipeline.store.writer import make_groups
 
 
 @dataclass(frozen=True)

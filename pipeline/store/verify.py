@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from pipeline.errors import StoreDamagedError
 from pipeline.store.encoding import NUMPY_TYPES
+from pipeline.store.groups import group_files
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import ArrayRecord, FileRecord, Manifest, Segment, read_exact_manifest
 from pipeline.store.mapped_array import map_file
@@ -34,11 +35,10 @@ from pipeline.store.spec import (
     STORE_FOLDERS,
     ArraySpec,
     chunk_file,
-    group_folders,
     metadata_file,
     rows_file,
 )
-from pipeline.store.writer import FINISHED_FOLDER, PARTIAL_FOLDER, unaccounted_files
+from pipeline.store.unaccounted import FINISHED_FOLDER, PARTIAL_FOLDER, unaccounted_files
 
 NOT_ACCOUNTED = "is not accounted for by the manifest"
 MISSING = "is missing"
@@ -281,20 +281,6 @@ def _group_faults(store_dir: Path, manifest: Manifest, absent: Absent) -> Faults
         if fault is not None:
             faults[name] = fault
     return faults
-
-
-def group_files(manifest: Manifest, absent: Absent | None = None) -> list[str]:
-    """Return every group's `zarr.json`, the store's own first, relative to the store.
-
-    Of arrays that are `absent` everywhere there need be none.
-    """
-    arrays = {
-        array
-        for segment in manifest.segments
-        for array, _ in segment.specs()
-        if absent is None or segment.name not in absent.arrays.get(array.name, ())
-    }
-    return [GROUP_NAME, *(f"{folder}/{GROUP_NAME}" for folder in sorted(group_folders(arrays)))]
 
 
 def _stray_faults(store_dir: Path, manifest: Manifest) -> Faults:

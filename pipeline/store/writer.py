@@ -14,30 +14,20 @@ import shutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import zarr
-from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import Store
-from zarr.codecs import BytesCodec, Crc32cCodec
-from zarr.storage import LocalStore
 
 from pipeline.architecture import Architecture
 from pipeline.atomic import (
     PARTIAL_SUFFIX,
     disk_full_is_an_error,
-    make_folders,
     replacing_folder,
     sync_folder,
-    sync_tree,
     write_file,
     write_json,
 )
 from pipeline.errors import StoreDamagedError, StoreIncompleteError
-from pipeline.fingerprint import digest_file
-from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,
@@ -49,27 +39,17 @@ from pipeline.store.manifest import (
     write_manifest,
 )
 from pipeline.store.presence import check_whole
-from pipeline.store.row_table import RowTable, write_row_table
+from pipeline.store.row_table import RowTable
+from pipeline.store.segment_draft import SegmentDraft, record_file
 from pipeline.store.spec import (
-    CHECKSUM_BYTES,
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
     ROWS_FOLDER,
     SIGNAL_FOLDERS,
-    STORE_FOLDERS,
     TEACHER_FOLDER,
-    ArraySpec,
-    Encoding,
-    array_folder,
-    chunk_file,
-    group_folders,
-    metadata_file,
-    rows_file,
 )
-
-PARTIAL_FOLDER = ".partial"
-FINISHED_FOLDER = ".finished"
+from pipeline.store.unaccounted import FINISHED_FOLDER, PARTIAL_FOLDER, drop_unfinished
 
 
 class StoreWriter:
@@ -91,7 +71,7 @@ class StoreWriter:
         """Whether this writer owns the manifest."""
         return self._role == "main"
 
-    def add_segment(self, name: str, rows: RowTable) -> "SegmentDraft":
+    def add_segment(self, name: str, rows: RowTable) -> SegmentDraft:
         """Begin a new segment of these rows."""
         record = FileRecord(size_bytes=0, sha256="0" * 64)
         segment = segment_of(name, rows, record, arrays={})
@@ -99,16 +79,9 @@ class StoreWriter:
         draft.write_rows(rows)
         return draft
 
-    def extend_segment(self, segment: Segment) -> "SegmentDraft":
+    def extend_segment(self, segment: Segment) -> SegmentDraft:
         """Begin to add arrays to a committed segment."""
-        partial_dir = self.store_dir / PARTIAL_FOLDER / segment.name
-        shutil.rmtree(partial_dir, ignore_errors=True)
-        partial_dir.mkdir(parents=True)
-        return SegmentDraft(self, segment, partial_dir)
-
-    def make_groups(self, arrays: Iterable[ArraySpec]) -> None:
-        """Make every folder above these arrays a Zarr group."""
-        make_groups(self.store_dir, arrays)
+        return SegmentDraft(self.store_dir, self.manifest.teacher, segment, self.commit)
 
     def add_teacher_files(self, files: Mapping[str, Path]) -> None:
         """Copy those of the teacher's files that the store does not have."""
@@ -126,7 +99,7 @@ class StoreWriter:
                 with partial.open("rb") as file:
                     os.fsync(file.fileno())
                 partial.replace(folder / name)
-                records[name] = _record(folder / name)
+                records[name] = record_file(folder / name)
             sync_folder(folder)
         ordered = {name: records[name] for name in sorted(records)}
         self._replace_manifest(self.manifest.model_copy(update={"teacher_files": ordered}))
@@ -190,100 +163,6 @@ def _with_segments(manifest: Manifest, segments: Iterable[Segment]) -> Manifest:
     return manifest.model_copy(update={"segments": ordered})
 
 
-class SegmentDraft:
-    """Arrays of one segment on their way into the store; `commit` makes them part of it."""
-
-    def __init__(self, writer: StoreWriter, segment: Segment, partial_dir: Path) -> None:
-        self._writer = writer
-        self._segment = segment
-        self._has_rows = False
-        self._encodings: dict[ArraySpec, Encoding] = {}
-        self.partial_dir = partial_dir
-
-    def shape(self, array: ArraySpec) -> tuple[int, ...]:
-        """Return the shape that an array of this segment must have."""
-        return array.shape(self._segment.size, self._writer.manifest.teacher)
-
-    def write_rows(self, rows: RowTable) -> None:
-        """Write the row table of a new segment."""
-        path = self.partial_dir / rows_file(self._segment.name)
-        path.parent.mkdir()
-        with disk_full_is_an_error(path):
-            write_row_table(path, rows)
-        self._has_rows = True
-
-    def write_array(
-        self, array: ArraySpec, values: NDArray[np.generic], encoding: Encoding
-    ) -> None:
-        """Write one array, which must have the shape and type its spec and encoding give."""
-        assert values.shape == self.shape(array)
-        assert values.dtype == NUMPY_TYPES[encoding]
-        folder = array_folder(array, self._segment.name)
-        with disk_full_is_an_error(self._writer.store_dir / folder):
-            target = create_array(
-                LocalStore(self.partial_dir), folder, array, values.shape, encoding
-            )
-            target[...] = values
-            if not values.size:
-                self._write_empty_chunk(array)
-        self._encodings[array] = encoding
-
-    def _write_empty_chunk(self, array: ArraySpec) -> None:
-        """Write the chunk that Zarr leaves out: every array has one file, if only a checksum."""
-        path = self.partial_dir / chunk_file(array, self._segment.name)
-        path.parent.mkdir(parents=True)
-        path.write_bytes(bytes(CHECKSUM_BYTES))  # the CRC32C of nothing is 0
-
-    def commit(self) -> None:
-        """Move the files into place and name them in the manifest.
-
-        Raises:
-            DiskFullError: the store is as it was, but for files that the next writer drops.
-        """
-        with disk_full_is_an_error(self._writer.store_dir):
-            sync_tree(self.partial_dir)
-            self._writer.commit(self._move_into_place())
-
-    def _move_into_place(self) -> Segment:
-        """Rename the finished files to their final names; return the segment that names them."""
-        store_dir, name = self._writer.store_dir, self._segment.name
-        arrays = dict(self._segment.arrays)
-        rows = self._segment.rows
-        if self._has_rows:
-            rows = _record(self.partial_dir / rows_file(name))
-            _move(self.partial_dir / rows_file(name), store_dir / rows_file(name))
-        self._writer.make_groups(self._encodings)
-        for array, encoding in self._encodings.items():
-            folder = array_folder(array, name)
-            arrays[array.name] = ArrayRecord(
-                encoding=encoding,
-                metadata=_record(self.partial_dir / metadata_file(array, name)),
-                chunk=_record(self.partial_dir / chunk_file(array, name)),
-            )
-            _move(self.partial_dir / folder, store_dir / folder)
-        shutil.rmtree(self.partial_dir)
-        ordered = {array: arrays[array] for array in sorted(arrays)}
-        return self._segment.model_copy(update={"rows": rows, "arrays": ordered})
-
-
-def create_array(
-    store: Store, folder: str, array: ArraySpec, shape: tuple[int, ...], encoding: Encoding
-) -> zarr.Array[Any]:
-    """Write the metadata of an array of exactly one uncompressed chunk; return the array."""
-    return zarr.create(
-        store=store,
-        path=folder,
-        shape=shape,
-        chunks=shape,
-        dtype=NUMPY_TYPES[encoding].name,
-        zarr_format=3,
-        codecs=[BytesCodec(endian="little"), Crc32cCodec()],
-        dimension_names=array.axes,
-        attributes={"encoding": encoding},
-        config={"write_empty_chunks": True},
-    )
-
-
 def create_store(
     store_dir: Path,
     identity: Identity,
@@ -309,21 +188,13 @@ def create_store(
     with replacing_folder(store_dir / TEACHER_FOLDER) as folder:
         for name, source in teacher_files.items():
             shutil.copyfile(source, folder / name)
-        records = {name: _record(folder / name) for name in sorted(teacher_files)}
+        records = {name: record_file(folder / name) for name in sorted(teacher_files)}
     for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
         (store_dir / folder_name).mkdir()
     write_file(store_dir / GROUP_NAME, GROUP_BYTES)
     manifest = first_manifest(identity, teacher, segment_rows, records)
     write_manifest(store_dir, manifest)
     return StoreWriter(store_dir, manifest)
-
-
-def make_groups(store_dir: Path, arrays: Iterable[ArraySpec]) -> None:
-    """Make every folder above these arrays a Zarr group."""
-    for name in sorted(group_folders(arrays)):
-        path = store_dir / name / GROUP_NAME
-        if not path.exists():
-            write_file(path, GROUP_BYTES)
 
 
 def first_manifest(
@@ -366,45 +237,3 @@ def open_store_for_writing(store_dir: Path, identity: Identity) -> StoreWriter |
     writer.adopt_finished()
     drop_unfinished(store_dir, writer.manifest)
     return writer
-
-
-def drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
-    """Remove what a stopped writer left: every file that the manifest does not account for."""
-    shutil.rmtree(store_dir / PARTIAL_FOLDER, ignore_errors=True)
-    (store_dir / (MANIFEST_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)
-    for path in unaccounted_files(store_dir, manifest):
-        path.unlink()
-    for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
-        for parent, _, _ in os.walk(store_dir / folder_name, topdown=False):
-            if parent != str(store_dir / folder_name) and not any(Path(parent).iterdir()):
-                Path(parent).rmdir()
-
-
-def unaccounted_files(store_dir: Path, manifest: Manifest) -> list[Path]:
-    """Return the files in a store's folders that the manifest does not account for."""
-    arrays = {array for segment in manifest.segments for array, _ in segment.specs()}
-    groups = {f"{folder}/{GROUP_NAME}" for folder in group_folders(arrays)}
-    known = {name for name, _ in manifest.files()} | groups
-    found = [
-        Path(parent, name)
-        for folder in STORE_FOLDERS
-        if not (store_dir / folder).is_symlink()
-        for parent, folders, files in os.walk(store_dir / folder)
-        for name in [*files, *folders]
-    ]
-    return sorted(
-        path
-        for path in found
-        if (path.is_symlink() or not path.is_dir())
-        and path.relative_to(store_dir).as_posix() not in known
-    )
-
-
-def _move(source: Path, target: Path) -> None:
-    make_folders(target.parent)
-    source.rename(target)
-    sync_folder(target.parent)
-
-
-def _record(path: Path) -> FileRecord:
-    return FileRecord(size_bytes=path.stat().st_size, sha256=digest_file(path))

@@ -16,6 +16,7 @@ from pipeline.checkpoint import read_config
 from pipeline.errors import CheckpointError, DiskFullError, SettingsError
 from pipeline.fingerprint import digest_config, digest_weights
 from pipeline.processes import Processes
+from pipeline.store.groups import make_groups
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Identity, read_manifest
 from pipeline.store.spec import MANIFEST_NAME, Arrays, with_moments
@@ -123,7 +124,8 @@ def capture(
         size_bytes = sum(work.size_bytes(rows, architecture) for work in works)
         if processes.is_main:
             _check_disk(store_dir, size_bytes)
-            writer.make_groups({array for work in works for array in with_moments(work.arrays)})
+            arrays_due = {array for work in works for array in with_moments(work.arrays)}
+            make_groups(store_dir, arrays_due)
         processes.wait_for_all()
         if works and not has_weights(teacher_dir):
             _refuse_without_weights(teacher_dir, works)

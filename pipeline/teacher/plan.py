@@ -29,8 +29,9 @@ from pipeline.store.manifest import (
 )
 from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
+from pipeline.store.segment_draft import create_array
 from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
-from pipeline.store.writer import create_array, first_manifest, segment_of
+from pipeline.store.writer import first_manifest, segment_of
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture import begun_from, choose_precision, identify, teacher_files

@@ -16,7 +16,7 @@ from pipeline.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.writer import FINISHED_FOLDER
+from pipeline.store.unaccounted import FINISHED_FOLDER
 from tests.forking import commands
 from tests.imports import ROOT
 from tests.project import PARAMS, change, make_project, write_params

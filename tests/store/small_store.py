@@ -13,13 +13,9 @@ from pipeline.store.encoding import NUMPY_TYPES, as_numpy
 from pipeline.store.manifest import Identity
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_table import RowTable
+from pipeline.store.segment_draft import SegmentDraft
 from pipeline.store.spec import CLS, LOGITS, ArraySpec, Encoding
-from pipeline.store.writer import (
-    SegmentDraft,
-    StoreWriter,
-    create_store,
-    open_store_for_writing,
-)
+from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 
 TEACHER = Architecture(
     model_type="bert", n_layers=2, n_heads=3, hidden_size=4, n_labels=2, head_reads="first"

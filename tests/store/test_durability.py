@@ -71,7 +71,7 @@ def test_the_check_notices_a_missing_sync(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         syncs = Syncs(patch)
         sample = new_sample(tmp_path / "store")
-        patch.setattr("pipeline.store.writer.sync_folder", lambda folder: None)
+        patch.setattr("pipeline.store.segment_draft.sync_folder", lambda folder: None)
         sample.add([3, 1])
         with pytest.raises(AssertionError):
             syncs.check(sample.folder)

@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, read_manifest
 from pipeline.store.reader import open_store
-from pipeline.store.writer import SegmentDraft, open_store_for_writing
+from pipeline.store.segment_draft import SegmentDraft
+from pipeline.store.writer import open_store_for_writing
 from tests.store.small_store import (
     IDENTITY,
     MAPS_2,
