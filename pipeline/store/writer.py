@@ -126,9 +126,10 @@ class StoreWriter:
         """Return the segment in a record; None when it is not one of whole files."""
         try:
             segment = Segment.model_validate_json(path.read_bytes())
-            manifest = _with_segments(self.manifest, [segment])
-            Manifest.model_validate(manifest.model_dump())
-            check_whole(self.store_dir, manifest)
+            Manifest.model_validate(_with_segments(self.manifest, [segment]).model_dump())
+            # Of its own files alone: what else is in the store was checked when it was opened.
+            alone = self.manifest.model_copy(update={"segments": (segment,), "teacher_files": {}})
+            check_whole(self.store_dir, alone)
         except (ValidationError, StoreDamagedError, StoreIncompleteError):
             return None
         return segment

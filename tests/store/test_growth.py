@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from hypothesis.stateful import (
 )
 
 from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
-from pipeline.store.manifest import Identity, read_manifest
+from pipeline.store.manifest import Identity, read_manifest, regular_file_size
 from pipeline.store.reader import open_store
 from pipeline.store.segment_draft import SegmentDraft
-from pipeline.store.writer import open_store_for_writing
+from pipeline.store.spec import rows_file
+from pipeline.store.unaccounted import FINISHED_FOLDER
+from pipeline.store.writer import StoreWriter, open_store_for_writing
 from tests.store.small_store import (
     IDENTITY,
     MAPS_2,
@@ -58,6 +61,29 @@ def crash_in_commit(draft: SegmentDraft, n_renames: int) -> None:
         patch.setattr(Path, "rename", counted_rename)
         patch.setattr(Path, "replace", counted_replace)
         draft.commit()
+
+
+def test_a_finished_segment_is_taken_over_by_its_own_files(sample: Sample) -> None:
+    """Catches work of another writer that is thrown away for a file that is not its own, and a
+    look at every file of the store for each segment."""
+    beside = StoreWriter(sample.folder, sample.writer.manifest, "beside")
+    whole, _ = replace(sample, writer=beside).draft([2, 2])
+    whole.commit()
+    (sample.folder / rows_file("00000")).write_bytes(b"damaged")
+    looked_at: list[Path] = []
+
+    def size_of(path: Path) -> int:
+        looked_at.append(path)
+        return regular_file_size(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.store.presence.regular_file_size", size_of)
+        sample.writer.adopt_finished()
+    name = sample.writer.manifest.segments[-1].name
+    assert len(looked_at) == 1 + 2 * len(sample.encodings)
+    assert all(name in path.parts or path.stem == name for path in looked_at)
+    assert name == whole.partial_dir.name
+    assert not list((sample.folder / FINISHED_FOLDER).iterdir())
 
 
 # Renames of the commit: the row table, one for each of 3 arrays, the manifest.
