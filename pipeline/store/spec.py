@@ -7,7 +7,10 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.architecture import Architecture
 from pipeline.store.segment_size import Part, SegmentSize
@@ -31,6 +34,8 @@ SignalName = Literal[
 ]
 Heads = Literal["all", "mean"]
 """Attention maps of every head, or one map that is their mean."""
+
+_Counts = TypeVar("_Counts", int, NDArray[np.int64])
 
 FORMAT_VERSION = 1
 
@@ -127,6 +132,11 @@ class ArraySpec:
     def is_map(self) -> bool:
         """Whether these are attention maps: a row has matrices, not vectors."""
         return self.part in ("token_pair", "target_pair", "cross_pair")
+
+    def sides(self, n_tokens: _Counts, n_targets: _Counts) -> tuple[_Counts, _Counts]:
+        """Return how many queries and how many keys the maps of such rows have."""
+        queries = n_targets if self.is_by_target else n_tokens
+        return queries, n_targets if self.part == "target_pair" else n_tokens
 
     @property
     def is_by_target(self) -> bool:

@@ -125,8 +125,7 @@ class StoredRows:
     ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
         """Return how many queries and how many keys each row has in an array of maps."""
         n_tokens, n_targets = self.table.lengths[rows], self.n_targets[rows]
-        queries = n_targets if array.is_by_target else n_tokens
-        keys = n_targets if array.part == "target_pair" else n_tokens
+        queries, keys = array.sides(n_tokens, n_targets)
         return torch.from_numpy(queries), torch.from_numpy(keys)
 
 

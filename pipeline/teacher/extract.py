@@ -178,7 +178,6 @@ class Extractor:
                 return every_head.mean(1, True) if array.heads == "mean" else every_head
             assert self._head_reads is not None, "a model of two stacks has no [CLS]"
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            assert self._head_reads is not None
             return torch.stack(
                 [cls_state(state, ids, mask, self._head_reads, pad_id) for state in states], 1
             )

@@ -138,8 +138,8 @@ def _compare(
 
 
 def _n_keys(array: ArraySpec, store: TeacherStore, row: int) -> int:
-    counts = store.n_targets if array.part == "target_pair" else store.lengths
-    return int(counts[row])
+    _, n_keys = array.sides(int(store.lengths[row]), int(store.n_targets[row]))
+    return n_keys
 
 
 def _arrays_here(store: TeacherStore) -> Arrays:

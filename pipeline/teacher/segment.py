@@ -176,8 +176,7 @@ def without_padding(
             yield values[n_before : n_before + n_targets]
             n_before += n_targets
         elif array.is_map:
-            n_queries = n_targets if array.is_by_target else n_tokens
-            n_keys = n_targets if array.part == "target_pair" else n_tokens
+            n_queries, n_keys = array.sides(n_tokens, n_targets)
             yield values[index, :, :n_queries, :n_keys]
         elif array.is_ragged:
             yield values[index, : n_targets if array.is_by_target else n_tokens]
