@@ -44,7 +44,7 @@ class Disagreement:
 def how_to_read(kind: Kind) -> str:
     """Return what the examples are."""
     things = things_of(kind).capitalize()
-    if kind == "regression":
+    if TASKS[kind].predicts_numbers:
         return f"{things} in which the two models' numbers are furthest apart."
     beside = (
         f"{things} of the largest divergence KL(teacher ‖ student), in nats; beside what each "
@@ -57,12 +57,12 @@ def how_to_read(kind: Kind) -> str:
 
 def divergence_heading(kind: Kind) -> tuple[str, str]:
     """Return the name of the divergence, and its unit."""
-    return ("difference", "") if kind == "regression" else ("KL", "nats")
+    return ("difference", "") if TASKS[kind].predicts_numbers else ("KL", "nats")
 
 
 def can_be_wrong(kind: Kind) -> bool:
     """Say whether an answer is right or wrong, and not only nearer or further."""
-    return kind != "regression"
+    return not TASKS[kind].predicts_numbers
 
 
 def find_disagreements(predictions: Predictions, labels: Sequence[str]) -> tuple[Disagreement, ...]:
@@ -109,7 +109,7 @@ def _class_names(
             "teacher": predictions.teacher.argmax(1),
         }
         return {int(of[number]): str(one[f"{who}_token"]) for who, of in numbers.items()}
-    if kind == "regression":
+    if TASKS[kind].predicts_numbers:
         return None
     if kind == "multi_label":
         return ("no", "yes")

@@ -90,7 +90,7 @@ class Predictions:
     @property
     def divergence(self) -> NDArray[np.float64]:
         """How far the two models are apart in each prediction: `kl`, or of numbers |difference|."""
-        if self.kind == "regression":
+        if TASKS[self.kind].predicts_numbers:
             return np.asarray(np.abs(self.student - self.teacher)[:, 0])
         return self.kl
 
@@ -165,7 +165,7 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
             name: _as_table(table[f"{name}_logits"].combine_chunks())
             for name in ("student", "teacher")
         }
-        if kind != "regression":
+        if not TASKS[kind].predicts_numbers:
             logits = {name: _softmax(values) for name, values in logits.items()}
         return Predictions(
             kind=kind,

@@ -18,17 +18,11 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 
 _WITH_CLASSES: frozenset[Kind] = frozenset(
-    (
-        "classification",
-        "multi_label",
-        "token_classification",
-        "multiple_choice",
-        "question_answering",
-        "masked_lm",
-        "sequence_to_sequence",
-    )
+    task.kind for task in TASKS.values() if not task.predicts_numbers
 )
-_WITH_NUMBERS: frozenset[Kind] = frozenset(("regression",))
+_WITH_NUMBERS: frozenset[Kind] = frozenset(
+    task.kind for task in TASKS.values() if task.predicts_numbers
+)
 
 
 def fidelity(student: Answers, teacher: Answers, kind: Kind) -> dict[str, float]:

@@ -2,18 +2,9 @@
 
 from pipeline.evaluate.comparison import Comparison
 from pipeline.evaluate.student_metrics import SplitMetrics, StudentMetrics
-from pipeline.tasks.task import Kind
+from pipeline.tasks import TASKS
 
 _N_LABELS_SHOWN = 12
-_WITHOUT_NAMES: frozenset[Kind] = frozenset(
-    (
-        "regression",
-        "multiple_choice",
-        "question_answering",
-        "masked_lm",
-        "sequence_to_sequence",
-    )
-)
 
 
 def write_headline(comparison: Comparison) -> str:
@@ -54,7 +45,7 @@ def describe_rows(comparison: Comparison) -> str:
         for name in comparison.split_names
     )
     labels = comparison.students[0].labels
-    if comparison.students[0].task in _WITHOUT_NAMES:
+    if not TASKS[comparison.students[0].task].has_label_names:
         return f"Tested on: {counts}.{_without_texts(comparison)}"
     more = len(labels) - _N_LABELS_SHOWN
     shown = ", ".join(labels[:_N_LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -15,6 +15,7 @@ from pipeline.evaluate.figures import (
 )
 from pipeline.evaluate.figures.confusion import count_confusions, draw_confusion
 from pipeline.evaluate.figures.pareto import TEACHER_NAME
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 
 _WITHOUT_CONFUSIONS: dict[Kind, str] = {
@@ -74,7 +75,7 @@ class Section:
 def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> tuple[Section, ...]:
     """Return the sections of all students, each in the order of the comparison."""
     is_labelled = bool(comparison.labelled_split_names)
-    is_of_numbers = comparison.students[0].task == "regression"
+    is_of_numbers = TASKS[comparison.students[0].task].predicts_numbers
 
     def section(
         anchor: str,

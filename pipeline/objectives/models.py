@@ -88,7 +88,7 @@ class Models:
         Raises:
             SettingsError: naming an objective that serves.
         """
-        if self.task.label_kind == "number":
+        if self.task.predicts_numbers:
             raise SettingsError(
                 [
                     f"compares probabilities of classes, and a {self.task.kind} has none. Use "

@@ -75,6 +75,16 @@ class Task:
         """The metric that chooses the best checkpoint."""
         return self.metrics[0]
 
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether predictions are numbers, near or far, and no classes with probabilities."""
+        return self.label_kind == "number"
+
+    @property
+    def has_label_names(self) -> bool:
+        """Whether labels are classes that the data name, the same for all examples."""
+        return self.label_kind in ("name", "names", "word_names")
+
     def judged_by(self, metrics: Sequence[str] | None) -> "Task":
         """Return the task with these metrics, where there are any in place of its own."""
         return self if metrics is None else replace(self, metrics=tuple(metrics))

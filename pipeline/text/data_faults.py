@@ -1,5 +1,6 @@
 """What the section `data` cannot say beside a kind of task."""
 
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings
 
@@ -11,15 +12,6 @@ _SECOND_TEXTS: dict[Kind, str] = {
     "sequence_to_sequence": "has the text that is to be written as the other text",
 }
 """Kinds of task without a column `text_pair`, and why."""
-_WITHOUT_NAMES: frozenset[Kind] = frozenset(
-    (
-        "regression",
-        "multiple_choice",
-        "question_answering",
-        "masked_lm",
-        "sequence_to_sequence",
-    )
-)
 _OF_DOCSTRINGS: frozenset[Kind] = frozenset(("classification", "masked_lm"))
 
 
@@ -44,7 +36,7 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
         "columns.answer_start": columns.answer_start is not None and not is_answer,
         "columns.text_pair": columns.text_pair is not None and kind in _SECOND_TEXTS,
         "columns.label": isinstance(columns.label, tuple) and kind != "multi_label",
-        "labels": data.labels is not None and kind in _WITHOUT_NAMES,
+        "labels": data.labels is not None and not TASKS[kind].has_label_names,
     }
     reasons = {
         "columns.target": "only a sequence_to_sequence has texts that are to be written",
