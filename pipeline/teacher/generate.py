@@ -21,7 +21,7 @@ from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
-from pipeline.text.target_texts import decoder_start_of, end_of_text
+from pipeline.text.target_texts import end_of_text
 from pipeline.text.token_row import PiecesAsked, TokenRow
 from pipeline.text.tokenise import write_table
 from pipeline.text.tokens import Tokens, TokenSplit
@@ -56,7 +56,8 @@ def generate(
         _check(teacher_dir, tokens, settings)
         model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
         nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
-        start = decoder_start_of(tokens)
+        start = tokens.decoder_start
+        assert start is not None  # a table of target texts says it
         writer = Writer(
             model,
             start=start,

@@ -8,7 +8,6 @@ import numpy as np
 from pipeline.errors import SettingsError
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
 from pipeline.text.token_row import PiecesAsked, TokenRow
-from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -62,20 +61,6 @@ def tokenise_targets(
         make_asking_rows(rows, texts, targets, "target_text"),
         np.array(is_cut, dtype=bool),
         {"n_target_texts_cut": n_cut},
-    )
-
-
-def decoder_start_of(tokens: Tokens) -> int:
-    """Return what the decoder is given first in a table, as in its teacher's training.
-
-    Raises:
-        SettingsError: no row has a target text.
-    """
-    for split in tokens.splits.values():
-        if split.decoder_ids is not None and len(split.decoder_ids):
-            return int(split.decoder_ids[0])
-    raise SettingsError(
-        ["data.columns.target: no row has a target text, by which to know how one begins"]
     )
 
 

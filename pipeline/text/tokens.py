@@ -194,6 +194,8 @@ class Tokens:
     max_length: int
     digest: str
     """Digest of all rows, labels and the tokenizer."""
+    decoder_start: int | None = None
+    """What a decoder is given for the first piece, where texts are to be written."""
     is_alphabetic: bool = False
     """Whether the labels are words in an order that nobody has said."""
     source: str | None = None
@@ -252,6 +254,7 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
         tokenizer=summary["tokenizer"],
         max_length=summary["max_length"],
         digest=summary["digest"],
+        decoder_start=summary.get("decoder_start"),
         is_alphabetic=summary.get("label_order") == ALPHABETIC,
         source=summary.get("source"),
     )

@@ -24,7 +24,8 @@ from tests.two_stacks import EOS, START, make_two_stacks
 
 TASK = TASKS["sequence_to_sequence"]
 CPU = torch.device("cpu")
-ROWS = {
+Rows = dict[str, list[tuple[str, str | None]]]
+ROWS: Rows = {
     "train": [
         ("the film was a bit dull", "the story"),
         ("a warm story", "warm"),
@@ -35,15 +36,16 @@ ROWS = {
 }
 
 
-def make_table(folder: Path, teacher: Path) -> Tokens:
-    """Write ROWS as a token table."""
+def make_table(folder: Path, teacher: Path, rows_of: Rows = ROWS) -> Tokens:
+    """Write texts with their targets as a token table."""
     tokenizer = load_tokenizer(teacher)
     folder.mkdir()
     parts = {
         split: [tokenise_targets(*zip(*rows, strict=True), tokenizer, 16, START)]
-        for split, rows in ROWS.items()
+        for split, rows in rows_of.items()
     }
-    write_table(parts, "target_text", (), tokenizer, 16, folder)
+    made_with = {"decoder_start": START}
+    write_table(parts, "target_text", (), tokenizer, 16, folder, made_with=made_with)
     return open_tokens(folder)
 
 
@@ -99,6 +101,19 @@ def test_each_row_gets_what_the_teacher_writes_for_it_alone(
             assert split.table["text"][number].as_py() == ROWS[name][number][0]
             texts.add(tuple(pieces))
     assert len(texts) > 1  # not one text for all
+
+
+def test_sources_alone_are_written_for(tmp_path: Path) -> None:
+    """Catches a start of texts that is guessed from the data's own, where there are none."""
+    teacher = make_teacher(tmp_path / "teacher", "marian")
+    sources: Rows = {split: [(text, None) for text, _ in rows] for split, rows in ROWS.items()}
+    found = []
+    for name, rows in (("own", ROWS), ("none", sources)):
+        tokens = make_table(tmp_path / f"{name}-tokens", teacher, rows)
+        (tmp_path / name).mkdir()
+        found.append(run(tmp_path / name, teacher, tokens, splits=("train",)).splits["train"])
+    assert found[0].labels.tolist() == found[1].labels.tolist()
+    assert [key.tobytes() for key in found[0].keys] == [key.tobytes() for key in found[1].keys]
 
 
 def test_students_train_on_the_chosen_texts(tmp_path: Path) -> None:
