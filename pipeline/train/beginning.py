@@ -1,0 +1,136 @@
+"""What a training begins with: student, rows and objectives, each fit for the others."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedModel
+
+from pipeline.checkpoint import load_tokenizer
+from pipeline.errors import DataError, SettingsError, StoreMismatchError
+from pipeline.objectives.objective import Needs
+from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.store.reader import TeacherStore
+from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.store.view import View, check_view
+from pipeline.student.build import build_student
+from pipeline.student.model import digest_start, models_of
+from pipeline.student.positions import most_tokens
+from pipeline.student.settings import ModelSettings
+from pipeline.tasks.task import Task
+from pipeline.text.retokenise import split_for
+from pipeline.text.tokens import Tokens, TokenSplit
+from pipeline.train.batches import JoinedSplit
+from pipeline.train.settings import StudentSettings, TrainingSettings, check_batches
+from pipeline.train.state import Learner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A training before its first step."""
+
+    student: PreTrainedModel
+    tokenizer: "PreTrainedTokenizerFast"
+    """The student's own, or else the teacher's."""
+    needs: Needs
+    """What the objectives read."""
+    rows: JoinedSplit
+    """Those to train on, with the teacher's signals."""
+    validation: TokenSplit
+    """As the student reads it."""
+    learner: Learner
+    n_steps: int
+    """Of the whole training."""
+    log: tuple[str, ...]
+    """Which of the teacher's tensors went where."""
+
+    @property
+    def has_token_types(self) -> bool:
+        """Whether the student is given token types."""
+        return "token_type_ids" in self.tokenizer.model_input_names
+
+
+def begin(
+    view: View,
+    store_dir: Path,
+    tokens: Tokens,
+    task: Task,
+    model: ModelSettings,
+    settings: StudentSettings,
+    training: TrainingSettings,
+    accelerator: Accelerator,
+) -> Beginning:
+    """Build the student and join its rows with the store's.
+
+    Raises:
+        StoreMismatchError: the view belongs to another token table, or to another checkpoint.
+        StoreIncompleteError: rows, signals or layers are missing.
+        DataError: there is no labelled validation row to choose the best weights by, or no
+            labelled training row to learn from; or rows are longer than the student can read.
+        SettingsError: an objective cannot compare the student with the teacher, or needs
+            batches that are not cut.
+    """
+    check_view(view, tokens, store_dir)
+    store = TeacherStore(store_dir, view.manifest)
+    others = {folder: TeacherStore(Path(folder), other) for folder, other in view.others.items()}
+    _check_start(view, model, settings)
+    _check_labels(tokens, settings)
+    tokenizer = load_tokenizer(model.tokenizer_folder() or store_dir / TEACHER_FOLDER)
+    models = models_of(model, view.manifest)
+    needs = settings.objectives.needs(models)
+    check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
+    torch.manual_seed(training.seed)
+    log: list[str] = []
+    student = build_student(model, view.manifest, store_dir, task, say=log.append)
+    objective = WeightedSum(settings.objectives, models)
+    most, is_shown = most_tokens(student.config), accelerator.is_main_process
+    train, validation = (
+        split_for(tokens, split, tokenizer, most_tokens=most, is_shown=is_shown)
+        for split in ("train", "validation")
+    )
+    rows = JoinedSplit(
+        tokens.splits["train"],
+        store,
+        needs,
+        pad_id=int(student.config.pad_token_id or 0),
+        has_token_types="token_type_ids" in tokenizer.model_input_names,
+        other_stores=others,
+        student_split=train,
+    )
+    n_steps = rows.count_batches(training) * training.epochs
+    learner = Learner(student, objective, training, n_steps, accelerator.device)
+    return Beginning(student, tokenizer, needs, rows, validation, learner, n_steps, tuple(log))
+
+
+def _check_labels(tokens: Tokens, settings: StudentSettings) -> None:
+    """Refuse a validation that judges nothing, and training rows that teach nothing."""
+    if not tokens.splits["validation"].has_label.any():
+        raise DataError("the validation split has no labelled row to choose the best student by")
+    matched = [name for name, _ in settings.objectives.chosen()]
+    if matched == ["hard_label"] and not tokens.splits["train"].has_label.any():
+        raise DataError(
+            "the train split has no labelled row, and hard_label learns from nothing else. Add "
+            "soft_target, or another objective that compares with the teacher, or label some rows."
+        )
+
+
+def _check_start(view: View, model: ModelSettings, settings: StudentSettings) -> None:
+    """Refuse another checkpoint than the view's, and texts that its tokenizer would misread."""
+    if digest_start(model) != view.checkpoint:
+        raise StoreMismatchError(
+            f"the checkpoint {model.started_from} has changed since the student's view was made. "
+            "Run 'dvc repro --force' with the student's select stage, then 'dvc repro'."
+        )
+    shape = model.shape(view.manifest.teacher, view.manifest.identity.tokenizer)
+    if settings.augmented and not shape.reads_teacher_tokens:
+        raise SettingsError(
+            [
+                "augmented: its texts hold the mask token of the teacher's tokenizer, which the "
+                "student's own would read as text; set it to false"
+            ]
+        )
