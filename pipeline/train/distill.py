@@ -23,7 +23,7 @@ from pipeline.train.model_card import write_model_card
 from pipeline.train.progress import Progress
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.unfinished import UnfinishedTraining
-from pipeline.train.validation import Said, hear
+from pipeline.train.validation import Said, predict_shared
 
 Judge = Callable[[Said, TokenSplit], dict[str, float]]
 """Scores by name from what a model says of a split."""
@@ -100,7 +100,7 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                said = hear(
+                said = predict_shared(
                     begun.student,
                     begun.validation,
                     task.predicts,

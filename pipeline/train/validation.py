@@ -20,7 +20,7 @@ Said = Float[np.ndarray, "flat label"] | PiecePredictions
 """A model's logits for a split, or what it says of the pieces that the split asks for."""
 
 
-def hear(
+def predict_shared(
     student: PreTrainedModel,
     split: TokenSplit,
     predicts: Unit,
