@@ -24,4 +24,4 @@ def record_seconds(stage: str, started: float, made: str) -> None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         is_known = False
     if not is_known:
-        write_json(path, {"stage": stage, "seconds": round(seconds, 2), "made": made})
+        write_json(path, {"stage": stage, "seconds": seconds, "made": made})
