@@ -5,15 +5,9 @@ import shutil
 from pathlib import Path
 
 from pipeline.atomic import PARTIAL_SUFFIX
+from pipeline.store.groups import group_files
 from pipeline.store.manifest import Manifest
-from pipeline.store.spec import (
-    GROUP_NAME,
-    MANIFEST_NAME,
-    ROWS_FOLDER,
-    SIGNAL_FOLDERS,
-    STORE_FOLDERS,
-    group_folders,
-)
+from pipeline.store.spec import MANIFEST_NAME, ROWS_FOLDER, SIGNAL_FOLDERS, STORE_FOLDERS
 
 PARTIAL_FOLDER = ".partial"
 """Holds what is being written."""
@@ -35,9 +29,7 @@ def drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
 
 def unaccounted_files(store_dir: Path, manifest: Manifest) -> list[Path]:
     """Return the files in a store's folders that the manifest does not account for."""
-    arrays = {array for segment in manifest.segments for array, _ in segment.specs()}
-    groups = {f"{folder}/{GROUP_NAME}" for folder in group_folders(arrays)}
-    known = {name for name, _ in manifest.files()} | groups
+    known = {name for name, _ in manifest.files()} | set(group_files(manifest))
     found = [
         Path(parent, name)
         for folder in STORE_FOLDERS
