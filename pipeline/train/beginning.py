@@ -46,13 +46,10 @@ class Beginning:
     learner: Learner
     n_steps: int
     """Of the whole training."""
+    has_token_types: bool
+    """Whether the student is given token types."""
     log: tuple[str, ...]
     """Which of the teacher's tensors went where."""
-
-    @property
-    def has_token_types(self) -> bool:
-        """Whether the student is given token types."""
-        return "token_type_ids" in self.tokenizer.model_input_names
 
 
 def begin(
@@ -81,6 +78,7 @@ def begin(
     _check_start(view, model, settings)
     _check_labels(tokens, settings)
     tokenizer = load_tokenizer(model.tokenizer_folder() or store_dir / TEACHER_FOLDER)
+    has_token_types = "token_type_ids" in tokenizer.model_input_names
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
     check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
@@ -98,13 +96,22 @@ def begin(
         store,
         needs,
         pad_id=int(student.config.pad_token_id or 0),
-        has_token_types="token_type_ids" in tokenizer.model_input_names,
+        has_token_types=has_token_types,
         other_stores=others,
         student_split=train,
     )
     n_steps = rows.count_batches(training) * training.epochs
-    learner = Learner(student, objective, training, n_steps, accelerator.device)
-    return Beginning(student, tokenizer, needs, rows, validation, learner, n_steps, tuple(log))
+    return Beginning(
+        student=student,
+        tokenizer=tokenizer,
+        needs=needs,
+        rows=rows,
+        validation=validation,
+        learner=Learner(student, objective, training, n_steps, accelerator.device),
+        n_steps=n_steps,
+        has_token_types=has_token_types,
+        log=tuple(log),
+    )
 
 
 def _check_labels(tokens: Tokens, settings: StudentSettings) -> None:
