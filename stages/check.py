@@ -20,7 +20,7 @@ from pipeline.student.model import model_of
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Task, TaskSettings
-from pipeline.teacher.architecture import teacher_architecture, why_not_teacher
+from pipeline.teacher.architecture import why_not_teacher, with_vocabulary
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.generation_settings import GenerationSettings
@@ -266,8 +266,9 @@ def _teacher_architecture(
         if not _is_local(name):
             return None, []
         checkpoint = find_checkpoint(name)
-        if why := why_not_teacher(read_architecture(checkpoint), task):
+        architecture = read_architecture(checkpoint)
+        if why := why_not_teacher(architecture, task):
             return None, [f"teacher.{'store' if settings.store else 'checkpoint'}: {name}: {why}"]
-        return teacher_architecture(checkpoint, task), []
+        return with_vocabulary(architecture, checkpoint, task), []
     except CheckpointError:
         return None, []  # the stage that reads the checkpoint says what is wrong with it

@@ -19,6 +19,15 @@ def teacher_architecture(checkpoint: Path, task: Task) -> Architecture:
     architecture = read_architecture(checkpoint)
     if why := why_not_teacher(architecture, task):
         raise CheckpointError(f"{checkpoint}: {why}")
+    return with_vocabulary(architecture, checkpoint, task)
+
+
+def with_vocabulary(architecture: Architecture, checkpoint: Path, task: Task) -> Architecture:
+    """Return a checkpoint's architecture with a label for each word piece, if it predicts these.
+
+    Raises:
+        CheckpointError: the size of the vocabulary is not known.
+    """
     if task.predicts != "piece" or architecture.n_decoder_layers is not None:
         return architecture
     n_pieces = read_config(checkpoint).get("vocab_size")
