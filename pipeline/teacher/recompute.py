@@ -24,6 +24,7 @@ from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.recompute_bound import Compared, Verdict, judge
 from pipeline.teacher.recompute_pieces import by_piece, excess, with_whole_vocabulary
 from pipeline.teacher.stored_teacher import differences
+from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 
 _SEED = 0
@@ -62,17 +63,7 @@ def recompute(
     """
     _check_teacher(store, teacher_dir)
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
-    places = [
-        (split, index) for split in tokens.splits for index in range(len(tokens.splits[split]))
-    ]
-    keys = np.concatenate([split.keys for split in tokens.splits.values()])
-    found = store.coverage(keys)
-    if not len(found.found):
-        raise DataError(
-            f"{store.store_dir} has no row of the token table, and a row is computed from its "
-            "tokens. Verify it where the tokens are that it was captured from."
-        )
-    chosen = np.random.default_rng(_SEED).permutation(found.found)[:n_rows]
+    chosen = _choose(store, tokens, n_rows)
     arrays = _arrays_here(store)
     model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
     exact = copy.deepcopy(model).double()
@@ -84,26 +75,22 @@ def recompute(
     truth = Extractor(exact, wanted, "float32", device, has_token_types=has_types)
     results: dict[ArraySpec, list[Verdict]] = {array: [] for array in arrays}
     few: dict[ArraySpec, list[Compared]] = {array: [] for array in arrays}
-    for position in chosen:
-        split, index = places[position]
-        row, tokens_of_row = int(found.rows[position]), [tokens.splits[split].row(index)]
-        rounded, true = ours.raw(tokens_of_row), truth.raw(tokens_of_row)
+    for row, token_row in chosen:
+        rounded, true = ours.raw([token_row]), truth.raw([token_row])
         stored = {a: signal.decode() for a, signal in store.read_many(arrays, [row]).items()}
         for array, encoding in arrays.items():
             if not stored[array].numel():  # a row that asks for no word piece
                 results[array].append(Verdict(0.0, row, 0.0))
                 continue
-            compared = _compare(array, row, stored, rounded, true, n_pieces)
+            n_keys = _n_keys(array, store, row)
+            compared = _compare(array, row, stored, rounded, true, n_pieces, n_keys)
             if compared.has_few:
                 few[array].append(compared)
             else:
-                n_keys = _n_keys(array, store, row)
-                results[array].append(judge(compared, compared.error, encoding, n_keys))
+                results[array].append(judge(compared, compared.error, encoding))
     for array, rows in few.items():
         error = max((compared.error for compared in rows), default=0.0)
-        for compared in rows:
-            n_keys = _n_keys(array, store, compared.row)
-            results[array].append(judge(compared, error, arrays[array], n_keys))
+        results[array] += [judge(compared, error, arrays[array]) for compared in rows]
     return [
         Recomputed(
             array.name,
@@ -116,6 +103,24 @@ def recompute(
     ]
 
 
+def _choose(store: TeacherStore, tokens: Tokens, n_rows: int) -> list[tuple[int, TokenRow]]:
+    """Draw rows of the store that `tokens` has, as their numbers there and their tokens."""
+    splits = list(tokens.splits.values())
+    found = store.coverage(np.concatenate([split.keys for split in splits]))
+    if not len(found.found):
+        raise DataError(
+            f"{store.store_dir} has no row of the token table, and a row is computed from its "
+            "tokens. Verify it where the tokens are that it was captured from."
+        )
+    starts = np.cumsum([0, *(len(split) for split in splits)])
+    chosen = np.random.default_rng(_SEED).permutation(found.found)[:n_rows]
+    of_split = np.searchsorted(starts, chosen, side="right") - 1
+    return [
+        (int(found.rows[position]), splits[number].row(int(position - starts[number])))
+        for position, number in zip(chosen, of_split, strict=True)
+    ]
+
+
 def _compare(
     array: ArraySpec,
     row: int,
@@ -123,18 +128,19 @@ def _compare(
     rounded: Mapping[ArraySpec, Tensor],
     true: Mapping[ArraySpec, Tensor],
     n_pieces: int,
+    n_keys: int,
 ) -> Compared:
-    if not array.k:
+    if array.k:
+        pieces = stored[ArraySpec("top_pieces", k=array.k)]
+        x, x_p = by_piece(true, n_pieces), by_piece(rounded, n_pieces)
+    else:
         x, x_p = (part[array].double().flatten().cpu() for part in (true, rounded))
-        error = float((x_p - x).abs().max())
-        return Compared(row, x, (stored[array].double().flatten() - x).abs(), error, x.numel())
-    pieces = stored[ArraySpec("top_pieces", k=array.k)]
-    logits, rounded_logits = by_piece(true, n_pieces), by_piece(rounded, n_pieces)
-    error, n_errors = float((rounded_logits - logits).abs().max()), logits.numel()
-    x = logits.gather(1, pieces).flatten()
+    error, n_errors = float((x_p - x).abs().max()), x.numel()
     if array.signal == "top_pieces":
-        return Compared(row, x, excess(logits, pieces), error, n_errors)
-    return Compared(row, x, (stored[array].double().flatten() - x).abs(), error, n_errors)
+        return Compared(row, x, excess(x, pieces), error, n_errors, n_keys)
+    x = x.gather(1, pieces).flatten() if array.k else x
+    difference = (stored[array].double().flatten() - x).abs()
+    return Compared(row, x, difference, error, n_errors, n_keys)
 
 
 def _n_keys(array: ArraySpec, store: TeacherStore, row: int) -> int:

@@ -62,6 +62,8 @@ class Compared:
     """max |x_p - x|"""
     n_errors: int
     """Over how many values that is the largest."""
+    n_keys: int
+    """Of an attention map's rows."""
 
     @property
     def has_few(self) -> bool:
@@ -69,14 +71,14 @@ class Compared:
         return self.n_errors < _FEW
 
 
-def judge(compared: Compared, error: float, encoding: Encoding, n_keys: int = 0) -> Verdict:
+def judge(compared: Compared, error: float, encoding: Encoding) -> Verdict:
     """Compare the differences with their bound, where a forward is off by `error`."""
     if encoding == "int32":  # numbers of pieces; the differences are of their logits
         allowed: Tensor | float = max(
             2 * ARITHMETIC_FACTOR * error, torch.finfo(torch.float64).tiny
         )
     else:
-        allowed = bound(compared.x, ARITHMETIC_FACTOR * error, encoding, n_keys)
+        allowed = bound(compared.x, ARITHMETIC_FACTOR * error, encoding, compared.n_keys)
     share = float((compared.difference / allowed).nan_to_num(nan=math.inf).max())
     return Verdict(share, compared.row, float(compared.difference.max()))
 
