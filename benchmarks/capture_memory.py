@@ -16,9 +16,9 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.synthetic import make_store, make_table
-from pipeline.architecture import read_architecture
-from pipeline.checkpoint import BUNDLED, find_weights
-from pipeline.processes import Processes
+from pipeline.core.checkpoint import BUNDLED, find_weights
+from pipeline.core.processes import Processes
+from pipeline.models.architecture import read_architecture
 from pipeline.store.spec import Arrays
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from benchmarks.synthetic import make_store, make_table, plain_inputs
-from pipeline.architecture import Architecture, read_architecture
-from pipeline.checkpoint import BUNDLED, find_weights
-from pipeline.processes import Processes
+from pipeline.core.checkpoint import BUNDLED, find_weights
+from pipeline.core.processes import Processes
+from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.store.spec import Arrays
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.capture_settings import SignalSettings

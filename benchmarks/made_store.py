@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.architecture import Architecture
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.fingerprint import KEY_BYTES
+from pipeline.models.architecture import Architecture
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import Identity
 from pipeline.store.row_table import RowTable

@@ -11,10 +11,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
-from pipeline.architecture import Architecture
+from pipeline.core.settings import parse_section
+from pipeline.models.architecture import Architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
-from pipeline.settings import parse_section
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 from pipeline.student.network_settings import network_class, network_settings
 from pipeline.student.settings import TRANSFORMER

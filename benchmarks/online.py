@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pipeline.architecture import head_reads
-from pipeline.attention import AttentionTap
-from pipeline.cls import cls_state
+from pipeline.models.architecture import head_reads
+from pipeline.models.attention import AttentionTap
+from pipeline.models.cls import cls_state
 from pipeline.objectives.objective import Needs
 from pipeline.store.pieces import TopLogits, top_arrays
 from pipeline.store.reader import TeacherStore

@@ -14,8 +14,8 @@ import click
 import numpy as np
 
 from benchmarks.made_store import markdown, write_made_store
-from pipeline.architecture import Architecture
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.fingerprint import KEY_BYTES
+from pipeline.models.architecture import Architecture
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 

@@ -30,7 +30,7 @@ from benchmarks.made_training import (
     objectives_of,
     short_lengths,
 )
-from pipeline.architecture import Architecture
+from pipeline.models.architecture import Architecture
 from pipeline.store.reader import open_store
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train

@@ -18,9 +18,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from pipeline.processes import Processes
-from pipeline.settings import parse_section
-from pipeline.tasks.head import load_trained
+from pipeline.core.processes import Processes
+from pipeline.core.settings import parse_section
+from pipeline.models.head import load_trained
+from pipeline.models.predict import predict_pieces
 from pipeline.tasks.masked_lm import MASKED_LM
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
@@ -29,7 +30,6 @@ from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
-from pipeline.train.predict import predict_pieces
 
 N_PIECES, N_TOKENS = 50_000, 512
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

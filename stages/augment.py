@@ -4,9 +4,9 @@ from time import perf_counter
 
 import click
 
-from pipeline.atomic import replacing_folder
-from pipeline.checkpoint import find_checkpoint, load_tokenizer
-from pipeline.settings import parse_section
+from pipeline.core.atomic import replacing_folder
+from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.core.settings import parse_section
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.text.tokens import open_tokens

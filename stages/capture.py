@@ -4,10 +4,10 @@ from time import perf_counter
 
 import click
 
-from pipeline.fingerprint import digest_file
-from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
+from pipeline.core.fingerprint import digest_file
+from pipeline.core.processes import is_started_with_others, joined_processes, run_in_processes
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import parse_section
 from pipeline.store.spec import MANIFEST_NAME
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings

@@ -4,16 +4,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.architecture import Architecture, read_architecture
-from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
+from pipeline.core.errors import CheckpointError, SettingsError
+from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.core.runtime import RuntimeSettings
+from pipeline.core.settings import Section, faults_at, parse_section, unknown_key
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import ExportSettings, why_not_exported
-from pipeline.fingerprint import digest_tokenizer
 from pipeline.metrics.chosen import metric_faults
+from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
-from pipeline.runtime import RuntimeSettings
-from pipeline.settings import Section, faults_at, parse_section, unknown_key
 from pipeline.store.spec import with_moments
 from pipeline.student import STUDENTS
 from pipeline.student.model import model_of

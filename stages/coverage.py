@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.atomic import json_bytes
-from pipeline.settings import parse_section
-from pipeline.store.coverage import cover, describe_coverage
+from pipeline.core.atomic import json_bytes
+from pipeline.core.settings import parse_section
 from pipeline.store.reader import open_store
+from pipeline.store_tools.coverage import cover, describe_coverage
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings

@@ -7,22 +7,19 @@ import click
 from transformers.utils import logging
 
 from pipeline import (
-    architecture,
-    attention,
-    cls,
-    encoder_decoder,
     metrics,
     objectives,
     student,
     tasks,
     train,
 )
-from pipeline.fingerprint import digest_code, digest_file, digest_json
-from pipeline.made_from import is_made_from
+from pipeline.core.fingerprint import digest_code, digest_file, digest_json
+from pipeline.core.made_from import is_made_from
+from pipeline.core.processes import is_started_with_others, joined_processes, run_in_processes
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import faults_at, parse_section
 from pipeline.metrics.score import score_split
-from pipeline.processes import is_started_with_others, joined_processes, run_in_processes
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import faults_at, parse_section
+from pipeline.models import architecture, attention, cls, encoder_decoder, padding
 from pipeline.store import (
     encoding,
     mapped_array,
@@ -36,7 +33,7 @@ from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import augmented, generated, joined, padding, retokenise
+from pipeline.text import augmented, generated, joined, retokenise
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
 from pipeline.train.distill import distill

@@ -15,8 +15,8 @@ from typing import Any, ParamSpec
 
 from tqdm import tqdm
 
-from pipeline.errors import PipelineError, SettingsError
-from pipeline.settings import read_params
+from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.settings import read_params
 
 P = ParamSpec("P")
 
@@ -31,7 +31,7 @@ def load_params() -> dict[str, Any]:
     params = read_params()
     # Looked up when they run: the checks know every section's model and the installed version
     # but decide nothing about any result, so they must not be among what DVC reruns a stage for.
-    import_module("pipeline.new_project.requirement").check_requirement()
+    import_module("pipeline.project.requirement").check_requirement()
     import_module("stages.check").check_params(params)
     return params
 

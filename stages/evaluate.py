@@ -5,14 +5,17 @@ from time import perf_counter
 
 import click
 
-from pipeline import attention, cls, metrics, tasks, writing
-from pipeline.atomic import write_json
+from pipeline import metrics, tasks
+from pipeline.core.atomic import write_json
+from pipeline.core.fingerprint import digest_code, digest_file, digest_json
+from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import parse_section
 from pipeline.evaluate import (
     both_answers,
     cost,
     fidelity,
     layer_similarity,
-    model_rows,
     piece_columns,
     piece_names,
     predictions,
@@ -24,11 +27,8 @@ from pipeline.evaluate import (
 from pipeline.evaluate import evaluate as evaluation
 from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.fingerprint import digest_code, digest_file, digest_json
-from pipeline.made_from import RECORD_NAME, is_made_from
 from pipeline.metrics import METRICS
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
+from pipeline.models import attention, cls, model_rows, padding, predict, writing
 from pipeline.store import (
     encoding,
     mapped_array,
@@ -41,10 +41,10 @@ from pipeline.store import (
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import padding, retokenise
+from pipeline.text import retokenise
 from pipeline.text.generated import open_generated
 from pipeline.text.tokens import open_tokens
-from pipeline.train import forward, predict
+from pipeline.train import forward
 from stages.entry import load_params, stage
 from stages.paths import (
     EVALUATIONS,

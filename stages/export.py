@@ -7,22 +7,23 @@ import click
 from transformers.utils import logging
 
 from pipeline import metrics as judging
-from pipeline.atomic import write_json
-from pipeline.errors import CheckpointError
+from pipeline.core.atomic import write_json
+from pipeline.core.errors import CheckpointError
+from pipeline.core.fingerprint import digest_code, digest_file, digest_json
+from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.settings import parse_section
 from pipeline.evaluate import cost
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export import agreement, card, card_examples, int8, lstm, onnx_file, session
 from pipeline.export import export as exporting
 from pipeline.export.export import FILES, METRICS_NAME, export
 from pipeline.export.settings import ExportSettings
-from pipeline.fingerprint import digest_code, digest_file, digest_json
-from pipeline.made_from import RECORD_NAME, is_made_from
-from pipeline.settings import parse_section
+from pipeline.models import padding, predict
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import padding, retokenise
+from pipeline.text import retokenise
 from pipeline.text.tokens import open_tokens
-from pipeline.train import model_card, predict
+from pipeline.train import model_card
 from stages.entry import load_params, stage
 from stages.paths import EXPORTS, STUDENTS, TOKENS, export_metrics_path
 

@@ -6,13 +6,13 @@ from time import perf_counter
 
 import click
 
-from pipeline.atomic import write_json
-from pipeline.checkpoint import find_weights, read_config
-from pipeline.fingerprint import digest_code, digest_config, digest_json, digest_weights
-from pipeline.made_from import is_made_from
+from pipeline.core.atomic import write_json
+from pipeline.core.checkpoint import find_weights, read_config
+from pipeline.core.fingerprint import digest_code, digest_config, digest_json, digest_weights
+from pipeline.core.made_from import is_made_from
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import parse_section
 from pipeline.metrics import METRICS
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks import TASKS

@@ -4,12 +4,12 @@ from time import perf_counter
 
 import click
 
-from pipeline.atomic import replacing_folder
-from pipeline.checkpoint import read_config
-from pipeline.fingerprint import digest_code, digest_config, digest_json, digest_weights
-from pipeline.made_from import is_made_from, write_record
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
+from pipeline.core.atomic import replacing_folder
+from pipeline.core.checkpoint import read_config
+from pipeline.core.fingerprint import digest_code, digest_config, digest_json, digest_weights
+from pipeline.core.made_from import is_made_from, write_record
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher import generate as generation

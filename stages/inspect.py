@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.atomic import json_bytes
-from pipeline.store.summary import describe_store, summarise_store
+from pipeline.core.atomic import json_bytes
+from pipeline.store_tools.summary import describe_store, summarise_store
 from stages.entry import stage
 from stages.paths import STORE
 

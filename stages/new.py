@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.new_project.create import Project, create_project
-from pipeline.new_project.data import Columns
+from pipeline.project.create import Project, create_project
+from pipeline.project.data import Columns
 from stages.check import check_params
 from stages.entry import stage
 

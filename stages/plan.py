@@ -2,9 +2,9 @@
 
 import click
 
-from pipeline.checkpoint import find_weights
-from pipeline.runtime import RuntimeSettings, pick_device
-from pipeline.settings import parse_section
+from pipeline.core.checkpoint import find_weights
+from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.core.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from pipeline.atomic import replacing_folder
-from pipeline.checkpoint import find_checkpoint, load_tokenizer
-from pipeline.settings import parse_section
+from pipeline.core.atomic import replacing_folder
+from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.core.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.asking import asking_of

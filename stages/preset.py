@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import click
 
-from pipeline.atomic import write_file
-from pipeline.errors import SettingsError
-from pipeline.presets import apply_preset, find_preset, list_presets
-from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
-from pipeline.shipped import listing
+from pipeline.core.atomic import write_file
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import PARAMS_PATH, parse_params, read_params_text
+from pipeline.project.presets import apply_preset, find_preset, list_presets
+from pipeline.project.shipped import listing
 from stages.check import check_params
 from stages.entry import load_params, stage
 

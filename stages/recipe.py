@@ -2,11 +2,11 @@
 
 import click
 
-from pipeline.atomic import write_file
-from pipeline.errors import SettingsError
-from pipeline.recipes import apply_recipe, find_recipe, list_recipes
-from pipeline.settings import PARAMS_PATH, parse_params, read_params_text
-from pipeline.shipped import listing
+from pipeline.core.atomic import write_file
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import PARAMS_PATH, parse_params, read_params_text
+from pipeline.project.recipes import apply_recipe, find_recipe, list_recipes
+from pipeline.project.shipped import listing
 from stages.check import check_params
 from stages.entry import load_params, stage
 

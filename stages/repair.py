@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.store.repair import repair_store
+from pipeline.store_tools.repair import repair_store
 from stages.entry import stage
 from stages.paths import STORE
 

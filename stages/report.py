@@ -2,8 +2,8 @@
 
 import click
 
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
 from stages.entry import load_params, stage
 from stages.paths import CURVES, EVALUATIONS, REPORTS, SECONDS, metrics_path
 

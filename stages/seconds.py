@@ -7,7 +7,7 @@ must not mark a result as changed.
 import json
 from time import perf_counter
 
-from pipeline.atomic import write_json
+from pipeline.core.atomic import write_json
 from stages.paths import SECONDS
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.atomic import write_file
-from pipeline.evaluate.attention_figure import draw_attentions
+from pipeline.core.atomic import write_file
 from pipeline.evaluate.stored_row import attention_maps, describe_row, find_row, is_key
+from pipeline.report.attention_figure import draw_attentions
 from pipeline.store.reader import open_store
 from stages.entry import stage
 from stages.paths import STORE, TOKENS

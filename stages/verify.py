@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import StoreDamagedError
-from pipeline.runtime import RuntimeSettings, pick_device
+from pipeline.core.errors import StoreDamagedError
+from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.store.manifest import read_manifest
 from pipeline.store.presence import absent_files
 from pipeline.store.reader import open_store
 from pipeline.store.spec import TEACHER_FOLDER
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.teacher.recompute import recompute
 from pipeline.teacher.stored_teacher import has_weights

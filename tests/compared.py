@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.architecture import Architecture
+from pipeline.models.architecture import Architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.store.spec import ArraySpec
 

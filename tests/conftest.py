@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from pipeline.processes import Processes
+from pipeline.core.processes import Processes
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
@@ -117,7 +117,7 @@ def make_checkpoint(
 
 def make_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
     """Tokenise the files of a data folder into `folder`, and open them."""
-    from pipeline.checkpoint import load_tokenizer
+    from pipeline.core.checkpoint import load_tokenizer
 
     corpus = read_corpus(DataSettings(source="files", path=str(data)))
     folder.mkdir(parents=True)

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 import pipeline
+from pipeline.core.settings import parse_section, read_params
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.settings import parse_section, read_params
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student
 from pipeline.student.model import model_of, models_of

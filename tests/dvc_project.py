@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from tests.forking import commands
 from tests.imports import ROOT
-from tests.project import PARAMS, change, make_project, write_params
+from tests.small_project import PARAMS, change, make_project, write_params
 
 
 class DvcProject:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.fingerprint import KEY_BYTES, digest_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.fingerprint import KEY_BYTES, digest_tokenizer
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens, TokenSplit
 from tests.conftest import make_tokenizer

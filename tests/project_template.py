@@ -7,7 +7,7 @@ import re
 
 from tests.imports import PACKAGES, ROOT
 
-FOLDER = ROOT / "pipeline" / "new_project"
+FOLDER = ROOT / "pipeline" / "project"
 STAGE_ONE = ("prepare", "augment", "finetune", "generate", "capture")
 _HEAD = """\
 # The whole pipeline, run by the installed package.

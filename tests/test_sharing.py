@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.reader import open_store
 from tests.conftest import make_sentences, write_csv
 from tests.dvc_project import DvcProject, make_dvc_project

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.evaluate.model_rows import ModelRows
 from pipeline.evaluate.settings import WritingSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.answers import Answers, FlatLogits, WrittenTexts, answers_of
+from pipeline.models.model_rows import ModelRows
+from pipeline.models.predict import predict, predict_pieces
+from pipeline.models.writing import write_texts
 from pipeline.store.reader import TeacherStore
 from pipeline.tasks.pieces import PiecePredictions, teacher_classes
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.predict import predict, predict_pieces
-from pipeline.writing import write_texts
 
 Said = FlatLogits | PiecePredictions
 

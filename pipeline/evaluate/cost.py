@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Int64
 from torch import nn
 
-from pipeline.errors import DataError
-from pipeline.text.padding import pad_rows
+from pipeline.core.errors import DataError
+from pipeline.models.padding import pad_rows
 from pipeline.text.token_row import PiecesAsked, TokenRow
 
 Tokens = Int64[torch.Tensor, "batch token"]

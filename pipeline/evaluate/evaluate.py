@@ -16,25 +16,25 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
-from pipeline.atomic import replacing_folder, write_json
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
+from pipeline.core.atomic import replacing_folder, write_json
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
+from pipeline.core.made_from import write_record
 from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
-from pipeline.evaluate.model_rows import ModelRows
 from pipeline.evaluate.predictions import write_predictions
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.work import count_work
-from pipeline.made_from import write_record
 from pipeline.metrics.score import score
+from pipeline.models.head import load_trained
+from pipeline.models.model_rows import ModelRows
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.student.positions import most_tokens
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Task
 from pipeline.text.joined import check_source
 from pipeline.text.retokenise import split_for

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers, exact
 from pipeline.metrics.correlation import correlate
 from pipeline.metrics.measure import NATS, PERCENT, PLAIN, POINTS, Measure

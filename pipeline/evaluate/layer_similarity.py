@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.errors import DataError
-from pipeline.evaluate.model_rows import ModelRows
+from pipeline.core.errors import DataError
+from pipeline.models.model_rows import ModelRows
 from pipeline.objectives.objective import Needs
 from pipeline.store.reader import TeacherStore
 from pipeline.student import STUDENTS

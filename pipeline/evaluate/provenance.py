@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.fingerprint import digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.store.manifest import Manifest
 from pipeline.text.tokens import Tokens
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 
 SplitName = Literal["validation", "test"]
 

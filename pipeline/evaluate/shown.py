@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from pipeline.atomic import write_json
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError, DataError, StoreIncompleteError
+from pipeline.core.atomic import write_json
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import CheckpointError, DataError, StoreIncompleteError
 from pipeline.evaluate.layer_similarity import layer_similarity
-from pipeline.evaluate.model_rows import ModelRows
 from pipeline.evaluate.provenance import provenance
 from pipeline.evaluate.shown_attentions import shown_attentions
 from pipeline.evaluate.shown_parts import (
@@ -23,6 +22,7 @@ from pipeline.evaluate.shown_parts import (
     PROVENANCE_NAME,
     SIMILARITY_NAME,
 )
+from pipeline.models.model_rows import ModelRows
 from pipeline.store.manifest import Manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.attention import AttentionTap, remove_tap
-from pipeline.errors import CheckpointError, DataError
-from pipeline.evaluate.model_rows import ModelRows
+from pipeline.core.errors import CheckpointError, DataError
+from pipeline.models.attention import AttentionTap, remove_tap
+from pipeline.models.model_rows import ModelRows
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import ArraySpec, parse_array_name
 from pipeline.student import STUDENTS

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError, StoreIncompleteError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError, StoreIncompleteError
 from pipeline.evaluate.stored_pieces import StoredPiece, stored_pieces
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.errors import ExportError
+from pipeline.core.errors import ExportError
 
 MOST = 1e-4
 """Largest difference of a float32 logit that is taken for rounding. Another kernel adds the same

@@ -18,9 +18,10 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
-from pipeline.atomic import replacing_folder, write_json
-from pipeline.checkpoint import load_tokenizer, read_config
-from pipeline.errors import DataError, ExportError
+from pipeline.core.atomic import replacing_folder, write_json
+from pipeline.core.checkpoint import load_tokenizer, read_config
+from pipeline.core.errors import DataError, ExportError
+from pipeline.core.made_from import write_record
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.agreement import check_agreement, largest_difference
@@ -29,16 +30,15 @@ from pipeline.export.int8 import Measured, why_not, write_int8
 from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import ExportSettings, why_not_exported
-from pipeline.made_from import write_record
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
+from pipeline.models.head import load_trained
+from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from pipeline.student.positions import most_tokens
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.predict import predict, predict_by, predict_pieces, predict_pieces_by
 
 FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
 METRICS_NAME = "metrics.json"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.onnx import OnnxExporterError
 from transformers import PreTrainedModel
 
-from pipeline.errors import ExportError, first_line
+from pipeline.core.errors import ExportError, first_line
 from pipeline.export.lstm import with_onnx_lstms
 
 OPSET = 18

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline.train.predict import Inputs
+from pipeline.models.predict import Inputs
 
 _ERROR = 3  # onnxruntime's severity: neither information nor warnings
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 from pipeline.tasks.task import Kind
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, SignalError
+from pipeline.core.errors import DataError, SignalError
 from pipeline.metrics.spans import AnswerTexts, answer_texts
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.predictions import arrange, targets_of

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from seqeval.metrics import f1_score
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import PERCENT, Measure
 

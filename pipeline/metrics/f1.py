@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 from sklearn.metrics import f1_score
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import PERCENT, Measure
 

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.models import Models
 
 LayerPair = tuple[int, int]

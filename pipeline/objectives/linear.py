@@ -15,7 +15,7 @@ from abc import ABC
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 
 
 class Linear(Section, ABC):

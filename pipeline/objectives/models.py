@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from pipeline.architecture import Architecture
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.models.architecture import Architecture
 from pipeline.store.pieces import arrays_of_logits
 from pipeline.store.spec import ArraySpec
 from pipeline.tasks.classification import CLASSIFICATION

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
+from pipeline.core.settings import Section
 from pipeline.objectives.linear import LinearWeight
 from pipeline.objectives.models import Models
-from pipeline.settings import Section
 from pipeline.store.spec import ArraySpec
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import Targets

@@ -31,7 +31,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.linear import LinearTemperature, value_at
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import (

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pydantic import create_model, model_validator
 from torch import Tensor, nn
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import Section
 from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.linear import value_at
 from pipeline.objectives.models import Models
@@ -16,7 +17,6 @@ from pipeline.objectives.objective import (
     StudentOutputs,
     TeacherSignals,
 )
-from pipeline.settings import Section
 from pipeline.tasks.predictions import Targets
 
 

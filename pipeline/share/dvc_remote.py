@@ -18,7 +18,7 @@ from dvc.exceptions import (
 from dvc.fs import RemoteMissingDepsError
 from dvc.repo import Repo
 
-from pipeline.errors import RemoteError, first_line
+from pipeline.core.errors import RemoteError, first_line
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 _NO_REMOTE = (

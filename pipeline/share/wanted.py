@@ -6,7 +6,7 @@ arrays of a student's view, or those that are named.
 
 from collections.abc import Iterable
 
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.manifest import Manifest
 from pipeline.store.presence import is_weights
 from pipeline.store.spec import (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import LabelKind
 from pipeline.text.token_row import PiecesAsked

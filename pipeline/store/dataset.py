@@ -12,8 +12,8 @@ from datasets import Dataset as HubDataset
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.example_keys import Examples, keys_of
 from pipeline.store.reader import TeacherStore
 from pipeline.store.row_values import array_names, read_ragged, stack

@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.asked_columns import ASKED_COLUMNS, asked_of
 from pipeline.tasks import TASKS
 from pipeline.text.token_row import TokenRow

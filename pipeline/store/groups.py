@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.atomic import write_file
+from pipeline.core.atomic import write_file
 from pipeline.store.manifest import Manifest
 from pipeline.store.presence import Absent
 from pipeline.store.spec import GROUP_BYTES, GROUP_NAME, ArraySpec, group_folders

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import StoreLockedError
+from pipeline.core.errors import StoreLockedError
 
 LOCK_NAME = ".lock"
 

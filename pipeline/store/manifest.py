@@ -22,10 +22,10 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.architecture import Architecture
-from pipeline.atomic import json_bytes, write_file
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
-from pipeline.fingerprint import KEY_BYTES, digest_json
+from pipeline.core.atomic import json_bytes, write_file
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.fingerprint import KEY_BYTES, digest_json
+from pipeline.models.architecture import Architecture
 from pipeline.store.segment_size import SegmentSize
 from pipeline.store.spec import (
     CHECKSUM_BYTES,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.errors import OutOfMemoryError
+from pipeline.core.errors import OutOfMemoryError
 from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES
 from pipeline.store.spec import Encoding
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.manifest import ArrayRecord, Manifest
 from pipeline.store.mapped_array import MappedArray, has_room, map_file
 from pipeline.store.presence import Absent, signal_option

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.spec import LOG_SUM_EXP, TARGET_LOGITS, ArraySpec, logits_array
 from pipeline.tasks.task import Unit
 

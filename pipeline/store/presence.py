@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.store.manifest import Manifest, no_links, regular_file_size
 from pipeline.store.spec import CLS, CLS_MOMENTS, TEACHER_FOLDER, chunk_file, metadata_file
 

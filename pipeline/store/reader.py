@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
-from pipeline.fingerprint import digest_tokenizer
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.store.encoding import NUMPY_TYPES, as_tensor
 from pipeline.store.manifest import Manifest, differing_fields, read_manifest
 from pipeline.store.moments import join_moments

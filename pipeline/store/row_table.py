@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreDamagedError
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.errors import StoreDamagedError
+from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.manifest import Segment
 from pipeline.store.segment_size import SegmentSize, size_of
 from pipeline.store.spec import rows_file

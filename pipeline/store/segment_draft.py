@@ -16,9 +16,9 @@ from zarr.abc.store import Store
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from pipeline.architecture import Architecture
-from pipeline.atomic import disk_full_is_an_error, make_folders, sync_folder, sync_tree
-from pipeline.fingerprint import digest_file
+from pipeline.core.atomic import disk_full_is_an_error, make_folders, sync_folder, sync_tree
+from pipeline.core.fingerprint import digest_file
+from pipeline.models.architecture import Architecture
 from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.groups import make_groups
 from pipeline.store.manifest import ArrayRecord, FileRecord, Segment

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.architecture import Architecture
+from pipeline.models.architecture import Architecture
 from pipeline.store.segment_size import Part, SegmentSize
 from pipeline.tasks.task import BY_TOKEN, Unit
 

@@ -14,8 +14,8 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import StoreDamagedError
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.errors import StoreDamagedError
+from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import Manifest
 from pipeline.store.row_table import RowTable, read_row_table

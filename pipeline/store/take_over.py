@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.atomic import disk_full_is_an_error, make_folders, write_file
-from pipeline.errors import StoreIncompleteError
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.atomic import disk_full_is_an_error, make_folders, write_file
+from pipeline.core.errors import StoreIncompleteError
+from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.groups import make_groups
 from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import (

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.atomic import PARTIAL_SUFFIX
+from pipeline.core.atomic import PARTIAL_SUFFIX
 from pipeline.store.groups import group_files
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import MANIFEST_NAME, ROWS_FOLDER, SIGNAL_FOLDERS, STORE_FOLDERS

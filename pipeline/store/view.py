@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from pipeline.atomic import write_json
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.atomic import write_json
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, Manifest, check_identity, read_manifest
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import ArraySpec, logits_array

@@ -18,8 +18,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pipeline.architecture import Architecture
-from pipeline.atomic import (
+from pipeline.core.atomic import (
     PARTIAL_SUFFIX,
     disk_full_is_an_error,
     replacing_folder,
@@ -27,7 +26,8 @@ from pipeline.atomic import (
     write_file,
     write_json,
 )
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.models.architecture import Architecture
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from pipeline.encoder_decoder import cut_layers
-from pipeline.errors import CheckpointError
+from pipeline.core.errors import CheckpointError
+from pipeline.models.encoder_decoder import cut_layers
 
 
 def student_config(

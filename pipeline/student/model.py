@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pipeline.checkpoint import load_tokenizer, read_config
-from pipeline.errors import SettingsError
-from pipeline.fingerprint import digest_config, digest_json, digest_tokenizer, digest_weights
+from pipeline.core.checkpoint import load_tokenizer, read_config
+from pipeline.core.errors import SettingsError
+from pipeline.core.fingerprint import digest_config, digest_json, digest_tokenizer, digest_weights
+from pipeline.core.settings import faults_at, parse_section
 from pipeline.objectives.models import Models
-from pipeline.settings import faults_at, parse_section
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.student import STUDENTS

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.network_settings import NetworkSettings

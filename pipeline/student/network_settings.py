@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from pipeline.architecture import Architecture
-from pipeline.errors import SettingsError, first_line
+from pipeline.core.errors import SettingsError, first_line
+from pipeline.models.architecture import Architecture
 from pipeline.objectives.models import Part, StudentShape
 from pipeline.student import STUDENTS
 from pipeline.student.settings import ModelSettings

@@ -6,16 +6,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.architecture import Architecture, read_architecture
-from pipeline.checkpoint import find_checkpoint, load_tokenizer
-from pipeline.errors import SettingsError
-from pipeline.fingerprint import digest_tokenizer
+from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.core.errors import SettingsError
+from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.core.settings import Section
+from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import (
     ENCODER_DECODER_PARTS,
     TRANSFORMER_PARTS,
     StudentShape,
 )
-from pipeline.settings import Section
 
 TRANSFORMER = "transformer"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import GENERATION_CONFIG_NAME
 
-from pipeline.checkpoint import find_weights
+from pipeline.core.checkpoint import find_weights
+from pipeline.models.head import load_with_head, new_model
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.config import narrow, student_config
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.warm_start import copy_head, copy_teacher_layers, tied_names
-from pipeline.tasks.head import load_with_head, new_model
 from pipeline.tasks.task import Task
 
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pipeline.errors import CheckpointError
+from pipeline.core.errors import CheckpointError
 
 # The layer's number in a parameter name: encoder.layer.3.output, transformer.h.3.mlp,
 # model.layers.3.mlp, decoder.block.3.layer.1. ALBERT's albert_layers.0 is every layer, and is

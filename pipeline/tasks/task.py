@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 from pipeline.text.masking_settings import MaskingSettings
 
 Kind = Literal[

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.architecture import Architecture, read_architecture
-from pipeline.checkpoint import read_config
-from pipeline.encoder_decoder import ENCODER_DECODERS
-from pipeline.errors import CheckpointError
+from pipeline.core.checkpoint import read_config
+from pipeline.core.errors import CheckpointError
+from pipeline.models.architecture import Architecture, read_architecture
+from pipeline.models.encoder_decoder import ENCODER_DECODERS
 from pipeline.tasks.task import Task
 
 

@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import torch
 
-from pipeline.checkpoint import read_config
-from pipeline.errors import CheckpointError, DiskFullError, SettingsError
-from pipeline.fingerprint import digest_config, digest_weights
-from pipeline.processes import Processes
+from pipeline.core.checkpoint import read_config
+from pipeline.core.errors import CheckpointError, DiskFullError, SettingsError
+from pipeline.core.fingerprint import digest_config, digest_weights
+from pipeline.core.processes import Processes
 from pipeline.store.groups import make_groups
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Identity, read_manifest

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.architecture import Architecture
-from pipeline.settings import Section
+from pipeline.core.settings import Section
+from pipeline.models.architecture import Architecture
 from pipeline.store.pieces import arrays_of_top
 from pipeline.store.spec import CLS, Arrays, ArraySpec, Encoding, Heads, SignalName, logits_array
 from pipeline.tasks.task import Task

@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from tqdm import tqdm
 
-from pipeline.errors import DiskFullError
-from pipeline.processes import Processes
+from pipeline.core.errors import DiskFullError
+from pipeline.core.processes import Processes
 from pipeline.store.spec import Arrays, ArraySpec, with_moments
 from pipeline.store.writer import StoreWriter
 from pipeline.teacher.extract import Extractor

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pipeline.architecture import head_reads
-from pipeline.attention import AttentionKind, AttentionTap, remove_tap
-from pipeline.cls import cls_state
-from pipeline.encoder_decoder import layer_counts
+from pipeline.models.architecture import head_reads
+from pipeline.models.attention import AttentionKind, AttentionTap, remove_tap
+from pipeline.models.cls import cls_state
+from pipeline.models.encoder_decoder import layer_counts
+from pipeline.models.padding import pad_rows
 from pipeline.store.encoding import encode, fits
 from pipeline.store.pieces import TopLogits
 from pipeline.store.spec import Arrays, ArraySpec, SignalName
 from pipeline.teacher.top_logits import top_logits
-from pipeline.text.padding import pad_rows
 from pipeline.text.token_row import TokenRow
 
 EXTRACTION = 1

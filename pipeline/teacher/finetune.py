@@ -17,9 +17,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from pipeline.atomic import replacing_folder, write_json
-from pipeline.errors import DataError
-from pipeline.made_from import write_record
+from pipeline.core.atomic import replacing_folder, write_json
+from pipeline.core.errors import DataError
+from pipeline.core.made_from import write_record
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.tasks.pieces import PiecePredictions

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 from pipeline.store.spec import TEACHER_FOLDER
 
 

@@ -15,7 +15,8 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.errors import CheckpointError, SettingsError
+from pipeline.models.writing import Pieces, Writer
 from pipeline.tasks.task import Task
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
@@ -25,7 +26,6 @@ from pipeline.text.target_texts import end_of_text
 from pipeline.text.token_row import PiecesAsked, TokenRow
 from pipeline.text.tokenise import write_table
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.writing import Pieces, Writer
 
 _ROWS_AT_ONCE = 1000
 

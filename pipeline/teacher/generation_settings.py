@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 
 
 class GenerationSettings(Section):

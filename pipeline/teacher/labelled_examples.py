@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.models.padding import pad_rows
 from pipeline.tasks.predictions import ABSENT, arrange, places_of_parts
 from pipeline.tasks.task import BY_TOKEN, Task
-from pipeline.text.padding import pad_rows
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoConfig, PreTrainedModel
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError
-from pipeline.fingerprint import digest_tokenizer
-from pipeline.tasks.head import load_with_head, names_of_head, reorder_labels
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import CheckpointError
+from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.models.head import load_with_head, names_of_head, reorder_labels
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens

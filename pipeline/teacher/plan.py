@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from pipeline.architecture import Architecture
-from pipeline.errors import SettingsError, StoreMismatchError
+from pipeline.core.errors import SettingsError, StoreMismatchError
+from pipeline.models.architecture import Architecture
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,

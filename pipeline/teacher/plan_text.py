@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.store.summary import FolderSizes, folder_sizes, format_size, format_table
+from pipeline.store_tools.summary import FolderSizes, folder_sizes, format_size, format_table
 from pipeline.teacher.plan import Plan
 from pipeline.teacher.speed import Speed
 

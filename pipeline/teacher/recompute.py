@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.errors import DataError, StoreMismatchError
+from pipeline.core.errors import DataError, StoreMismatchError
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS_MOMENTS, Arrays, ArraySpec, parse_array_name
 from pipeline.tasks.task import Task

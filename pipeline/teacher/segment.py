@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.errors import OutOfMemoryError, SignalError
+from pipeline.core.errors import OutOfMemoryError, SignalError
 from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_numpy, as_tensor, decode, largest
 from pipeline.store.segment_size import Part, parts_of
 from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, Encoding

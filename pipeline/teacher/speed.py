@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from pipeline.architecture import Architecture
+from pipeline.models.architecture import Architecture
 from pipeline.store.spec import ArraySpec
 from pipeline.tasks.task import Task
 from pipeline.teacher.extract import Extractor

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.atomic import replacing_folder, write_json
-from pipeline.checkpoint import read_config
-from pipeline.errors import CheckpointError, StoreDamagedError, StoreMismatchError
-from pipeline.fingerprint import digest_config, digest_file, digest_weights
-from pipeline.made_from import write_record
+from pipeline.core.atomic import replacing_folder, write_json
+from pipeline.core.checkpoint import read_config
+from pipeline.core.errors import CheckpointError, StoreDamagedError, StoreMismatchError
+from pipeline.core.fingerprint import digest_config, digest_file, digest_weights
+from pipeline.core.made_from import write_record
 from pipeline.store.manifest import Identity, Manifest, differing_fields, read_manifest
 from pipeline.store.presence import is_weights
 from pipeline.store.spec import TEACHER_FOLDER

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.architecture import Architecture
-from pipeline.errors import SettingsError, StoreIncompleteError
+from pipeline.core.errors import SettingsError, StoreIncompleteError
+from pipeline.models.architecture import Architecture
 from pipeline.store.key_index import KeyIndex
 from pipeline.store.manifest import Manifest, Segment
 from pipeline.store.row_table import RowTable, read_row_table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.source import Source, is_list
 

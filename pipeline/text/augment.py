@@ -22,9 +22,9 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.fingerprint import digest_tokenizer
-from pipeline.settings import Section
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.labels import unlabelled
 from pipeline.text.rows import TokenisedTexts, tokenise

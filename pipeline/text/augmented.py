@@ -7,7 +7,7 @@ a table is never joined with the variants of another.
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.fingerprint import digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.text.generated import (
     TargetsOf,
     open_generated,

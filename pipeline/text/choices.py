@@ -6,7 +6,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.tokens import UNLABELLED
 
 _BLANK = re.compile("_+")

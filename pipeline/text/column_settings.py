@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 
 
 def _name(column: Any) -> Any:

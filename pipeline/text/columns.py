@@ -18,7 +18,7 @@ is written in the source; what it is depends on the kind of labels:
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.label_column import select_label

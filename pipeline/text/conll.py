@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 _DOCUMENT = "-DOCSTART-"
 _SPACES = re.compile("[ \t]+")  # not every white space: some of it is a part of words

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from pipeline.errors import DataError, first_line
-from pipeline.settings import Section
+from pipeline.core.errors import DataError, first_line
+from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
 from pipeline.text.column_settings import ColumnSettings

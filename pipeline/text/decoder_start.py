@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.checkpoint import read_config
-from pipeline.errors import SettingsError
+from pipeline.core.checkpoint import read_config
+from pipeline.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

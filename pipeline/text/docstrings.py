@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 DEFAULT_LIBRARIES = ("huggingface_hub", "matplotlib", "networkx", "pandas", "scipy", "sklearn")
 

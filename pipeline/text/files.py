@@ -9,7 +9,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.class_names import name_classes
 from pipeline.text.conll import read_conll
 

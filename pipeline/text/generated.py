@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_json
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_json
 from pipeline.text.joined import check_source, join_splits
 from pipeline.text.tokens import Tokens, TokenSplit, open_tokens
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_file, digest_tokenizer
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_file, digest_tokenizer
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.answers import ANSWERS, read_answers
 from pipeline.text.column_settings import ColumnSettings

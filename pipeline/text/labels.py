@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.choices import right_choices
 from pipeline.text.corpus import Corpus

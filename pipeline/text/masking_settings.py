@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipeline.settings import Section
+from pipeline.core.settings import Section
 
 
 class MaskingSettings(Section):

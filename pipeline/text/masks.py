@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.token_row import PiecesAsked
 from pipeline.text.tokens import SPLITS

@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 
 def number_labels(labels: pa.ChunkedArray, split: str) -> pa.Array:

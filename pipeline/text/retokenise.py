@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_tokenizer
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.tasks.task import LabelKind
 from pipeline.text.tokens import Tokens, TokenSplit
 

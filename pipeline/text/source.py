@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.lists import as_lists, lists_of
 
 

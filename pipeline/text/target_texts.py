@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
 from pipeline.text.token_row import PiecesAsked, TokenRow
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.masks import NO_WORD, Masker
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
 from pipeline.text.token_row import TokenRow

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import row_key
+from pipeline.core.fingerprint import row_key
 
 
 class PiecesAsked(NamedTuple):

@@ -11,9 +11,9 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_file, digest_json, digest_tokenizer
-from pipeline.settings import Section
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_file, digest_json, digest_tokenizer
+from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
 from pipeline.text.corpus import Corpus

@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import KEY_BYTES
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.tasks.task import LabelKind
 from pipeline.text.token_row import PiecesAsked, TokenRow
 

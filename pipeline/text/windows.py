@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.rows import TokenisedTexts, make_rows
 from pipeline.text.tokens import NO_ANSWER, UNLABELLED
 

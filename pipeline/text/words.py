@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.rows import TokenisedTexts, make_rows
 from pipeline.text.tokens import IGNORED
 

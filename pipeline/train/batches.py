@@ -16,7 +16,8 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.models.padding import pad_rows
 from pipeline.objectives.objective import Needs, TeacherSignals
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import (
@@ -32,7 +33,6 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import teacher_classes
 from pipeline.tasks.predictions import Targets, arrange, targets_of
 from pipeline.tasks.task import BY_TOKEN, Unit
-from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.order import (
     EpochOrder,

@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError, SettingsError, StoreMismatchError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError, SettingsError, StoreMismatchError
 from pipeline.objectives.objective import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore

@@ -8,8 +8,8 @@ from typing import Any
 from dvclive.live import Live
 from scmrepo.exceptions import SCMError
 
-from pipeline.atomic import replacing_folder
-from pipeline.errors import DataError
+from pipeline.core.atomic import replacing_folder
+from pipeline.core.errors import DataError
 
 Point = dict[str, Any]
 """`step`, and `values` by name."""

@@ -9,8 +9,8 @@ from shutil import copytree
 
 from accelerate import Accelerator
 
-from pipeline.atomic import replacing_folder
-from pipeline.made_from import write_record
+from pipeline.core.atomic import replacing_folder
+from pipeline.core.made_from import write_record
 from pipeline.metrics import METRICS
 from pipeline.store.view import View
 from pipeline.student.settings import ModelSettings

@@ -8,9 +8,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
-from pipeline.architecture import head_reads
-from pipeline.attention import AttentionTap
-from pipeline.cls import cls_state
+from pipeline.models.architecture import head_reads
+from pipeline.models.attention import AttentionTap
+from pipeline.models.cls import cls_state
 from pipeline.objectives.objective import Needs, StudentOutputs
 from pipeline.student import STUDENTS
 from pipeline.train.batches import Batch

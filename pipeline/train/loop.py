@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 
-from pipeline.errors import TrainingError
+from pipeline.core.errors import TrainingError
 from pipeline.objectives.objective import Needs
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.parallel import part_to_read, parts_of

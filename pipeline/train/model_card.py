@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
-from pipeline.fingerprint import digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
 from pipeline.student import STUDENTS

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import Section, parse_section
 from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings
-from pipeline.settings import Section, parse_section
 from pipeline.text.generated import TargetsOf
 
 

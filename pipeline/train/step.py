@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.objective import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.train.batches import Batch

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import SettingsError
-from pipeline.settings import faults_at, parse_section
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import faults_at, parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from pipeline.atomic import replacing_file, replacing_folder
-from pipeline.errors import TrainingError
+from pipeline.core.atomic import replacing_file, replacing_folder
+from pipeline.core.errors import TrainingError
 
 _STATE_NAME = "state.pt"
 

@@ -9,11 +9,11 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from transformers import PreTrainedModel
 
+from pipeline.models.predict import predict, predict_pieces
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Unit
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.precision import autocast
-from pipeline.train.predict import predict, predict_pieces
 from pipeline.train.settings import TrainingSettings
 
 Said = Float[np.ndarray, "flat label"] | PiecePredictions

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
 from tests.evaluate.made_metrics import make_student_metrics
 
 TOKENS = ["[CLS]", "one", "$mall", "<text>", "[SEP]"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.evaluate.attention_figure import build_figure, draw_attentions
+from pipeline.report.attention_figure import build_figure, draw_attentions
 
 
 def draw_maps(n_tokens: int, layers: tuple[int, ...] = (2,)) -> dict[int, NDArray[np.float64]]:

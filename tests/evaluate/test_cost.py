@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.evaluate import cost as cost_module
 from pipeline.evaluate.cost import N_SINGLES, N_WARM_UP_REPEATS, Cost, Timed, measure_costs
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.settings import parse_section
 
 
 def test_a_missing_section_has_defaults() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SignalError
+from pipeline.core.errors import DataError, SignalError
 from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.fidelity import fidelity as fidelity_of
 from pipeline.tasks import TASKS

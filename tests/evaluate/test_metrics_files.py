@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.evaluate.metrics_files import read_all_metrics, read_metrics
+from pipeline.core.errors import PipelineError
+from pipeline.report.metrics_files import read_all_metrics, read_metrics
 
 Metrics = dict[str, Any]
 Make = Callable[..., Metrics]

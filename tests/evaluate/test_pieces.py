@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
 from pipeline.evaluate.evaluate import evaluate
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.stored_row import describe_row, find_row
+from pipeline.models.head import load_trained
+from pipeline.models.padding import pad_rows
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store.spec import parse_array_name
 from pipeline.store.view import make_view
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Kind
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.text.generated import open_generated
-from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
 from tests.evaluate.shown_files import write_curve, write_json

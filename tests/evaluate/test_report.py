@@ -12,11 +12,11 @@ import matplotlib
 import pytest
 from matplotlib.text import Text
 
-from pipeline.errors import PipelineError
-from pipeline.evaluate.comparison import compare
-from pipeline.evaluate.figures.pareto import LATENCY, SIZE, CostAxis, build_pareto
-from pipeline.evaluate.metrics_files import read_all_metrics
-from pipeline.evaluate.report import write_report
+from pipeline.core.errors import PipelineError
+from pipeline.report.comparison import compare
+from pipeline.report.figures.pareto import LATENCY, SIZE, CostAxis, build_pareto
+from pipeline.report.metrics_files import read_all_metrics
+from pipeline.report.report import write_report
 
 Metrics = dict[str, Any]
 Make = Callable[..., Metrics]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.evaluate.evidence import Predictions, read_evidence
-from pipeline.evaluate.provenance_text import describe_provenance
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
+from pipeline.core.errors import PipelineError
 from pipeline.evaluate.shown_parts import Provenance
+from pipeline.report.evidence import Predictions, read_evidence
+from pipeline.report.provenance_text import describe_provenance
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
 from tests.evaluate.shown_files import (
     PROVENANCE,
     make_sources,

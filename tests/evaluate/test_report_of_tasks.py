@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.evaluate.fidelity import fidelities_of
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
 from pipeline.tasks import TASKS
 from tests.evaluate.made_metrics import make_student_metrics
 from tests.evaluate.shown_files import write_curve, write_json, write_predictions

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluate.comparison import compare
-from pipeline.evaluate.metrics_files import read_all_metrics
-from pipeline.evaluate.report import write_report
-from pipeline.evaluate.report_content import Sources
-from pipeline.evaluate.seed_groups import build_seed_columns, group_by_seed
+from pipeline.report.comparison import compare
+from pipeline.report.metrics_files import read_all_metrics
+from pipeline.report.report import write_report
+from pipeline.report.report_content import Sources
+from pipeline.report.seed_groups import build_seed_columns, group_by_seed
 
 Metrics = dict[str, Any]
 Make = Callable[..., Metrics]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
-from pipeline.evaluate.model_rows import ModelRows
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.shown_attentions import choose_texts
+from pipeline.models.model_rows import ModelRows
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.store.view import View, make_view

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.errors import StoreIncompleteError, StoreMismatchError
+from pipeline.core.errors import StoreIncompleteError, StoreMismatchError
 from pipeline.evaluate.stored_row import attention_maps, describe_row, find_row
 from pipeline.store.reader import open_store
 from pipeline.text.tokens import Tokens
@@ -108,7 +108,7 @@ def test_long_text_is_cut_and_pairs_have_their_own_key(tmp_path: Path, checkpoin
 
 def pair_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
     """Tokenise a folder with pairs of texts."""
-    from pipeline.checkpoint import load_tokenizer
+    from pipeline.core.checkpoint import load_tokenizer
     from pipeline.text.corpus import DataSettings, read_corpus
     from pipeline.text.labels import label_names
     from pipeline.text.tokenise import write_tokens

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import ExportError
+from pipeline.core.errors import ExportError
 from pipeline.export.agreement import MOST, check_agreement, largest_difference
 
 

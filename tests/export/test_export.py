@@ -14,13 +14,13 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from pipeline.errors import ExportError
+from pipeline.core.errors import ExportError
+from pipeline.core.made_from import is_made_from
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export import export as exporting
 from pipeline.export.export import export
 from pipeline.export.int8 import Measured
 from pipeline.export.settings import ExportSettings
-from pipeline.made_from import is_made_from
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 from tests.student.own_models import OWN_MODELS

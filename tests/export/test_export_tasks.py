@@ -14,11 +14,11 @@ from pipeline.export.card import write_export_card
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import why_not_exported
+from pipeline.models.head import load_trained
+from pipeline.models.padding import pad_rows
+from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import BY_TOKEN, Kind
-from pipeline.text.padding import pad_rows
-from pipeline.train.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from tests.asked_rows import masked_rows
 from tests.conftest import make_rows
 from tests.export.conftest import INPUTS

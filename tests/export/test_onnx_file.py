@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 
-from pipeline.errors import ExportError
+from pipeline.core.errors import ExportError
 from pipeline.export import onnx_file
 from pipeline.export.agreement import MOST
 from pipeline.export.onnx_file import OPSET, write_onnx

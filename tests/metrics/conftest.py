@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.text.tokens import TokenSplit
 from tests.conftest import make_tokenizer
 from tests.metrics.made_windows import MakeSplit, make_windows

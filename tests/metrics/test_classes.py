@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SignalError
+from pipeline.core.errors import DataError, SignalError
 from pipeline.metrics.score import score
 from pipeline.tasks.classification import CLASSIFICATION
 from tests.metrics.made_answers import Array, made_answers

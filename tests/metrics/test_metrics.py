@@ -8,7 +8,7 @@ from scipy import stats
 from seqeval import metrics as seqeval
 from sklearn import metrics as sklearn
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score
 from pipeline.tasks import TASKS

@@ -7,7 +7,7 @@ import pytest
 import sacrebleu
 import torch
 
-from pipeline.errors import DataError, SignalError
+from pipeline.core.errors import DataError, SignalError
 from pipeline.metrics import METRICS
 from pipeline.metrics.answers import Answers, WrittenTexts
 from pipeline.metrics.score import score

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.text import SQuAD
 
-from pipeline.errors import SignalError
+from pipeline.core.errors import SignalError
 from pipeline.metrics.score import score_split
 from pipeline.metrics.spans import MOST_TOKENS, answer_texts, best_spans
 from pipeline.tasks import TASKS

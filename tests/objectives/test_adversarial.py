@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives.adversarial import Adversarial, AdversarialSettings
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import Needs
-from pipeline.settings import parse_section
 from pipeline.store.spec import CLS, LOGITS
 from tests.compared import make_models
 from tests.objectives.conftest import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.attentions import AttentionsObjectiveSettings
 from pipeline.objectives.objective import Needs, Objective
 from pipeline.store.spec import ArraySpec

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.models import ENCODER_DECODER_PARTS
 from pipeline.objectives.objective import MapSignal, Objective, StudentOutputs, TeacherSignals

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.hidden_states import HiddenStatesObjectiveSettings
 from pipeline.objectives.objective import Needs, Objective
 from pipeline.store.spec import ArraySpec

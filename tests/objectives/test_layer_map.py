@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.layer_map import LayerMap, PairWeights, resolve
 from tests.compared import make_models
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives.linear import LinearTemperature, LinearWeight, value_at
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
-from pipeline.settings import parse_section
 from tests.objectives.conftest import MODELS, MakeCase
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.attentions import AttentionsObjectiveSettings
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import Needs, Objective

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives.objective import Needs, Objective
 from pipeline.objectives.similarity import SimilaritySettings
 from pipeline.objectives.weighted_sum import ObjectivesSettings
-from pipeline.settings import parse_section
 from pipeline.store.spec import CLS
 from pipeline.train.settings import TrainingSettings, check_batches
 from tests.compared import make_models

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives.objective import Needs, Objective
 from pipeline.objectives.soft_target import SoftTargetSettings
-from pipeline.settings import parse_section
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import (
     MODELS,

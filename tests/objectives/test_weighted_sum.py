@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.models import DECODER_PARTS
 from pipeline.objectives.objective import Needs, ObjectiveSettings
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
-from pipeline.settings import parse_section
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import MODELS, NARROW_MODELS, Case, MakeCase
 

@@ -14,7 +14,7 @@ import pytest
 from dvc.repo import Repo
 from dvc_objects.fs.local import LocalFileSystem
 
-from pipeline.errors import RemoteError
+from pipeline.core.errors import RemoteError
 from pipeline.share.dvc_remote import is_tracked, pull, push
 from tests.share.bucket import KEY_ID, SECRET, Bucket, serve_bucket
 

@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from dvc.cli import main as run_dvc
 
-from pipeline.fingerprint import digest_folder
-from pipeline.new_project.files import small_files
-from pipeline.new_project.requirement import requirement
+from pipeline.core.fingerprint import digest_folder
+from pipeline.project.files import small_files
+from pipeline.project.requirement import requirement
 from stages.cli import main as decant
 from tests.imports import ROOT
-from tests.project import PARAMS, make_project, write_params
 from tests.project_template import STAGE_ONE
 from tests.share.bucket import KEY_ID, SECRET, Bucket, serve_bucket
+from tests.small_project import PARAMS, make_project, write_params
 
 # DVC's own use of pygtrie.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")

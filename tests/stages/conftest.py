@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.project import PARAMS, make_project
 from tests.project_template import STAGE_ONE
+from tests.small_project import PARAMS, make_project
 
 RunStage = Callable[..., Result]
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests.conftest import make_sentences, write_csv
-from tests.project import PARAMS, change, write_params
+from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 
 VIEW = Path("artifacts/views/kd-2.json")

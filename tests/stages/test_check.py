@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.encoder_decoder import ENCODER_DECODERS
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import read_params
+from pipeline.models.encoder_decoder import ENCODER_DECODERS
 from pipeline.objectives import OBJECTIVES
-from pipeline.settings import read_params
 from stages.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT

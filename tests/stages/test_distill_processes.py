@@ -8,9 +8,9 @@ import pytest
 from click.testing import Result
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from tests.forking import commands
-from tests.project import PARAMS, change, write_params
+from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from tests.conftest import make_checkpoint, make_sentences, make_tokenizer, write_csv
-from tests.project import PARAMS, change, write_params
+from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 
 

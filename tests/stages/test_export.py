@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import PARAMS, change, write_params
+from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 from tests.stages.test_readme import run_block
 

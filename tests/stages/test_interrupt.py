@@ -17,10 +17,10 @@ import pipeline.text.augment
 import pipeline.text.rows
 import pipeline.train.forward
 import stages.report
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.reader import open_store
 from pipeline.store.writer import StoreWriter
-from tests.project import PARAMS, change, write_params
+from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError, SettingsError
-from pipeline.settings import faults_at, parse_section
+from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.settings import faults_at, parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
@@ -18,7 +18,7 @@ from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import Tokens
 from pipeline.train.settings import StudentSettings, check_batches, training_of
 from stages.check import check_params
-from tests.project import PARAMS
+from tests.small_project import PARAMS
 from tests.train.other_tokens import make_student_checkpoint
 
 PLACE = "students.a"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from pipeline.fingerprint import digest_folder
-from tests.project import PARAMS, change, make_project, write_params
+from pipeline.core.fingerprint import digest_folder
+from tests.small_project import PARAMS, change, make_project, write_params
 from tests.stages.conftest import invoke
 
 STORE = Path("artifacts/teacher_store")

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.models.head import load_trained
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.text.token_row import TokenRow
 from tests.asked_rows import masked_rows
 from tests.conftest import capture_store

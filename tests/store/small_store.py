@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.architecture import Architecture
-from pipeline.fingerprint import row_key
+from pipeline.core.fingerprint import row_key
+from pipeline.models.architecture import Architecture
 from pipeline.store.encoding import NUMPY_TYPES, as_numpy
 from pipeline.store.manifest import Identity
 from pipeline.store.reader import TeacherStore, open_store

@@ -8,8 +8,8 @@ import torch
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, DataCollatorForTokenClassification
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
 from pipeline.store.dataset import SignalCollator, TeacherDataset
 from pipeline.store.example_keys import keys_of
 from pipeline.store.reader import TeacherStore, open_store

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreDamagedError
+from pipeline.core.errors import StoreDamagedError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.pieces import arrays_of_top
 from pipeline.store.reader import open_store
 from pipeline.store.row_table import RowTable, read_row_table, write_row_table
 from pipeline.store.spec import chunk_file
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from tests.piece_tokens import N_PIECES
 from tests.store.altered import alter, read_content, replace_recorded, write_sealed
 from tests.store.masked_store import Captured, K

@@ -10,8 +10,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import BatchEncoding, DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.dataset import SignalCollator, TeacherDataset, field_name
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_ragged

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from tests.store.altered import flip
 from tests.store.full_store import FULL, full_store
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import Identity, read_manifest, regular_file_size
 from pipeline.store.reader import open_store
 from pipeline.store.segment_draft import SegmentDraft

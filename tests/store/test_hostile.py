@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.verify import verify_store
 from pipeline.store.view import View
+from pipeline.store_tools.verify import verify_store
 from tests.store.altered import alter, read_content, replace_file, replace_recorded, write_sealed
 from tests.store.small_store import Sample, contents, openers
 

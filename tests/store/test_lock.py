@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreLockedError
+from pipeline.core.errors import StoreLockedError
 from pipeline.store.lock import LOCK_NAME, locked
 
 HOLD = """

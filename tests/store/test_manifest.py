@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.store.manifest import manifest_bytes, read_exact_manifest, read_manifest
 from pipeline.store.reader import open_store
 from tests.store.altered import Place, alter, read_content, replace_file, write_sealed

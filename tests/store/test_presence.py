@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.dataset import TeacherDataset
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.presence import absent_files, check_present, check_weights
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.repair import repair_store
 from pipeline.store.row_values import array_names, read_ragged
 from pipeline.store.spec import CLS, GROUP_BYTES, LOGITS, ArraySpec
-from pipeline.store.summary import describe_store, summarise_store
-from pipeline.store.verify import verify_store
 from pipeline.store.writer import open_store_for_writing
+from pipeline.store_tools.repair import repair_store
+from pipeline.store_tools.summary import describe_store, summarise_store
+from pipeline.store_tools.verify import verify_store
 from tests.stages.conftest import invoke
 from tests.store.altered import flip
 from tests.store.small_store import IDENTITY, MAPS_1, Sample, contents, keys_of, new_sample

@@ -12,10 +12,10 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from pipeline.architecture import Architecture
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import StoreIncompleteError, StoreMismatchError
-from pipeline.fingerprint import digest_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import StoreIncompleteError, StoreMismatchError
+from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.models.architecture import Architecture
 from pipeline.store.encoding import TORCH_TYPES
 from pipeline.store.example_keys import keys_of
 from pipeline.store.reader import TeacherStore, open_store

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreLockedError
-from pipeline.fingerprint import digest_folder
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreLockedError
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME, locked
 from pipeline.store.manifest import read_manifest
-from pipeline.store.repair import Repair, repair_store
 from pipeline.store.row_table import read_row_table
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.repair import Repair, repair_store
+from pipeline.store_tools.verify import verify_store
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import StoreDamagedError
-from pipeline.fingerprint import digest_file
+from pipeline.core.errors import StoreDamagedError
+from pipeline.core.fingerprint import digest_file
 from pipeline.store.manifest import FileRecord, Segment
 from pipeline.store.reader import open_store
 from pipeline.store.row_table import RowTable, read_row_table, write_row_table
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from tests.store.altered import replace_recorded
 from tests.store.small_store import Sample, keys_of
 

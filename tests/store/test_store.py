@@ -10,7 +10,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_table import RowTable, read_row_table

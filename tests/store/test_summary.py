@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.store.manifest import read_manifest
-from pipeline.store.summary import (
+from pipeline.store_tools.summary import (
     describe_store,
     folder_sizes,
     format_size,

@@ -11,15 +11,15 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorWithPadding
 
-from pipeline.checkpoint import load_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.evaluate.stored_row import describe_row, find_row
+from pipeline.models.head import load_trained
 from pipeline.store.dataset import SignalCollator, TeacherDataset, field_name
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_values import array_names, read_padded, read_ragged
 from pipeline.store.spec import TOKEN_LOGITS, chunk_file
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Kind
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store

@@ -10,14 +10,14 @@ import pytest
 import torch
 import zarr
 
-from pipeline.errors import SettingsError, StoreIncompleteError
+from pipeline.core.errors import SettingsError, StoreIncompleteError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.pieces import arrays_of_top, top_arrays
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
 from pipeline.store.spec import LOGITS, parse_array_name
-from pipeline.store.summary import describe_store, summarise_store
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.summary import describe_store, summarise_store
+from pipeline.store_tools.verify import verify_store
 from tests.asked_rows import masked_rows
 from tests.conftest import capture_store
 from tests.piece_tokens import N_PIECES, make_piece_tokens

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.verify import verify_store
 from tests.imports import ROOT, import_closure
 from tests.store.altered import read_content, replace_file, write_sealed
 from tests.store.small_store import Sample
@@ -20,7 +20,7 @@ FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "joblib", "subprocess", "cty
 
 def test_nothing_that_reads_a_store_can_run_code() -> None:
     """Catches a reader that unpickles, evaluates, or imports what a file names."""
-    files = import_closure("pipeline.store.reader") | import_closure("pipeline.store.verify")
+    files = import_closure("pipeline.store.reader") | import_closure("pipeline.store_tools.verify")
     assert len(files) > 12
     for name in sorted(files):
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError
-from pipeline.fingerprint import digest_folder
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.manifest import MANIFEST_NAME, manifest_bytes, read_manifest
 from pipeline.store.reader import open_store
-from pipeline.store.verify import Damage, verify_store
+from pipeline.store_tools.verify import Damage, verify_store
 from stages.verify import main
 from tests.store.altered import alter, flip, read_content, replace_file, replace_recorded
 from tests.store.full_store import FULL, SEGMENT_LENGTHS, full_store

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import ArraySpec

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForTokenClassification
 
 import pipeline.student.registration  # noqa: F401
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.objectives.cls import ClsObjectiveSettings
 from pipeline.objectives.models import Models
 from pipeline.student.bilstm import BilstmForTokenClassification, BilstmTaggerConfig

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError
-from pipeline.fingerprint import digest_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import CheckpointError
+from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.objectives.attentions import AttentionsObjectiveSettings
 from pipeline.store.manifest import read_manifest
 from pipeline.student.build import build_student

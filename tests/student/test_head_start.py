@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.errors import CheckpointError
+from pipeline.core.errors import CheckpointError
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.build import build_student

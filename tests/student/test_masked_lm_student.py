@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
+from pipeline.models.head import new_model
 from pipeline.student.config import student_config
 from pipeline.student.warm_start import copy_head, copy_teacher_layers, tied_names
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import new_model
 from tests.conftest import DECODERS, MODEL_TYPES, make_model
 from tests.student.test_warm_start import in_layer, layer_of
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.build import build_student

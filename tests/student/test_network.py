@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.build import build_student

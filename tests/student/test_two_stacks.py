@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
-from pipeline.architecture import Architecture, read_architecture
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.errors import CheckpointError, SettingsError
+from pipeline.models.architecture import Architecture, read_architecture
+from pipeline.models.head import new_model
 from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
 from pipeline.student.transformer import copied_table
 from pipeline.student.warm_start import copy_teacher_layers, tied_names
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import new_model
 from tests.conftest import make_model
 from tests.same_model import assert_same_model
 from tests.two_stacks import EOS, TYPES, make_two_stacks

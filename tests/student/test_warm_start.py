@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from pipeline.architecture import read_architecture
-from pipeline.errors import CheckpointError, SettingsError
+from pipeline.core.errors import CheckpointError, SettingsError
+from pipeline.models.architecture import read_architecture
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.build import build_student

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import BartConfig, BertConfig
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.settings import parse_section
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.settings import parse_section
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.text.asking import asking_of

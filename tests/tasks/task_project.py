@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.presets import find_preset
+from pipeline.project.presets import find_preset
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from tests.dvc_project import DvcProject, make_dvc_project

@@ -18,9 +18,9 @@ from transformers import (
     T5Config,
 )
 
-from pipeline.errors import CheckpointError
-from pipeline.tasks.at_targets import AtTargets
-from pipeline.text.padding import pad_rows
+from pipeline.core.errors import CheckpointError
+from pipeline.models.at_targets import AtTargets
+from pipeline.models.padding import pad_rows
 from tests.asked_rows import decoded_rows, masked_rows
 
 SIZE = {"vocab_size": 32, "pad_token_id": 0}

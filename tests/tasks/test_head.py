@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from pipeline.errors import CheckpointError
-from pipeline.fingerprint import digest_weights
+from pipeline.core.errors import CheckpointError
+from pipeline.core.fingerprint import digest_weights
+from pipeline.models.head import load_trained, names_of_head, reorder_labels
+from pipeline.models.padding import pad_rows
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained, names_of_head, reorder_labels
 from pipeline.teacher.load import load_teacher
-from pipeline.text.padding import pad_rows
 from tests.compared import make_models
 from tests.conftest import capture_store, make_rows
 from tests.tasks.conftest import MakeSmall

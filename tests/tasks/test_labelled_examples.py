@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoint import load_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.metrics import METRICS
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import ABSENT

@@ -22,7 +22,7 @@ import pandas  # noqa: F401  # as pyarrow would in each of them
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  # as the teacher's loading would
 
-from pipeline.processes import Processes
+from pipeline.core.processes import Processes
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pipeline.fingerprint import digest_folder
-from pipeline.processes import Processes
+from pipeline.core.fingerprint import digest_folder
+from pipeline.core.processes import Processes
 from pipeline.store.manifest import read_manifest
 from pipeline.store.row_table import read_row_table
 from pipeline.tasks import TASKS

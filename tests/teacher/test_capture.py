@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.fingerprint import digest_folder
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
 from pipeline.store.reader import open_store

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.errors import CheckpointError
+from pipeline.core.errors import CheckpointError
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 from pipeline.teacher.extract import Extractor, Precision
 from pipeline.text.token_row import TokenRow

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel, Trainer
 
-from pipeline.errors import CheckpointError, DataError
-from pipeline.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.made_from import RECORD_NAME, is_made_from
+from pipeline.core.errors import CheckpointError, DataError
+from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
+from pipeline.core.made_from import RECORD_NAME, is_made_from
 from pipeline.tasks import TASKS
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings

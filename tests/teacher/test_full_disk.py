@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import zarr
 
-from pipeline.errors import DiskFullError
-from pipeline.fingerprint import digest_folder
+from pipeline.core.errors import DiskFullError
+from pipeline.core.fingerprint import digest_folder
 from tests.teacher.made_captures import (
     LAYERS_2_AND_3,
     SEGMENT_ROWS,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import CheckpointError, DataError, SettingsError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import CheckpointError, DataError, SettingsError
 from pipeline.tasks import TASKS
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
 from pipeline.store.reader import open_store

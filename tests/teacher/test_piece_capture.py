@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
-from pipeline.errors import SettingsError, SignalError
+from pipeline.core.errors import SettingsError, SignalError
+from pipeline.models.head import load_trained
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
 from pipeline.store.spec import LOG_SUM_EXP
-from pipeline.store.summary import folder_sizes
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.summary import folder_sizes
+from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import CaptureSettings, SignalSettings
 from pipeline.teacher.extract import Extractor

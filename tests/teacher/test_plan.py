@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import (
+from pipeline.core.errors import (
     CheckpointError,
     SettingsError,
     StoreDamagedError,
     StoreIncompleteError,
     StoreMismatchError,
 )
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from pipeline.store.manifest import read_manifest
-from pipeline.store.summary import folder_sizes
+from pipeline.store_tools.summary import folder_sizes
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.plan import Plan, make_plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import StoreMismatchError
+from pipeline.core.errors import StoreMismatchError
 from pipeline.store.encoding import decode, encode
 from pipeline.store.reader import open_store
 from pipeline.store.spec import LOGITS, ArraySpec

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import SettingsError, StoreIncompleteError, StoreMismatchError
-from pipeline.fingerprint import digest_folder, digest_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import SettingsError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.fingerprint import digest_folder, digest_tokenizer
 from pipeline.store.manifest import read_manifest
 from tests.conftest import BAD, GOOD, PLAIN, make_checkpoint, make_sentences, make_tokenizer
 from tests.teacher.made_captures import LAYERS_2_AND_3, RunCapture, make_table

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import OutOfMemoryError, SignalError
-from pipeline.fingerprint import digest_folder
-from pipeline.processes import Processes
+from pipeline.core.errors import OutOfMemoryError, SignalError
+from pipeline.core.fingerprint import digest_folder
+from pipeline.core.processes import Processes
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, ArraySpec
 from pipeline.tasks import TASKS

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import (
+from pipeline.core.errors import (
     CheckpointError,
     PipelineError,
     StoreDamagedError,
     StoreIncompleteError,
     StoreMismatchError,
 )
-from pipeline.fingerprint import digest_folder
-from pipeline.processes import Processes
-from pipeline.store.coverage import cover, describe_coverage
+from pipeline.core.fingerprint import digest_folder
+from pipeline.core.processes import Processes
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.reader import open_store
 from pipeline.store.spec import LOGITS
-from pipeline.store.verify import verify_store
+from pipeline.store_tools.coverage import cover, describe_coverage
+from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture import CaptureReport, capture
 from pipeline.teacher.capture_settings import CaptureSettings

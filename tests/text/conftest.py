@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.settings import parse_section
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.settings import parse_section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
 from pipeline.text.corpus import DataSettings, read_corpus

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingsError
-from pipeline.settings import parse_section
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.text.augment import (
     AugmentationSettings,
     mask_words,

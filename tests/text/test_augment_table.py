@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError, SettingsError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError, SettingsError
 from pipeline.text.augment import AugmentationSettings, augment, variants
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens

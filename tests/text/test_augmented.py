@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.augmented import AUGMENTED, with_augmented, with_augmented_last
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens

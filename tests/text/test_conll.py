@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.files import read_table
 from pipeline.text.labels import label_names

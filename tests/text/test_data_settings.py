@@ -7,8 +7,8 @@ from typing import Any
 import datasets
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.settings import parse_section
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.data_faults import data_faults

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.docstrings import ALIASES, DEFAULT_LIBRARIES, read_docstrings
 
 SPLITS = ("train", "validation", "test")

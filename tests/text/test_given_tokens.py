@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_folder
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_folder
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.tokens import open_tokens
 from tests.conftest import make_tokenizer, make_tokens

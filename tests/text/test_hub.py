@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names
 from tests.text.made_corpus import column

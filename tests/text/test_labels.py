@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.corpus import read_corpus
 from pipeline.text.files import read_table
 from pipeline.text.labels import is_alphabetic, label_ids, label_names

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import encode_labels, label_names
 from tests.text.conftest import Write

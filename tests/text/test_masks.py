@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.fingerprint import digest_folder
-from pipeline.settings import parse_section
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.fingerprint import digest_folder
+from pipeline.core.settings import parse_section
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.asking import Asking
 from pipeline.text.given_tokens import copy_tokens

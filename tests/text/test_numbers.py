@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import encode_labels
 from tests.text.conftest import Write

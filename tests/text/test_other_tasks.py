@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
+from pipeline.core.errors import DataError, SettingsError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
 from pipeline.text.augment import AugmentationSettings, augment

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.presets import apply_preset, find_preset
-from pipeline.settings import parse_params, parse_section
+from pipeline.core.settings import parse_params, parse_section
+from pipeline.project.presets import apply_preset, find_preset
 from pipeline.tasks import TASKS
 from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, read_corpus

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.choices import with_choice
 from tests.text.conftest import Write
 

@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.errors import DataError, SettingsError
+from pipeline.core.errors import DataError, SettingsError
 from pipeline.text.asking import Asking, asking_of
 from pipeline.text.decoder_start import decoder_start
 from pipeline.text.given_tokens import copy_tokens

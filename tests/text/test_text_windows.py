@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.settings import parse_section
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.text.asking import Asking
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.masking_settings import MaskingSettings

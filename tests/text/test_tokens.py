@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import DataError
-from pipeline.fingerprint import digest_file, digest_tokenizer, row_key
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_file, digest_tokenizer, row_key
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens
 from tests.conftest import GOOD, PLAIN

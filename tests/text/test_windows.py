@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.settings import parse_section
+from pipeline.core.errors import DataError
+from pipeline.core.settings import parse_section
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.tokens import TokenSplit
 from tests.text.conftest import Write

@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.text.tokens import IGNORED
 from pipeline.text.words import tokenise_words
 from tests.text.conftest import Write

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline.processes import joined_processes
+from pipeline.core.processes import joined_processes
 from pipeline.train import beginning
 from pipeline.train.parallel import make_accelerator
 from tests.train.conftest import without_dropout

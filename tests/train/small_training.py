@@ -8,8 +8,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from pipeline.core.settings import parse_section
 from pipeline.metrics.score import score_split
-from pipeline.settings import parse_section
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view

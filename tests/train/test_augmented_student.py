@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.store.manifest import read_manifest

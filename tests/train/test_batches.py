@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.errors import StoreIncompleteError
+from pipeline.core.errors import StoreIncompleteError
 from pipeline.objectives.objective import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, ArraySpec

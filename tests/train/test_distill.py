@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pipeline.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
-from pipeline.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.made_from import is_made_from
+from pipeline.core.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
+from pipeline.core.made_from import is_made_from
+from pipeline.models.predict import predict
 from pipeline.store.manifest import read_manifest
 from pipeline.text.tokens import Tokens
-from pipeline.train.predict import predict
 from tests.train.bench import INPUTS, STUDENT, Bench, Judgement, accuracy
 
 

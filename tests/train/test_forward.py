@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.models.padding import pad_rows
 from pipeline.objectives.objective import Needs
-from pipeline.text.padding import pad_rows
 from pipeline.train.batches import Batch
 from pipeline.train.forward import make_forward
 from tests.conftest import DECODERS, MODEL_TYPES, PAD_ID, make_model, make_rows, own_outputs

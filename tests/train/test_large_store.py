@@ -14,11 +14,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
-from pipeline.architecture import Architecture
+from pipeline.core.settings import parse_section
+from pipeline.models.architecture import Architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.objective import Needs
 from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
-from pipeline.settings import parse_section
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.spec import Arrays, ArraySpec
 from pipeline.text.tokens import TokenSplit

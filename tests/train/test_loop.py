@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.errors import TrainingError
+from pipeline.core.errors import TrainingError
 from pipeline.store.spec import LOGITS
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.order import global_order

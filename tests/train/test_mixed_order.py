@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, SettingsError
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.settings import parse_section
 from pipeline.objectives.weighted_sum import ObjectivesSettings
-from pipeline.settings import parse_section
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.order import EpochOrder, mixed_order

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.online import OnlineSplit
-from pipeline.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
+from pipeline.core.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.store.reader import open_store
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.online import OnlineSplit
+from pipeline.models.head import load_trained
 from pipeline.store.reader import open_store
 from pipeline.store.spec import parse_array_name
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.task import Kind
 from pipeline.train.batches import JoinedSplit
 from tests.compared import make_models

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import PipelineError, StoreIncompleteError, StoreMismatchError
+from pipeline.core.errors import PipelineError, StoreIncompleteError, StoreMismatchError
 from pipeline.objectives.objective import Needs
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store

@@ -12,11 +12,11 @@ import torch
 from tokenizers import normalizers
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.checkpoint import load_tokenizer
-from pipeline.errors import DataError, SettingsError
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.fingerprint import digest_tokenizer
 from pipeline.objectives.objective import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, LOGITS

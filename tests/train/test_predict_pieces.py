@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-import pipeline.train.predict
+import pipeline.models.predict
+from pipeline.models.head import load_trained
+from pipeline.models.padding import pad_rows
+from pipeline.models.predict import predict_pieces
 from pipeline.tasks import TASKS
-from pipeline.tasks.head import load_trained
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.task import Kind
-from pipeline.text.padding import pad_rows
 from pipeline.text.tokens import TokenSplit
-from pipeline.train.predict import predict_pieces
 from tests.tasks.small_tasks import make_teacher, make_tokens
 
 K = 4
@@ -58,7 +58,7 @@ def test_every_target_has_what_the_model_says_of_it_alone(
     case: Case, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches targets of other rows, and more logits at a time than there is room for."""
-    monkeypatch.setattr(pipeline.train.predict, "_PREDICTION_TARGETS", most)
+    monkeypatch.setattr(pipeline.models.predict, "_PREDICTION_TARGETS", most)
     counts: list[int] = []
     projection = case.model.get_output_embeddings()
     handle = projection.register_forward_hook(lambda *call: counts.append(len(call[-1])))

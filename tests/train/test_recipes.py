@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.core.settings import parse_section
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.recipes import Recipe, list_recipes
-from pipeline.settings import parse_section
+from pipeline.project.recipes import Recipe, list_recipes
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student
 from pipeline.student.model import model_of, models_of

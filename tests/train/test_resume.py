@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import TrainingError
-from pipeline.fingerprint import digest_folder
+from pipeline.core.errors import TrainingError
+from pipeline.core.fingerprint import digest_folder
 from pipeline.train.unfinished import UnfinishedTraining
 
 N_STEPS = 40

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.fingerprint import digest_folder
+from pipeline.core.fingerprint import digest_folder
 from tests.train.bench import Bench, Judgement
 
 SCORES = [0.5, 0.6, 0.7, 0.8]

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 import pipeline.student.registration  # noqa: F401  # the Auto classes then know every student
-from pipeline.checkpoint import load_tokenizer
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.text.tokens import Tokens
 from tests.imports import ROOT
 from tests.student.own_models import OWN_MODELS

@@ -1,0 +1,128 @@
+"""Students beside their teacher: the few numbers that a report derives from the metrics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
+from pipeline.evaluate.settings import SplitName
+from pipeline.evaluate.work import Work
+from pipeline.metrics import METRICS, Metric
+from pipeline.metrics.measure import Measure
+from pipeline.report.student_metrics import Scores, SplitMetrics, StudentMetrics
+from pipeline.report.things import things_of
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Students that were tested on the same rows against the same teacher."""
+
+    students: tuple[StudentMetrics, ...]
+    """At least one, in the order of the report."""
+
+    teacher_cost: Cost | None
+    """Median of each number over the students' files that have one."""
+
+    @property
+    def teacher_work(self) -> Work | None:
+        """What the teacher's forward takes; it is counted, so one student's file will do."""
+        return next((one.work.teacher for one in self.students if one.work.teacher), None)
+
+    @property
+    def split_names(self) -> tuple[SplitName, ...]:
+        """The measured splits, validation before test."""
+        return self.students[0].split_names
+
+    @property
+    def compared_on(self) -> SplitName:
+        """The split that drops, fidelity and the choice of the best refer to."""
+        return self.students[0].compared_on
+
+    @property
+    def labelled_split_names(self) -> tuple[SplitName, ...]:
+        """The splits with scores against labels."""
+        splits = self.students[0].splits
+        return tuple(name for name in self.split_names if splits[name].n_labelled)
+
+    @property
+    def things(self) -> str:
+        """What the predictions are about: rows, words and so on."""
+        return things_of(self.students[0].task)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What models are judged by against the labels; the first ranks students."""
+        return tuple(METRICS[name] for name in self.students[0].metrics)
+
+    @property
+    def fidelities(self) -> tuple[Fidelity, ...]:
+        """How students are compared with the teacher; without labels the first ranks them."""
+        return tuple(FIDELITIES[name] for name in fidelities_of(self.students[0].task))
+
+    @property
+    def measure(self) -> Measure[Any]:
+        """What students are ranked by."""
+        return self.metrics[0] if self.labelled_split_names else self.fidelities[0]
+
+    @property
+    def best(self) -> StudentMetrics:
+        """The student of the best score, or without labels the one closest to the teacher.
+
+        Of equally good ones it is the smallest, then the first by name.
+        """
+        return min(
+            self.students,
+            key=lambda one: (self.drop(one), one.cost.student.n_parameters, one.student),
+        )
+
+    def split_of(self, student: StudentMetrics) -> SplitMetrics:
+        """Return what was measured on the split that students are compared on."""
+        return student.splits[self.compared_on]
+
+    def score(self, student: StudentMetrics) -> float:
+        """Return the student's value of `measure`."""
+        split = self.split_of(student)
+        return (split.student or split.fidelity)[self.measure.name]
+
+    def teacher_scores(self, split_name: SplitName) -> Scores | None:
+        """Return the teacher's scores on a split, or None where it has no labels."""
+        return self.students[0].splits[split_name].teacher
+
+    @property
+    def teacher_score(self) -> float:
+        """The teacher's value of `measure`; without labels 1, as it agrees with itself."""
+        teacher = self.teacher_scores(self.compared_on)
+        return teacher[self.measure.name] if teacher else 1.0
+
+    def drop(self, student: StudentMetrics) -> float:
+        """Return how much worse the student's score is than the teacher's."""
+        return self.measure.loss(self.score(student), self.teacher_score)
+
+    def times_smaller(self, student: StudentMetrics) -> float | None:
+        """Return the teacher's parameters over the student's, if the teacher's are known."""
+        if self.teacher_cost is None:
+            return None
+        return self.teacher_cost.n_parameters / student.cost.student.n_parameters
+
+    def times_faster(self, student: StudentMetrics) -> float | None:
+        """Return the teacher's latency over the student's, both timed in one process."""
+        if student.cost.teacher is None:
+            return None
+        return student.cost.teacher.latency_ms / student.cost.student.latency_ms
+
+
+def compare(students: Sequence[StudentMetrics]) -> Comparison:
+    """Return the students beside their teacher; they must be comparable, and at least one."""
+    costs = [one.cost.teacher for one in students if one.cost.teacher is not None]
+    return Comparison(tuple(students), _median_cost(costs) if costs else None)
+
+
+def _median_cost(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        n_parameters=round(median(cost.n_parameters for cost in costs)),
+        size_bytes=round(median(cost.size_bytes for cost in costs)),
+        latency_ms=median(cost.latency_ms for cost in costs),
+        throughput_per_second=median(cost.throughput_per_second for cost in costs),
+    )

@@ -1,0 +1,66 @@
+"""What a checkpoint's config says of its depth, widths and [CLS] position."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import CheckpointError
+from pipeline.models.architecture import Architecture, read_architecture
+from tests.conftest import DECODERS, MODEL_TYPES, make_model
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_sizes_of_every_type(tmp_path: Path, model_type: str) -> None:
+    """Catches a config that calls a size by another name (n_embd, dim), and key heads."""
+    make_model(model_type).save_pretrained(tmp_path)
+    assert read_architecture(tmp_path) == Architecture(
+        model_type=model_type,
+        n_layers=3,
+        n_heads=4,
+        hidden_size=16,
+        n_labels=2,
+        head_reads="last" if model_type in DECODERS else "first",
+    )
+
+
+def test_modernbert_may_read_the_mean(tmp_path: Path) -> None:
+    """Catches [CLS] states of a token that the head does not look at."""
+    make_model("modernbert", changes={"classifier_pooling": "mean"}).save_pretrained(tmp_path)
+    assert read_architecture(tmp_path).head_reads == "mean"
+
+
+def test_an_unknown_type_is_refused(tmp_path: Path) -> None:
+    """Catches the first token taken for [CLS] in a model whose head reads another."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlnet"}))
+    message = (
+        f"{tmp_path}: a model of type 'xlnet': what its head reads is known only for albert, "
+        "bert, deberta-v2, distilbert, electra, gpt2, llama, modernbert, mpnet, qwen2, qwen3, "
+        "roberta, xlm-roberta. Use one of these."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        read_architecture(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", DECODERS)
+def test_a_decoder_needs_its_padding_token(tmp_path: Path, model_type: str) -> None:
+    """Catches a head that reads the padding of all but the longest rows."""
+    make_model(model_type, changes={"pad_token_id": None}).save_pretrained(tmp_path)
+    message = (
+        f"{tmp_path}: a model of type '{model_type}' needs pad_token_id in its config.json, "
+        "because its head reads the last token that is not padding. Set it to the tokenizer's."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        read_architecture(tmp_path)
+
+
+def test_layers_in_inner_groups_are_refused(tmp_path: Path) -> None:
+    """Catches an ALBERT whose every layer is two, and gives twice the states."""
+    make_model("albert", changes={"inner_group_num": 2}).save_pretrained(tmp_path)
+    message = (
+        f"{tmp_path}: inner_group_num is 2, so each of its 3 layers is several. Use a checkpoint "
+        "with inner_group_num 1."
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        read_architecture(tmp_path)

@@ -1,0 +1,151 @@
+"""`decant new` as a user runs it, under real git and DVC."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from ruamel.yaml import YAML
+
+from pipeline.core.settings import parse_params
+from tests.conftest import make_sentences, write_csv
+from tests.imports import ROOT
+from tests.project_template import STAGE_ONE
+from tests.stages.conftest import invoke
+
+
+def new(folder: str, *options: str) -> Result:
+    """Run `decant new` for the data of `place`."""
+    return invoke(
+        "new", folder, "--data", "reviews.csv", "--text", "text", "--label", "label", *options
+    )
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command as whoever has this code installed, and return what it printed."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made_place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """A folder with data and a project that was made of them; not to be changed."""
+    place = tmp_path_factory.mktemp("place")
+    write_csv(place / "reviews.csv", make_sentences(200))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # a user whom git does not know
+        teacher = os.path.relpath(checkpoint, place)
+        result = new("my-task", "--teacher", teacher, "--max-rows", "100")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "labels: negative (90), positive (90)",
+        "rows: train 180, validation 20",
+        "sample: 100 of the training rows are used, for a first run; take data.max_rows out of "
+        "params.yaml for all of them",
+        "Run 'cd my-task', then 'dvc repro'.",
+    ]
+    return place
+
+
+@pytest.fixture
+def place(made_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, which is the current one."""
+    shutil.copytree(made_place, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+def test_the_project_is_whole(place: Path, checkpoint: Path) -> None:
+    """Catches a project in which `dvc repro` or an experiment has something missing."""
+    project = place / "my-task"
+    assert run(project, "git", "status", "--porcelain") == ""
+    kept = set(run(project, "git", "ls-files").split())
+    needed = {"params.yaml", "dvc.yaml", "data.dvc", "requirements.txt", ".dvc/config", "README.md"}
+    assert needed < kept and not any(name.startswith("data/") for name in kept)
+    assert (project / "data/train.csv").read_bytes() == (place / "reviews.csv").read_bytes()
+    assert (project / "requirements.txt").read_text() == f"decant=={version('decant')}\n"
+    params = parse_params((project / "params.yaml").read_text(encoding="utf-8"))
+    assert params["teacher"]["checkpoint"] == params["tokenizer"]["checkpoint"] == str(checkpoint)
+    assert params["capture"]["signals"]["attentions"]["layers"] == [1, 2, 4]
+    assert "pkd-attention-3" in params["students"]
+    assert sorted(path.name for path in place.iterdir()) == ["my-task", "reviews.csv"]
+    assert "no faults" in run(project, "decant", "check")
+
+
+def test_an_upgrade_never_runs_the_teacher(place: Path) -> None:
+    """Catches an upgrade that costs hours, and one that leaves students of another version."""
+    project = place / "my-task"
+    stages = YAML(typ="safe").load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    names = parse_params((project / "params.yaml").read_text(encoding="utf-8"))["students"]
+    for stage in stages.values():
+        do = stage.get("do", stage)
+        for out in [*do.get("outs", []), *do.get("metrics", []), *do.get("plots", [])]:
+            path = next(iter(out)) if isinstance(out, dict) else out
+            for name in names if "do" in stage else [""]:
+                made = project / path.replace("${key}", name)
+                made.parent.mkdir(parents=True, exist_ok=True)
+                made.write_text("{}", encoding="utf-8")
+    run(project, "dvc", "commit", "--force", "--quiet")
+    (project / "requirements.txt").write_text("decant==9.0\n", encoding="utf-8")
+    changed = set(re.findall(r"^([\w@-]+):$", run(project, "dvc", "status"), re.MULTILINE))
+    each = {f"{stage}@{name}" for stage in ("select", "distill", "evaluate") for name in names}
+    assert changed == {*each, "report"}
+    assert not changed & set(STAGE_ONE)
+
+
+def test_another_version_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches students trained by code of which the project knows nothing."""
+    monkeypatch.chdir(place / "my-task")
+    asked = Path("requirements.txt")
+    for line in ("decant==9.0", "decant[sample]== 9.0 ; python_version > '3'", "x\ndecant==9.0"):
+        asked.write_text(line, encoding="utf-8")
+        result = invoke("prepare")
+        assert result.exit_code == 1
+        installed = f"asks for decant 9.0, but {version('decant')} is installed."
+        assert f"prepare: requirements.txt {installed} Install that version" in result.stderr
+    for line in (f"decant[sample]=={version('decant')}", "decant>=0.1", "decant-x==9.0", ""):
+        asked.write_text(line, encoding="utf-8")
+        assert invoke("prepare").exit_code == 0, line
+
+
+def test_within_a_repository(place: Path) -> None:
+    """Catches a repository in a repository, and a commit among someone's own changes."""
+    for name in ("reviews.csv", "my-task"):
+        (place / name).rename(place / name.replace("my-task", "old"))
+    run(place, "git", "init", "--quiet")
+    teacher = parse_params((place / "old/params.yaml").read_text(encoding="utf-8"))["teacher"]
+    (place / "empty").mkdir()
+    result = new("empty", "--teacher", teacher["checkpoint"])
+    assert result.exit_code == 0, result.output
+    assert "git: commit the new files" in result.stdout and "sample:" not in result.stdout
+    assert not (place / "empty/.git").exists() and (place / "empty/data.dvc").exists()
+
+
+def test_nothing_is_left_of_what_is_refused(place: Path, checkpoint: Path) -> None:
+    """Catches a half-written project, and one that is written over."""
+    before = sorted(place.rglob("*"))
+    result = new("my-task")
+    assert result.exit_code == 1 and "my-task is not an empty folder. Name a new" in result.stderr
+    result = new("other", "--label", "text")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("new: column 'text' has "), result.stderr
+    result = new("other", "--text", "txt")
+    assert result.stderr.startswith("new: reviews.csv has no column 'txt' for --text; did you mean")
+    result = new("other", "--teacher", "./nowhere")
+    assert result.exit_code == 1 and "./nowhere: no such folder" in result.stderr
+    assert new("other", "--encoding", "klingon").exit_code == 2
+    assert sorted(place.rglob("*")) == before
