@@ -67,11 +67,14 @@ def option_faults(kind: Kind, given: Mapping[str, Any]) -> list[str]:
     missing = [option(name) for name in columns.needed if name not in given]
     if missing:
         faults.append(f"--task {kind} needs {' and '.join(missing)}; {usage}")
-    faults += [
-        f"{option(name)} is given {len(value)} times, but --task {kind} reads one such column"
-        for name, value in given.items()
-        if not isinstance(value, str) and name not in columns.several
-    ]
+    for name, value in given.items():
+        if isinstance(value, str) or name in columns.several:
+            continue
+        others = [other for other, its in COLUMNS_OF.items() if name in its.several]
+        faults.append(
+            f"{option(name)} is given {len(value)} times; only --task {' or '.join(others)} reads "
+            f"several such columns, not {kind}"
+        )
     return faults
 
 

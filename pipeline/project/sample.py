@@ -34,8 +34,6 @@ class TokenSample:
     """Several where a question has choices or a text windows; below one where texts are joined."""
     examples_per_text: float
     """The same of examples: a question's choices are one."""
-    labelled_share: float
-    """Of the examples, 0 to 1."""
 
 
 def sample_tokens(
@@ -84,7 +82,6 @@ def sample_tokens(
             mean_square_length=float((lengths**2).mean()),
             rows_per_text=len(split) / len(chosen),
             examples_per_text=split.n_examples / len(chosen),
-            labelled_share=float(split.has_label.mean()),
         )
 
 
