@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ def create_project(
     _check_folder(folder)
     with _made_or_removed(folder), disk_full_is_an_error(folder):
         data = _write_data(folder / "data", request)
+        request = replace(request, metrics=data.metrics)
         checkpoint = find_checkpoint(BUNDLED if teacher is None else teacher)
         used = _teacher(checkpoint, teacher, request, folder)
         template = TEMPLATE.read_text(encoding="utf-8")
