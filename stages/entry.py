@@ -32,7 +32,7 @@ def load_params() -> dict[str, Any]:
     # Looked up when they run: the checks know every section's model and the installed version
     # but decide nothing about any result, so they must not be among what DVC reruns a stage for.
     import_module("pipeline.project.requirement").check_requirement()
-    import_module("stages.check").check_params(params)
+    import_module("pipeline.project.check").check_params(params)
     return params
 
 

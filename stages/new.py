@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from pipeline.project.check import check_params
 from pipeline.project.create import Project, create_project
 from pipeline.project.data import Columns
-from stages.check import check_params
 from stages.entry import stage
 
 _MOST_LABELS_SHOWN = 20

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.check import SECTIONS
+from pipeline.project.check import SECTIONS
 from tests.imports import PACKAGES, ROOT, import_closure
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from pipeline.core.settings import parse_params, parse_section
+from pipeline.project.check import check_params
 from pipeline.project.data import Columns
 from pipeline.project.params import TEMPLATE, Sizes, project_params
 from pipeline.text.corpus import DataSettings
-from stages.check import check_params
 from tests.added_lines import added_lines
 
 TEXT = TEMPLATE.read_text(encoding="utf-8")

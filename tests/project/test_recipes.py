@@ -8,9 +8,9 @@ from click.testing import Result
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params
+from pipeline.project.check import check_params
 from pipeline.project.recipes import RECIPES as RECIPES_FOLDER
 from pipeline.project.recipes import Recipe, apply_recipe, find_recipe, list_recipes
-from stages.check import check_params
 from tests.added_lines import added_lines
 from tests.imports import ROOT
 from tests.stages.conftest import invoke

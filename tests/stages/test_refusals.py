@@ -11,13 +11,13 @@ import pytest
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import faults_at, parse_section
+from pipeline.project.check import check_params
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
 from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import Tokens
 from pipeline.train.settings import StudentSettings, check_batches, training_of
-from stages.check import check_params
 from tests.small_project import PARAMS
 from tests.train.other_tokens import make_student_checkpoint
 

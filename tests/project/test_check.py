@@ -9,7 +9,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import read_params
 from pipeline.models.encoder_decoder import ENCODER_DECODERS
 from pipeline.objectives import OBJECTIVES
-from stages.check import check_params
+from pipeline.project.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT
 
