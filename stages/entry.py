@@ -9,16 +9,25 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 from typing import Any, ParamSpec
 
+import click
 from tqdm import tqdm
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import read_params
+from pipeline.project.check import check_params
+from pipeline.project.requirement import check_requirement
 
 P = ParamSpec("P")
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    envvar="DECANT_FORCE",
+    help="Run even where nothing has changed; DECANT_FORCE=1 does so for 'dvc repro'.",
+)
 
 
 def load_params() -> dict[str, Any]:
@@ -29,10 +38,8 @@ def load_params() -> dict[str, Any]:
         ProjectError: the project's requirements.txt pins another version than is installed.
     """
     params = read_params()
-    # Looked up when they run: the checks know every section's model and the installed version
-    # but decide nothing about any result, so they must not be among what DVC reruns a stage for.
-    import_module("pipeline.project.requirement").check_requirement()
-    import_module("pipeline.project.check").check_params(params)
+    check_requirement()
+    check_params(params)
     return params
 
 

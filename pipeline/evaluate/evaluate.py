@@ -19,7 +19,7 @@ import pipeline.student.registration  # noqa: F401  # the Auto classes then know
 from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
@@ -39,8 +39,6 @@ from pipeline.tasks.task import Task
 from pipeline.text.joined import check_source
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-
-METRICS_NAME = "metrics.json"
 
 
 def evaluate(
@@ -131,7 +129,7 @@ def evaluate(
         shown = view if shown is None else shown
         compared = [split for split in names if scores[split]["n_labelled"]] or names
         write_shown(partial, student, rows[compared[-1]], tokens, compared[-1], store_dir, shown)
-        write_record(partial, inputs)
+        stamp_in(partial).write(inputs)
     return metrics
 
 

@@ -26,10 +26,11 @@ from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
 from pipeline.teacher.compute import compute
-from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
+from pipeline.teacher.extract import Extractor, Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.stored_teacher import has_weights, read_origin
+from pipeline.teacher.versions import EXTRACTION
 from pipeline.teacher.work import (
     Work,
     choose_segment_rows,

@@ -24,10 +24,6 @@ from pipeline.store.spec import Arrays, ArraySpec, SignalName
 from pipeline.teacher.top_logits import top_logits
 from pipeline.text.token_row import TokenRow
 
-EXTRACTION = 1
-"""Version of the rules by which signals are taken. Raise it when the same teacher and row
-would give other numbers: stores carry it in their identity."""
-
 _OF_STATES = ("cls", "hidden_states", "decoder_hidden_states")
 _OF_TOP: dict[SignalName, str] = {
     "top_logits": "values",

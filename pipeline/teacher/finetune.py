@@ -19,7 +19,7 @@ from transformers import (
 
 from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.errors import DataError
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.tasks.pieces import PiecePredictions
@@ -33,8 +33,6 @@ from pipeline.teacher.labelled_examples import (
 )
 from pipeline.teacher.load import check_order, load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
-
-METRICS_NAME = "metrics.json"
 
 
 def finetune(
@@ -97,7 +95,7 @@ def finetune(
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_json(folder / METRICS_NAME, metrics)
-        write_record(folder, inputs)
+        stamp_in(folder).write(inputs)
     return metrics
 
 

@@ -78,7 +78,7 @@ def generate(
         splits,
         tokens.label_kind,
         tokens.labels,
-        tokenizer,
+        tokens.tokenizer,
         tokens.max_length,
         folder,
         source=tokens.digest,

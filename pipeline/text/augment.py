@@ -106,7 +106,7 @@ def augment(
         {"train": parts},
         tokens.label_kind,
         tokens.labels,
-        tokenizer,
+        tokens.tokenizer,
         tokens.max_length,
         folder,
         source=tokens.digest,

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from pipeline.core.errors import DataError, first_line
+from pipeline.core.fingerprint import digest_file, digest_folder, digest_json
 from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.columns import select_columns
-from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
+from pipeline.text.docstrings import DEFAULT_LIBRARIES, library_files, read_docstrings
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS
 
@@ -159,6 +160,20 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
     if UNLABELLED_ROWS in corpus:
         corpus["train"] = _join(corpus["train"], corpus[UNLABELLED_ROWS])
     return {split: corpus[split] for split in SPLITS if split in corpus}
+
+
+def digest_source(settings: DataSettings) -> str:
+    """Return the digest of the data itself, as far as it lies on this machine.
+
+    For files it covers every byte, for docstrings the names and sizes of the libraries' files. A
+    dataset of the Hub has none: what was prepared of it stays until the settings change.
+    """
+    if settings.source == "hub":
+        return ""
+    if settings.source == "docstrings":
+        return digest_json(library_files(settings.docstrings.libraries))
+    place = Path(settings.path)
+    return digest_json(digest_folder(place) if place.is_dir() else digest_file(place))
 
 
 def _describe(settings: DataSettings) -> str:

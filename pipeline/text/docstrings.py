@@ -124,6 +124,19 @@ def read_docstrings(libraries: Sequence[str]) -> dict[str, pa.Table]:
     return {split: _mix(kept, split) for split in _SHARES}
 
 
+def library_files(libraries: Sequence[str]) -> dict[str, int]:
+    """Return the files that the libraries' docstrings are read from, with their sizes in bytes.
+
+    Raises:
+        DataError: a library is not installed.
+    """
+    return {
+        name: path.stat().st_size
+        for library, folder in _find_folders(libraries).items()
+        for name, path in _source_files(library, folder).items()
+    }
+
+
 def _find_folders(libraries: Sequence[str]) -> dict[str, Path]:
     folders = {}
     for library in libraries:
@@ -161,16 +174,20 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _read_library(library: str, folder: Path, names: re.Pattern[str]) -> Iterator[_Row]:
     """Yield the library's rows; of a sentence in many files, always the same file's first."""
-    paths = {
-        f"{library}/{path.relative_to(folder).as_posix()}": path
-        for path in folder.rglob("*.py")
-        if not any(map(_SKIPPED_PART.fullmatch, path.relative_to(folder).parts))
-    }
+    paths = _source_files(library, folder)
     for name in sorted(paths, key=_hash):
         split = _choose_split(name)
         for docstring in _find_docstrings(paths[name]):
             for sentence in _find_sentences(docstring):
                 yield _Row(names.sub(PLACEHOLDER, sentence), library, split)
+
+
+def _source_files(library: str, folder: Path) -> dict[str, Path]:
+    return {
+        f"{library}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.rglob("*.py")
+        if not any(map(_SKIPPED_PART.fullmatch, path.relative_to(folder).parts))
+    }
 
 
 def _choose_split(name: str) -> str:

@@ -24,7 +24,14 @@ from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
 from pipeline.text.target_texts import tokenise_targets
 from pipeline.text.text_windows import tokenise_text_windows
-from pipeline.text.tokens import ALPHABETIC, FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
+from pipeline.text.tokens import (
+    ALPHABETIC,
+    FORMAT,
+    FORMAT_VERSION,
+    SUMMARY_NAME,
+    Tokens,
+    schema_of,
+)
 from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
 
@@ -82,7 +89,29 @@ def write_tokens(
     if is_alphabetic(corpus, mapping, label_kind):
         made_with["label_order"] = ALPHABETIC
     return write_table(
-        splits, label_kind, labels, tokenizer, max_length, folder, made_with=made_with
+        splits,
+        label_kind,
+        labels,
+        digest_tokenizer(tokenizer),
+        max_length,
+        folder,
+        made_with=made_with,
+    )
+
+
+def write_no_rows(tokens: Tokens, folder: Path) -> dict[str, Any]:
+    """Write, into an empty folder, what is made from `tokens` when nothing is to be made.
+
+    Returns the table's summary, `tokens.json`.
+    """
+    return write_table(
+        {"train": ()},
+        tokens.label_kind,
+        tokens.labels,
+        tokens.tokenizer,
+        tokens.max_length,
+        folder,
+        source=tokens.digest,
     )
 
 
@@ -90,7 +119,7 @@ def write_table(
     splits: Mapping[str, Iterable[TokenisedTexts]],
     label_kind: LabelKind,
     labels: Sequence[str],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: str,
     max_length: int,
     folder: Path,
     *,
@@ -99,7 +128,8 @@ def write_table(
 ) -> dict[str, Any]:
     """Write tokenised splits as a token table into an empty folder; return its summary.
 
-    `source` is the digest of the table that the rows are variants of, if they are; `made_with`
+    `tokenizer` is its digest; `source` is the digest of the table that the rows are variants of,
+    if they are; `made_with`
     is what else the summary says of how the rows were made.
     """
     summary: dict[str, Any] = {
@@ -109,7 +139,7 @@ def write_table(
         "labels": list(labels),
         "max_length": max_length,
         **made_with,
-        "tokenizer": digest_tokenizer(tokenizer),
+        "tokenizer": tokenizer,
         "splits": {
             split: _write_split(folder / f"{split}.arrow", parts, label_kind, labels)
             for split, parts in splits.items()

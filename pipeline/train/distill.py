@@ -10,7 +10,7 @@ from shutil import copytree
 from accelerate import Accelerator
 
 from pipeline.core.atomic import replacing_folder
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import stamp_in
 from pipeline.metrics import METRICS
 from pipeline.store.view import View
 from pipeline.student.settings import ModelSettings
@@ -133,7 +133,7 @@ def distill(
             write_model_card(
                 folder, name, view.manifest, tokens, model, settings, training, outcome.scores
             )
-            write_record(folder, inputs)
+            stamp_in(folder).write(inputs)
         unfinished.discard()
     accelerator.wait_for_everyone()
     return outcome

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from pipeline.core.errors import CheckpointError, DataError
 from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.stamp import STAMP_NAME, stamp_in
 from pipeline.tasks import TASKS
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
@@ -63,7 +63,7 @@ def test_training_gives_a_teacher_with_its_metrics(
     assert isinstance(metrics["validation"], dict)
     assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
     assert set(metrics["validation"]) == {*TASKS["classification"].metrics, "loss"}
-    assert is_made_from(folder, INPUTS)
+    assert stamp_in(folder).holds(INPUTS)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(LABELS))
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == tokens.tokenizer
@@ -93,7 +93,7 @@ def test_no_epochs_keep_the_checkpoint_as_it_is(
     right = own_predictions(checkpoint, validation) == validation.labels
     assert isinstance(metrics["validation"], dict)
     assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
-    assert is_made_from(tmp_path / "teacher", INPUTS)
+    assert stamp_in(tmp_path / "teacher").holds(INPUTS)
 
 
 def save_base(folder: Path, checkpoint: Path) -> Path:
@@ -240,7 +240,7 @@ def test_an_interrupted_training_leaves_the_old_teacher(
     assert list(tmp_path.iterdir()) == []
     run(checkpoint, tokens, folder, epochs=0)
     before = digest_folder(folder)
-    assert RECORD_NAME in before
+    assert STAMP_NAME in before
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, tokens, folder, epochs=1)
     assert digest_folder(folder) == before

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.core.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.core.made_from import is_made_from
+from pipeline.core.stamp import stamp_in
 from pipeline.models.predict import predict
 from pipeline.store.manifest import read_manifest
 from pipeline.text.tokens import Tokens
@@ -41,7 +41,7 @@ def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(
     assert trained.scores == accuracy(logits, validation)
     assert trained.best_step in (4, 8)
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == bench.tokens.tokenizer
-    assert is_made_from(folder, INPUTS)
+    assert stamp_in(folder).holds(INPUTS)
     assert list((tmp_path / "students").iterdir()) == [folder]
 
 
