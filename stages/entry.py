@@ -13,12 +13,9 @@ from types import FrameType
 from typing import Any, ParamSpec
 
 import click
-from tqdm import tqdm
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import read_params
-from pipeline.project.check import check_params
-from pipeline.project.requirement import check_requirement
 
 P = ParamSpec("P")
 
@@ -37,6 +34,9 @@ def load_params() -> dict[str, Any]:
         SettingsError: with one line for each fault in any section.
         ProjectError: the project's requirements.txt pins another version than is installed.
     """
+    from pipeline.project.check import check_params
+    from pipeline.project.requirement import check_requirement
+
     params = read_params()
     check_requirement()
     check_params(params)
@@ -75,6 +75,8 @@ def failing_in_one_line(name: str) -> Iterator[None]:
 
 def _say(*lines: str) -> None:
     """Print lines on stderr, clear of a progress bar that is still being drawn."""
+    from tqdm import tqdm
+
     for line in lines:
         tqdm.write(line, file=sys.stderr)
 
