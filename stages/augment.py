@@ -33,23 +33,22 @@ def main(*, force: bool) -> None:
         "settings": digest_json(settings.model_dump(mode="json")) if is_on else "",
         "code": code_of("augment"),
     }
-    if not force and stamp_in(AUGMENTED).holds(inputs):
-        click.echo("augment: the variants were made from exactly these inputs; kept as they are")
-        return
-    with replacing_folder(AUGMENTED) as folder:
-        if is_on:
-            tokenizer = load_tokenizer(find_checkpoint(checkpoint))
-            summary = augment(tokens, tokenizer, settings, folder)
-        else:
-            summary = write_no_rows(tokens, folder)
-        stamp_in(folder).write(inputs)
-    record_seconds("augment", started, summary["digest"])
-    click.echo(
-        f"augment: {summary['splits']['train']['n_rows']:,} variants of "
-        f"{len(tokens.splits['train']):,} training rows"
-        if is_on
-        else "augment: off (augmentation.n_copies is 0)"
-    )
+    if force or not stamp_in(AUGMENTED).holds(inputs):
+        with replacing_folder(AUGMENTED) as folder:
+            if is_on:
+                tokenizer = load_tokenizer(find_checkpoint(checkpoint))
+                summary = augment(tokens, tokenizer, settings, folder)
+            else:
+                summary = write_no_rows(tokens, folder)
+            stamp_in(folder).write(inputs)
+        record_seconds("augment", started, summary["digest"])
+        outcome = (
+            f"{summary['splits']['train']['n_rows']:,} variants of "
+            f"{len(tokens.splits['train']):,} training rows"
+        )
+    else:
+        outcome = "the variants were made from exactly these inputs; kept as they are"
+    click.echo(f"augment: {outcome if is_on else 'off (augmentation.n_copies is 0)'}")
 
 
 if __name__ == "__main__":

@@ -41,26 +41,23 @@ def main(*, force: bool) -> None:
         "settings": digest_json(settings.model_dump(mode="json")) if is_on else "",
         "code": codes[0],
     }
-    if not force and stamp_in(GENERATED).holds(inputs, codes=codes):
-        click.echo("generate: the texts were made from exactly these inputs; kept as they are")
-        return
-    started = perf_counter()
-    with replacing_folder(GENERATED) as folder:
-        if is_on:
-            from pipeline.teacher.generate import generate
+    if force or not stamp_in(GENERATED).holds(inputs, codes=codes):
+        started = perf_counter()
+        with replacing_folder(GENERATED) as folder:
+            if is_on:
+                from pipeline.teacher.generate import generate
 
-            device = pick_device(runtime)
-            summary = generate(TEACHER, tokens, task, settings, folder, device=device)
-        else:
-            summary = write_no_rows(tokens, folder)
-        stamp_in(folder).write(inputs)
-    record_seconds("generate", started, summary["digest"])
-    n_rows = sum(split["n_rows"] for split in summary["splits"].values())
-    click.echo(
-        f"generate: texts for {n_rows:,} rows of {', '.join(settings.splits)}"
-        if is_on
-        else "generate: off (generation.splits is empty)"
-    )
+                device = pick_device(runtime)
+                summary = generate(TEACHER, tokens, task, settings, folder, device=device)
+            else:
+                summary = write_no_rows(tokens, folder)
+            stamp_in(folder).write(inputs)
+        record_seconds("generate", started, summary["digest"])
+        n_rows = sum(split["n_rows"] for split in summary["splits"].values())
+        outcome = f"texts for {n_rows:,} rows of {', '.join(settings.splits)}"
+    else:
+        outcome = "the texts were made from exactly these inputs; kept as they are"
+    click.echo(f"generate: {outcome if is_on else 'off (generation.splits is empty)'}")
 
 
 if __name__ == "__main__":

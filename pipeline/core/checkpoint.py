@@ -102,10 +102,15 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's config.json.
 
     Raises:
-        CheckpointError: it is not JSON.
+        CheckpointError: there is none, or it is not JSON.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{checkpoint} holds no config.json. Run the stage that makes it, or name a folder "
+            "written by save_pretrained."
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{checkpoint / 'config.json'} is not JSON: {error}") from error
     assert isinstance(config, dict)

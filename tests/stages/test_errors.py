@@ -118,7 +118,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function after which forced writes, but the first few, say the disk is full."""
 
     def fill() -> None:
-        sync, n_left = os.fsync, 4  # the new layer's group comes before its first segment
+        sync, n_left = os.fsync, 6  # stamp and group of the new layer come before its first segment
 
         def fail(descriptor: int) -> None:
             nonlocal n_left
