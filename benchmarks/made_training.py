@@ -13,8 +13,9 @@ from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
+from pipeline.objectives.chosen import ChosenObjectives, ObjectivesSettings
 from pipeline.objectives.models import Models, StudentShape
-from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 from pipeline.student.network_settings import network_class, network_settings
 from pipeline.student.settings import TRANSFORMER

@@ -39,7 +39,9 @@ def macro_f1(answers: Answers) -> float:
         scores = [_f1_of(1, labels[:, label], predicted[:, label]) for label in occurring]
         return float(np.mean(scores)) if scores else 0.0
     occurring = np.unique(answers.labels)
-    return float(np.mean([_f1_of(label, answers.labels, answers.predicted) for label in occurring]))
+    return float(
+        np.mean([_f1_of(label, answers.labels, answers.predicted) for label in occurring.tolist()])
+    )
 
 
 def micro_f1(answers: Answers) -> float:
@@ -54,8 +56,8 @@ def _f1_of(label: int, labels: Labels, predicted: NDArray[np.int64]) -> float:
     of a model take.
     """
     is_label, is_predicted = labels == label, predicted == label
-    n_either = np.count_nonzero(is_label) + np.count_nonzero(is_predicted)
-    return float(2 * np.count_nonzero(is_label & is_predicted) / max(1, n_either))
+    n_either = int(np.count_nonzero(is_label) + np.count_nonzero(is_predicted))
+    return 2 * int(np.count_nonzero(is_label & is_predicted)) / max(1, n_either)
 
 
 def _by_row(
