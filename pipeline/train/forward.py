@@ -13,7 +13,7 @@ from pipeline.models.attention import AttentionTap
 from pipeline.models.cls import cls_state
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import StudentOutputs
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.train.batches import Batch
 
 StudentForward = Callable[[Batch], StudentOutputs]
