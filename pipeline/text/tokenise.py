@@ -24,7 +24,14 @@ from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
 from pipeline.text.target_texts import tokenise_targets
 from pipeline.text.text_windows import tokenise_text_windows
-from pipeline.text.tokens import ALPHABETIC, FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
+from pipeline.text.tokens import (
+    ALPHABETIC,
+    FORMAT,
+    FORMAT_VERSION,
+    SUMMARY_NAME,
+    Tokens,
+    schema_of,
+)
 from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
 
@@ -82,7 +89,13 @@ def write_tokens(
     if is_alphabetic(corpus, mapping, label_kind):
         made_with["label_order"] = ALPHABETIC
     return write_table(
-        splits, label_kind, labels, tokenizer, max_length, folder, made_with=made_with
+        splits,
+        label_kind,
+        labels,
+        digest_tokenizer(tokenizer),
+        max_length,
+        folder,
+        made_with=made_with,
     )
 
 
@@ -90,7 +103,7 @@ def write_table(
     splits: Mapping[str, Iterable[TokenisedTexts]],
     label_kind: LabelKind,
     labels: Sequence[str],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: str,
     max_length: int,
     folder: Path,
     *,
@@ -99,8 +112,8 @@ def write_table(
 ) -> dict[str, Any]:
     """Write tokenised splits as a token table into an empty folder; return its summary.
 
-    `source` is the digest of the table that the rows are variants of, if they are; `made_with`
-    is what else the summary says of how the rows were made.
+    `tokenizer` is the tokenizer's digest, `source` that of the table that the rows are variants
+    of, if they are; `made_with` is what else the summary says of how the rows were made.
     """
     summary: dict[str, Any] = {
         "format": FORMAT,
@@ -109,7 +122,7 @@ def write_table(
         "labels": list(labels),
         "max_length": max_length,
         **made_with,
-        "tokenizer": digest_tokenizer(tokenizer),
+        "tokenizer": tokenizer,
         "splits": {
             split: _write_split(folder / f"{split}.arrow", parts, label_kind, labels)
             for split, parts in splits.items()
@@ -120,6 +133,26 @@ def write_table(
     summary["digest"] = digest_json(summary)
     (folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
+
+
+def write_variants(
+    tokens: Tokens, splits: Mapping[str, Iterable[TokenisedTexts]], folder: Path
+) -> dict[str, Any]:
+    """Write rows that were made from those of `tokens` into an empty folder, as `write_table`."""
+    return write_table(
+        splits,
+        tokens.label_kind,
+        tokens.labels,
+        tokens.tokenizer,
+        tokens.max_length,
+        folder,
+        source=tokens.digest,
+    )
+
+
+def write_no_variants(tokens: Tokens, folder: Path) -> dict[str, Any]:
+    """Write the table of a stage that is turned off: one split, `train`, without rows."""
+    return write_variants(tokens, {"train": ()}, folder)
 
 
 def _write_split(
