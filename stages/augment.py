@@ -10,7 +10,7 @@ from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_of, stamp_in
 from pipeline.text.augment import AugmentationSettings, augment
-from pipeline.text.tokenise import TokenizerSettings, write_no_rows
+from pipeline.text.tokenise import TokenizerSettings, write_no_variants
 from pipeline.text.tokens import open_tokens
 from stages.entry import force_option, load_params, stage
 from stages.paths import AUGMENTED, TOKENS
@@ -39,7 +39,7 @@ def main(*, force: bool) -> None:
                 tokenizer = load_tokenizer(find_checkpoint(checkpoint))
                 summary = augment(tokens, tokenizer, settings, folder)
             else:
-                summary = write_no_rows(tokens, folder)
+                summary = write_no_variants(tokens, folder)
             stamp_in(folder).write(inputs)
         record_seconds("augment", started, summary["digest"])
         outcome = (

@@ -12,10 +12,11 @@ from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_names, stamp_in
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
+from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.teacher.versions import GENERATION
-from pipeline.text.tokenise import write_no_rows
+from pipeline.text.tokenise import write_no_variants
 from pipeline.text.tokens import open_tokens
 from stages.entry import force_option, load_params, stage
 from stages.paths import GENERATED, TEACHER, TOKENS
@@ -45,12 +46,10 @@ def main(*, force: bool) -> None:
         started = perf_counter()
         with replacing_folder(GENERATED) as folder:
             if is_on:
-                from pipeline.teacher.generate import generate
-
                 device = pick_device(runtime)
                 summary = generate(TEACHER, tokens, task, settings, folder, device=device)
             else:
-                summary = write_no_rows(tokens, folder)
+                summary = write_no_variants(tokens, folder)
             stamp_in(folder).write(inputs)
         record_seconds("generate", started, summary["digest"])
         n_rows = sum(split["n_rows"] for split in summary["splits"].values())

@@ -14,7 +14,7 @@ from pipeline.models.attention import AttentionTap, remove_tap
 from pipeline.models.model_rows import ModelRows
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import ArraySpec, parse_array_name
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 
 N_TEXTS = 2
 N_PAIRS = 3

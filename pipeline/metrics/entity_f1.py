@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from seqeval.metrics import f1_score
 
 from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers
@@ -24,6 +23,8 @@ def entity_f1(answers: Answers) -> float:
 
     Source: Tjong Kim Sang and De Meulder 2003, cs/0306050.
     """
+    from seqeval.metrics import f1_score
+
     others = [name for name in answers.names if not _TAG.fullmatch(name)]
     if others:
         raise DataError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import CheckpointError, first_line
+from pipeline.models.config_file import plain_config
 from pipeline.models.encoder_decoder import stacks_of, vocabulary_size
 
 if TYPE_CHECKING:
@@ -59,17 +60,22 @@ def read_architecture(checkpoint: Path) -> Architecture:
         CheckpointError: the config cannot be read, its [CLS] position is not known, its
             layers cannot be numbered, or its encoder and decoder differ in their widths.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
+    config = plain_config(checkpoint) or _load_config(checkpoint)
     try:
         return _architecture(config)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint}: {error}") from error
+
+
+def _load_config(checkpoint: Path) -> "PretrainedConfig":
+    from transformers import AutoConfig
+
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
+    return config
 
 
 def _architecture(config: "PretrainedConfig") -> Architecture:

@@ -15,8 +15,8 @@ from pipeline.metrics.chosen import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.store.spec import with_moments
-from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
+from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Task, TaskSettings

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.work import Work
 from pipeline.metrics import METRICS, Metric
 from pipeline.metrics.measure import Measure
 from pipeline.report.student_metrics import Scores, SplitMetrics, StudentMetrics

@@ -12,10 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.work import Work
 from pipeline.metrics import METRICS
 from pipeline.metrics.measure import Measure
 from pipeline.tasks import TASKS

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import AutoConfig, PreTrainedModel
-
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_tokenizer
@@ -15,12 +13,12 @@ from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 def load_teacher(
     checkpoint: Path, task: Task, labels: Sequence[str], *, needs_head: bool
-) -> PreTrainedModel:
+) -> "PreTrainedModel":
     """Return the model with the task's head, in float32 and evaluation mode.
 
     With `needs_head` the checkpoint must hold a trained head. Without it a missing head
@@ -30,6 +28,8 @@ def load_teacher(
     Raises:
         CheckpointError: no such head, other labels, or weights that are not safetensors.
     """
+    from transformers import AutoConfig
+
     teacher_architecture(checkpoint, task)
     stored = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     model, loading = load_with_head(checkpoint, task, labels)

@@ -1,10 +1,14 @@
 """A plan as text for people."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from pipeline.store_tools.summary import FolderSizes, folder_sizes, format_size, format_table
 from pipeline.teacher.plan import Plan
-from pipeline.teacher.speed import Speed
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.teacher.speed import Speed
 
 
 def describe_plan(plan: Plan) -> str:
@@ -77,7 +81,7 @@ def _describe_disk(total_bytes: int, before: FolderSizes | None, free_bytes: int
     return f"disk      {found}"
 
 
-def describe_speed(speed: Speed, device: torch.device) -> str:
+def describe_speed(speed: "Speed", device: "torch.device") -> str:
     """Return the expected time and what it was measured on."""
     return (
         f"time      about {_describe_seconds(speed.seconds)} on {device.type} in one process "

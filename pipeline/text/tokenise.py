@@ -99,22 +99,6 @@ def write_tokens(
     )
 
 
-def write_no_rows(tokens: Tokens, folder: Path) -> dict[str, Any]:
-    """Write, into an empty folder, what is made from `tokens` when nothing is to be made.
-
-    Returns the table's summary, `tokens.json`.
-    """
-    return write_table(
-        {"train": ()},
-        tokens.label_kind,
-        tokens.labels,
-        tokens.tokenizer,
-        tokens.max_length,
-        folder,
-        source=tokens.digest,
-    )
-
-
 def write_table(
     splits: Mapping[str, Iterable[TokenisedTexts]],
     label_kind: LabelKind,
@@ -128,9 +112,8 @@ def write_table(
 ) -> dict[str, Any]:
     """Write tokenised splits as a token table into an empty folder; return its summary.
 
-    `tokenizer` is its digest; `source` is the digest of the table that the rows are variants of,
-    if they are; `made_with`
-    is what else the summary says of how the rows were made.
+    `tokenizer` is the tokenizer's digest, `source` that of the table that the rows are variants
+    of, if they are; `made_with` is what else the summary says of how the rows were made.
     """
     summary: dict[str, Any] = {
         "format": FORMAT,
@@ -150,6 +133,26 @@ def write_table(
     summary["digest"] = digest_json(summary)
     (folder / SUMMARY_NAME).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
+
+
+def write_variants(
+    tokens: Tokens, splits: Mapping[str, Iterable[TokenisedTexts]], folder: Path
+) -> dict[str, Any]:
+    """Write rows that were made from those of `tokens` into an empty folder, as `write_table`."""
+    return write_table(
+        splits,
+        tokens.label_kind,
+        tokens.labels,
+        tokens.tokenizer,
+        tokens.max_length,
+        folder,
+        source=tokens.digest,
+    )
+
+
+def write_no_variants(tokens: Tokens, folder: Path) -> dict[str, Any]:
+    """Write the table of a stage that is turned off: one split, `train`, without rows."""
+    return write_variants(tokens, {"train": ()}, folder)
 
 
 def _write_split(

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.models.padding import pad_rows
-from pipeline.objectives.objective import Needs, TeacherSignals
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import TeacherSignals
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import (
     CLS,

@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import read_params
 from pipeline.models.encoder_decoder import ENCODER_DECODERS
-from pipeline.objectives import OBJECTIVES
+from pipeline.objectives.settings import OBJECTIVES
 from pipeline.project.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT

@@ -105,12 +105,12 @@ OF_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no filters": (
         {**CNN, "n_filters": 0},
         {"hard_label": {}},
-        "model.n_filters: must be a whole number of at least 1, got 0",
+        "model.n_filters: should be greater than or equal to 1, got 0",
     ),
     "a dropout of everything": (
         {**BILSTM, "dropout": 1.0},
         {"hard_label": {}},
-        "model.dropout: must be at least 0 and below 1, got 1.0",
+        "model.dropout: should be less than 1, got 1.0",
     ),
 }
 """Model, objectives and the line, by name."""

@@ -46,8 +46,9 @@ def make_table(folder: Path, teacher: Path, rows_of: Rows = ROWS) -> Tokens:
         for split, rows in rows_of.items()
     }
     made_with = {"decoder_start": START}
-    digest = digest_tokenizer(tokenizer)
-    write_table(parts, "target_text", (), digest, 16, folder, made_with=made_with)
+    write_table(
+        parts, "target_text", (), digest_tokenizer(tokenizer), 16, folder, made_with=made_with
+    )
     return open_tokens(folder)
 
 

@@ -53,7 +53,7 @@ def plan_store(
         TASKS["classification"],
         CaptureSettings.model_validate(settings),
         store_dir,
-        device=CPU,
+        device=lambda: CPU,
         is_finetuned=is_finetuned,
     )
 

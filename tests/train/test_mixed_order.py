@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives.weighted_sum import ObjectivesSettings
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.order import EpochOrder, mixed_order
