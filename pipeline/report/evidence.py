@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pipeline.core.arrow import as_numpy
 from pipeline.core.errors import PipelineError
 from pipeline.evaluate.shown_parts import (
     ATTENTIONS_NAME,
@@ -76,7 +77,7 @@ class Predictions:
         """Which predictions have the same first for both models."""
         if self.is_of_pieces:
             ours, theirs = (self.table[f"{who}_token"] for who in ("student", "teacher"))
-            return np.asarray(pc.equal(ours, theirs))
+            return as_numpy(pc.equal(ours, theirs))
         return np.asarray(self.student.argmax(1) == self.teacher.argmax(1))
 
     @property
@@ -169,7 +170,7 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
             logits = {name: _softmax(values) for name, values in logits.items()}
         return Predictions(
             kind=kind,
-            labels=np.asarray(table["label"].combine_chunks()),
+            labels=as_numpy(table["label"].combine_chunks()),
             student=logits["student"],
             teacher=logits["teacher"],
             table=table,
@@ -181,7 +182,7 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
 
 
 def _as_table(lists: pa.ListArray) -> Float[np.ndarray, "prediction class"]:
-    values = np.asarray(lists.flatten(), dtype=np.float64)
+    values = as_numpy(lists.flatten()).astype(np.float64)
     return values.reshape(len(lists), len(lists[0]) if len(lists) else 0)
 
 
