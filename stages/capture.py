@@ -11,7 +11,7 @@ from pipeline.core.settings import parse_section
 from pipeline.store.spec import MANIFEST_NAME
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.teacher.capture import capture
+from pipeline.teacher.capture import capture, describe_capture
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
@@ -49,11 +49,7 @@ def main() -> None:
                     f"capture: {taken.n_rows:,} rows in {taken.n_segments:,} segments and "
                     f"{taken.n_arrays:,} further arrays came from the store that was given"
                 )
-            click.echo(
-                f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already "
-                f"present, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "
-                f"{report.seconds:.1f} s"
-            )
+            click.echo(f"capture: {describe_capture(report)}")
 
 
 if __name__ == "__main__":
