@@ -102,7 +102,7 @@ def test_long_text_is_cut_and_pairs_have_their_own_key(tmp_path: Path, checkpoin
     store = open_store(capture_store(tmp_path / "store", checkpoint, tokens))
     row = find_row(store, "the film", "was dull")
     assert row.tokens == ("[CLS]", "the", "film", "[SEP]", "was", "dull", "[SEP]")
-    with pytest.raises(StoreIncompleteError, match="cut at 64 tokens.* or add it to the data"):
+    with pytest.raises(StoreIncompleteError, match=r"cut at 64 tokens.* or add it to the data"):
         find_row(store, "the film was dull", tokens_dir=tmp_path / "tokens")
     with pytest.raises(StoreIncompleteError, match="with a second one: give that with --pair"):
         find_row(store, "the film", tokens_dir=tmp_path / "tokens")
