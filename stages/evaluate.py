@@ -22,11 +22,13 @@ from pipeline.evaluate import (
     provenance,
     shown,
     shown_attentions,
+    texts,
     work,
 )
 from pipeline.evaluate import evaluate as evaluation
 from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics import METRICS
 from pipeline.models import attention, cls, model_rows, padding, predict, writing
 from pipeline.store import (
@@ -86,6 +88,7 @@ _CODE = (
     stored_rows,
     stored_signal,
     tasks,
+    texts,
     work,
     writing,
 )
@@ -141,6 +144,8 @@ def main(name: str) -> None:
                 f"evaluate: {name}: {split} {first.heading} {scores['student'][first.name]:.4f}, "
                 f"teacher {scores['teacher'][first.name]:.4f}"
             )
+    for warning in usefulness_warnings(measured, params["students"][name]):
+        click.echo(f"evaluate: {name}: warning: {warning}")
 
 
 if __name__ == "__main__":
