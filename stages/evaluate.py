@@ -145,7 +145,7 @@ def main(name: str) -> None:
                 f"teacher {scores['teacher'][first.name]:.4f}"
             )
     for warning in usefulness_warnings(measured, params["students"][name]):
-        click.echo(f"evaluate: {name}: warning: {warning}")
+        click.echo(f"evaluate: {name}: warning: {warning}.", err=True)
 
 
 if __name__ == "__main__":

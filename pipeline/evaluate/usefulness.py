@@ -19,9 +19,9 @@ def learns_from_labels_alone(objectives: Sequence[str], settings: Mapping[str, A
 
 
 def usefulness_warnings(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a clause for each split and model of no use; `metrics` are those of `evaluate`.
+    """Yield a clause, without a full stop, for each split and model of no use.
 
-    `settings` are the student's own of params.yaml.
+    `metrics` are those of `evaluate`, `settings` the student's own of params.yaml.
     """
     student = metrics["student"]
     first = METRICS[metrics["metrics"][0]]

@@ -9,6 +9,7 @@ import pytest
 from stages.paths import SECONDS
 from stages.seconds import record_seconds
 from tests.project_template import STAGE_ONE
+from tests.stages.conftest import invoke
 
 
 def section_of(page: str, anchor: str) -> str:
@@ -42,6 +43,24 @@ def test_every_stage_has_its_time(finished_project: Path) -> None:
     }
     assert set(notes) == expected
     assert all(note["seconds"] > 0 for note in notes.values())
+
+
+def test_a_useless_teacher_is_said_by_the_log_and_first_in_the_report(project: Path) -> None:
+    """Catches a verdict that is measured, and that nobody is told."""
+    for name in ("hard-2", "kd-2"):
+        path = project / "artifacts" / "evaluations" / name / "metrics.json"
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        for split in metrics["splits"].values():
+            baseline = split["constant_baseline"]["teacher"]
+            baseline |= {"given_share": 1.0, "right_share": 0.5, "most_given": "the label 'x'"}
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+        result = invoke("evaluate", name)
+        assert result.exit_code == 0, result.output
+        warning = f"evaluate: {name}: warning: the teacher gives the label 'x' to all "
+        assert result.stderr.count(warning) == len(metrics["splits"])
+    assert invoke("report").exit_code == 0
+    markdown = (project / "reports" / "report.md").read_text(encoding="utf-8")
+    assert markdown.split("\n\n")[1].startswith("The teacher is useless: it gives the label 'x' to")
 
 
 def test_a_run_that_makes_nothing_new_keeps_the_time(
