@@ -55,7 +55,7 @@ def main(*, force: bool) -> None:
         run_in_processes("stages.capture", count=runtime.processes)
         return
 
-    from pipeline.teacher.capture import capture
+    from pipeline.teacher.capture import capture, describe_capture
 
     with joined_processes() as processes:
         started = perf_counter()
@@ -82,11 +82,7 @@ def main(*, force: bool) -> None:
                     f"capture: {taken.n_rows:,} rows in {taken.n_segments:,} segments and "
                     f"{taken.n_arrays:,} further arrays came from the store that was given"
                 )
-            click.echo(
-                f"capture: {report.n_computed:,} rows computed, {report.n_present:,} already "
-                f"present, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB in "
-                f"{report.seconds:.1f} s"
-            )
+            click.echo(f"capture: {describe_capture(report)}")
 
 
 def _check_code(captured_by: str | None, codes: tuple[str, ...]) -> None:

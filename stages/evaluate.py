@@ -11,6 +11,7 @@ from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import METRICS_NAME, STAMP_NAME, code_of, stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics import METRICS
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
@@ -84,6 +85,8 @@ def main(name: str, *, force: bool) -> None:
                 f"evaluate: {name}: {split} {first.heading} {scores['student'][first.name]:.4f}, "
                 f"teacher {scores['teacher'][first.name]:.4f}"
             )
+    for warning in usefulness_warnings(measured, params["students"][name]):
+        click.echo(f"evaluate: {name}: warning: {warning}.", err=True)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def shown_attentions(
         shown.append(
             {
                 "text": theirs.split.table["text"][row].as_py(),
+                "text_pair": theirs.split.table["text_pair"][row].as_py(),
                 "student_tokens": ours.tokens(row),
                 "teacher_tokens": theirs.tokens(row),
                 "pairs": [

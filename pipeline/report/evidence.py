@@ -24,6 +24,7 @@ from pipeline.evaluate.shown_parts import (
     Part,
     Provenance,
     Similarity,
+    texts_name,
 )
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -32,6 +33,7 @@ from pipeline.text.tokens import is_labelled
 Probabilities = Float[np.ndarray, "prediction class"]
 
 _COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
+_TEXTS = ("text", "references", "student", "teacher")
 _TOKENS = ("label_token", "student_token", "teacher_token")
 _OF_PIECES = (*_TOKENS, "student_confidence", "teacher_confidence", "context")
 _MORE_COLUMNS: dict[Kind, tuple[str, ...]] = {
@@ -118,6 +120,8 @@ class Evidence:
     predictions: Predictions | str
     similarity: Similarity | str
     attentions: Attentions | str
+    texts: pa.Table | str
+    """What the models wrote or answered."""
     provenance: Provenance | str
     curves: Mapping[str, Curve] = field(default_factory=dict)
     """By name, such as `train/soft_target`."""
@@ -135,6 +139,7 @@ def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str, kind: Kind
         predictions=_read_predictions(evaluation_dir / f"{split}.arrow", kind),
         similarity=_read(Similarity, evaluation_dir / SIMILARITY_NAME),
         attentions=_read(Attentions, evaluation_dir / ATTENTIONS_NAME),
+        texts=_read_texts(evaluation_dir / texts_name(split)),
         provenance=_read(Provenance, evaluation_dir / PROVENANCE_NAME),
         curves=_read_curves(curves_dir),
     )
@@ -178,6 +183,16 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
     except FileNotFoundError:
         return f"{path} is not here"
     except (pa.ArrowException, KeyError, ValueError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from None
+
+
+def _read_texts(path: Path) -> pa.Table | str:
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return table.select(_TEXTS)
+    except FileNotFoundError:
+        return f"{path} is not here"
+    except (pa.ArrowException, KeyError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
 
 

@@ -46,6 +46,8 @@ class CaptureReport:
 
     n_computed: int
     """Rows that the teacher saw, once for each pass over them."""
+    n_extended: int
+    """Of these, rows that the store had already, and that were given further arrays."""
     n_present: int
     """Distinct rows that had nothing to compute."""
     n_tokens: int
@@ -135,11 +137,25 @@ def capture(
             writer.adopt_finished()
     return CaptureReport(
         n_computed=sum(len(work.rows) for work in works),
+        n_extended=sum(len(work.rows) for work in works if work.segment is not None),
         n_present=len(rows.keys) - count_rows(works),
         n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
         size_bytes=size_bytes,
         seconds=time.monotonic() - start,
         taken=taken,
+    )
+
+
+def describe_capture(report: CaptureReport) -> str:
+    """Return what a capture did as a line for people."""
+    rows = f"{report.n_computed - report.n_extended:,} rows computed"
+    present = f"{report.n_present:,} already present"
+    if report.n_extended:
+        rows = f"arrays added to {report.n_extended:,} rows already present, {rows}"
+        present = f"{report.n_present:,} left as they are"
+    return (
+        f"{rows}, {present}, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB "
+        f"in {report.seconds:.1f} s"
     )
 
 

@@ -15,8 +15,11 @@ from tests.conftest import make_sentences, write_csv
 from tests.imports import ROOT
 
 HEAVY = frozenset(
-    ("torch", "transformers", "sklearn", "scipy", "pandas", "torchmetrics", "datasets")
-    + ("accelerate", "dvclive", "seqeval", "sacrebleu", "onnx", "onnxruntime", "huggingface_hub")
+    (
+        *("torch", "transformers", "sklearn", "scipy", "pandas", "torchmetrics", "datasets"),
+        *("accelerate", "dvclive", "seqeval", "sacrebleu", "onnx", "onnxruntime"),
+        "huggingface_hub",
+    )
 )
 
 COMMANDS: dict[tuple[str, ...], frozenset[str]] = {

@@ -9,11 +9,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.report.figures.style import (
+    DOTS_PER_INCH,
+    FONT_SIZE,
     STUDENT_COLOUR,
     TEACHER_COLOUR,
     draw_heat,
     shorten,
     to_svg,
+    width_of,
 )
 
 _MOST_NUMBERED = 12
@@ -57,7 +60,8 @@ def draw_confusion(
 def build_confusion(counts: Counts, labels: Sequence[str], colour: str) -> Figure:
     """Return the figure as matplotlib holds it."""
     names = [shorten(label, _LONGEST_NAME) for label in labels]
-    margin = 0.45 + 0.085 * max(map(len, names))  # inches, for the names
+    widest = max(width_of(name, FONT_SIZE) for name in names)
+    margin = 0.5 + widest / DOTS_PER_INCH  # inches, for the names
     side = 3.6
     width = margin + side + 0.1
     figure = Figure(figsize=(width, width))
