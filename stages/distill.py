@@ -1,5 +1,6 @@
 """One student: `artifacts/students/NAME`."""
 
+import json
 from functools import partial
 from time import perf_counter
 
@@ -18,7 +19,7 @@ from pipeline.core.made_from import is_made_from
 from pipeline.core.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import faults_at, parse_section
-from pipeline.metrics.score import score_split
+from pipeline.metrics.validated import Validated, validate
 from pipeline.models import architecture, attention, cls, encoder_decoder, padding
 from pipeline.store import (
     encoding,
@@ -36,7 +37,7 @@ from pipeline.tasks.task import TaskSettings
 from pipeline.text import augmented, generated, joined, retokenise
 from pipeline.text.augmented import open_training_tokens
 from pipeline.train.curves import publish_curves
-from pipeline.train.distill import distill
+from pipeline.train.distill import METRICS_NAME, distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import load_params, stage
@@ -75,6 +76,8 @@ _CODE = (
     tasks,
     train,
 )
+
+_REMEDY = "Raise training.epochs, try another training.learning_rate, or add texts to learn from."
 
 
 @click.command()
@@ -128,7 +131,7 @@ def main(name: str) -> None:
                     settings,
                     training,
                     folder,
-                    judge=partial(score_split, task, tokens.labels),
+                    judge=partial(validate, task, tokens.labels),
                     inputs=inputs,
                     unfinished_dir=UNFINISHED / name,
                     seconds_between_saves=runtime.seconds_between_saves,
@@ -141,6 +144,10 @@ def main(name: str) -> None:
         if processes.is_main:
             publish_curves(folder, CURVES / name)
             click.echo(f"distill: {name}: {outcome}")
+            metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+            fault = Validated.from_json(metrics).fault("the student")
+            if fault:
+                click.echo(f"distill: {name}: warning: {fault}. {_REMEDY}", err=True)
 
 
 if __name__ == "__main__":
