@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 import click
+from transformers.utils import logging
 
 from pipeline.core.atomic import write_json
 from pipeline.core.checkpoint import find_weights, read_config
@@ -13,6 +14,7 @@ from pipeline.core.made_from import is_made_from
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.metrics import METRICS
+from pipeline.metrics.validated import Validated
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks import TASKS
@@ -26,6 +28,15 @@ from pipeline.text.tokens import Tokens, open_tokens
 from stages.entry import load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 from stages.seconds import record_seconds
+
+_MORE_TRAINING = (
+    "Students can learn no more from it. Raise teacher.epochs, try another "
+    "teacher.learning_rate, or label more rows."
+)
+_OTHER_CHECKPOINT = (
+    "Students can learn no more from it. Check that the checkpoint was fine-tuned for this task, "
+    "or fine-tune it with teacher.epochs."
+)
 
 
 @click.command()
@@ -55,12 +66,17 @@ def main() -> None:
     else:
         started = perf_counter()
         device = pick_device(runtime)
+        logging.disable_progress_bar()  # of loading and saving; there is one of the training
         finetune(checkpoint, tokens, task, settings, TEACHER, inputs=inputs, device=device)
         record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
     first = METRICS[task.primary_metric]
     click.echo(f"finetune: validation {first.heading} {metrics['validation'][first.name]:.4f}")
+    fault = Validated.from_json(metrics).fault("the teacher")
+    if fault:
+        remedy = _MORE_TRAINING if settings.epochs else _OTHER_CHECKPOINT
+        click.echo(f"finetune: warning: {fault}. {remedy}", err=True)
 
 
 def _take(store_dir: Path, checkpoint: Path | None, tokens: Tokens, task: Task) -> None:
