@@ -30,11 +30,11 @@ from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 from stages.seconds import record_seconds
 
 _MORE_TRAINING = (
-    "Students can learn no more from it. Raise teacher.epochs, try another "
+    "Students will learn little from it. Raise teacher.epochs, try another "
     "teacher.learning_rate, or label more rows."
 )
 _OTHER_CHECKPOINT = (
-    "Students can learn no more from it. Check that the checkpoint was fine-tuned for this task, "
+    "Students will learn little from it. Check that the checkpoint was fine-tuned for this task, "
     "or fine-tune it with teacher.epochs."
 )
 
@@ -67,6 +67,7 @@ def main() -> None:
         started = perf_counter()
         device = pick_device(runtime)
         logging.disable_progress_bar()  # of loading and saving; there is one of the training
+        logging.set_verbosity_error()  # a new head is no surprise; what must not lack is refused
         finetune(checkpoint, tokens, task, settings, TEACHER, inputs=inputs, device=device)
         record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
