@@ -95,10 +95,9 @@ def finetune(
         best = _BestWeights(judge, task.primary_metric, Path(scratch) / "best.pt")
         trainer.add_callback(best)
         if settings.epochs:
-            with Progress(
-                "finetune", settings.epochs * len(examples["train"]), 0, is_shown=True
-            ) as progress:
-                trainer.add_callback(_Shown(progress, settings.batch_size, task.primary_metric))
+            n_examples = settings.epochs * len(examples["train"])
+            with Progress("finetune", n_examples, 0, is_shown=True) as progress:
+                trainer.add_callback(_Shown(progress, n_examples, task.primary_metric))
                 trainer.train()
             best.restore(model)
         else:
@@ -218,9 +217,10 @@ class _BestWeights(TrainerCallback):
 class _Shown(TrainerCallback):
     """Shows the training as students' are shown, and a line for each validation."""
 
-    def __init__(self, progress: Progress, batch_size: int, metric: str) -> None:
+    def __init__(self, progress: Progress, n_examples: int, metric: str) -> None:
         self._progress = progress
-        self._batch_size = batch_size
+        self._n_examples = n_examples
+        self._n_done = 0
         self._metric = metric
         self._values: dict[str, float] = {}
 
@@ -235,7 +235,9 @@ class _Shown(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         """Show a step."""
-        self._progress.add(self._batch_size, state.global_step, state.max_steps, self._values)
+        before = self._n_done
+        self._n_done = self._n_examples * state.global_step // state.max_steps
+        self._progress.add(self._n_done - before, state.global_step, state.max_steps, self._values)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any

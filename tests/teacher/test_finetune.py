@@ -266,12 +266,17 @@ def own_loss(checkpoint: Path, split: TokenSplit) -> float:
     return float(np.mean(losses))
 
 
-@pytest.mark.parametrize("falls", [True, False])
+@pytest.mark.parametrize(("falls", "has_old_names"), [(True, False), (False, False), (False, True)])
 def test_of_equal_scores_the_lowest_loss_is_kept(
-    tmp_path: Path, tokens: Tokens, falls: bool, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tokens: Tokens,
+    falls: bool,
+    has_old_names: bool,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Catches a teacher of the first few steps, which is what Trainer keeps while accuracy stays
-    the same; and the last one kept though its loss is higher.
+    the same; the last one kept though its loss is higher; and the best weights with LayerNorms of
+    the last step, where the checkpoint has other names for these than the model.
 
     The teacher is all too sure that every text is positive, and learns that none is, which costs
     it less of the loss at each step; or that all are, which costs it more.
@@ -279,6 +284,11 @@ def test_of_equal_scores_the_lowest_loss_is_kept(
     start = make_checkpoint(tmp_path / "start")
     weights = load_file(start / "model.safetensors")
     weights["classifier.bias"] = torch.tensor([0.0, 5.0])
+    if has_old_names:
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        for name in [name for name in weights if "LayerNorm" in name]:
+            stem = name.rpartition("LayerNorm.")[0]
+            weights[stem + old[name.removeprefix(stem)]] = weights.pop(name)
     save_file(weights, start / "model.safetensors", metadata={"format": "pt"})
     taught = with_labels(tokens, "train", np.full(90, 0 if falls else 1))
     metrics = run(start, taught, tmp_path / "teacher", epochs=2, batch_size=8)
