@@ -1,5 +1,6 @@
 """One student: `artifacts/students/NAME`."""
 
+import json
 from functools import partial
 from time import perf_counter
 
@@ -9,7 +10,8 @@ from pipeline.core.fingerprint import digest_file, digest_json
 from pipeline.core.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import faults_at, parse_section
-from pipeline.core.stamp import code_of, stamp_in
+from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
+from pipeline.metrics.validated import Validated
 from pipeline.store.view import read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
@@ -29,6 +31,8 @@ from stages.paths import (
     view_path,
 )
 from stages.seconds import record_seconds
+
+_REMEDY = "Raise training.epochs, try another training.learning_rate, or add texts to learn from."
 
 
 @click.command()
@@ -55,6 +59,7 @@ def main(name: str, *, force: bool) -> None:
     if not force and stamp_in(folder).holds(inputs):
         publish_curves(folder, CURVES / name)
         click.echo(f"distill: {name}: was made from exactly these inputs; kept as it is")
+        _warn(name)
         return
     if runtime.processes > 1 and not is_started_with_others():
         run_in_processes("stages.distill", name, count=runtime.processes)
@@ -62,7 +67,7 @@ def main(name: str, *, force: bool) -> None:
 
     from transformers.utils import logging
 
-    from pipeline.metrics.score import score_split
+    from pipeline.metrics.validated import validate
     from pipeline.train.distill import distill
     from pipeline.train.parallel import make_accelerator
 
@@ -90,7 +95,7 @@ def main(name: str, *, force: bool) -> None:
                 settings,
                 training,
                 folder,
-                judge=partial(score_split, task, tokens.labels),
+                judge=partial(validate, task, tokens.labels),
                 inputs=inputs,
                 unfinished_dir=UNFINISHED / name,
                 seconds_between_saves=runtime.seconds_between_saves,
@@ -101,6 +106,15 @@ def main(name: str, *, force: bool) -> None:
             publish_curves(folder, CURVES / name)
             scores = ", ".join(f"{metric} {value:.4f}" for metric, value in trained.scores.items())
             click.echo(f"distill: {name}: validation {scores} at step {trained.best_step}")
+            _warn(name)
+
+
+def _warn(name: str) -> None:
+    """Say it when a student is useless."""
+    metrics = json.loads((STUDENTS / name / METRICS_NAME).read_text(encoding="utf-8"))
+    fault = Validated.from_json(metrics).fault("the student")
+    if fault:
+        click.echo(f"distill: {name}: warning: {fault}. {_REMEDY}", err=True)
 
 
 if __name__ == "__main__":

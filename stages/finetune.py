@@ -13,6 +13,7 @@ from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import METRICS_NAME, code_names, stamp_in
 from pipeline.metrics import METRICS
+from pipeline.metrics.validated import Validated
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks import TASKS
@@ -24,6 +25,15 @@ from pipeline.text.tokens import Tokens, open_tokens
 from stages.entry import force_option, load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 from stages.seconds import record_seconds
+
+_MORE_TRAINING = (
+    "Students will learn little from it. Raise teacher.epochs, try another "
+    "teacher.learning_rate, or label more rows."
+)
+_OTHER_CHECKPOINT = (
+    "Students will learn little from it. Check that the checkpoint was fine-tuned for this task, "
+    "or fine-tune it with teacher.epochs."
+)
 
 
 @click.command()
@@ -53,16 +63,24 @@ def main(*, force: bool) -> None:
     if not force and stamp_in(TEACHER).holds(inputs, codes=codes):
         click.echo("finetune: the teacher was made from exactly these inputs; kept as it is")
     else:
+        from transformers.utils import logging
+
         from pipeline.teacher.finetune import finetune
 
         started = perf_counter()
         device = pick_device(runtime)
+        logging.disable_progress_bar()  # of loading and saving; there is one of the training
+        logging.set_verbosity_error()  # a new head is no surprise; what must not lack is refused
         finetune(checkpoint, tokens, task, settings, TEACHER, inputs=inputs, device=device)
         record_seconds("finetune", started, digest_json(inputs))
     metrics = json.loads((TEACHER / METRICS_NAME).read_text(encoding="utf-8"))
     write_json(TEACHER_METRICS, metrics)
     first = METRICS[task.primary_metric]
     click.echo(f"finetune: validation {first.heading} {metrics['validation'][first.name]:.4f}")
+    fault = Validated.from_json(metrics).fault("the teacher")
+    if fault:
+        remedy = _MORE_TRAINING if settings.epochs else _OTHER_CHECKPOINT
+        click.echo(f"finetune: warning: {fault}. {remedy}", err=True)
 
 
 def _take(

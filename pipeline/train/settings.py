@@ -46,8 +46,11 @@ class TrainingSettings(Section):
     """Share of unlabelled rows in every batch; an epoch is then a pass over the labelled ones.
     Null: all rows come mixed, each once an epoch."""
     validations_per_epoch: int = Field(default=1, ge=1)
+    """The weights of the best validation are kept: the best score of the primary metric, of equal
+    scores the lowest loss on the labels."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after this many validations without a better score; null never stops early."""
+    """Stop after this many validations of which none was better than all before; null never stops
+    early."""
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
