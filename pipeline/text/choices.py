@@ -29,7 +29,8 @@ def named_choices(source: Source, column: str, labels: Any) -> Any:
     """Return the position of the right choice of each row, where the choices have names.
 
     They have some where `column` is a part of a column with another part, `label`, whose lists
-    hold as many names as there are choices, as ARC's do. Without one, `labels` are returned.
+    hold as many names as there are choices, as ARC's do. `labels` are returned as they are
+    without one, and where no label is such a name.
 
     Raises:
         DataError: a row has more or fewer names than choices, or a label is none of its names.
@@ -44,24 +45,28 @@ def named_choices(source: Source, column: str, labels: Any) -> Any:
     if any(held is not None and len({*held}) < len(held) for held in names):
         return labels  # such as 1 for the right choice and 0 for the others
     choices = source.lists("choices", column, "choices").to_pylist()
+    found = [
+        label if label is not None and _is_label(label) else None for label in labels.to_pylist()
+    ]
+    if not any(label in (held or ()) for label, held in zip(found, names, strict=True)):
+        return labels  # which say in another way which choice is right
     positions: list[int | None] = []
-    for row, label in enumerate(labels.to_pylist()):
-        held, n_choices = names[row] or [], len(choices[row] or [])
-        if label is None or not _is_label(label):
+    for row, (label, held, texts) in enumerate(zip(found, names, choices, strict=True), start=1):
+        if label is None:
             positions.append(None)
             continue
-        place = f"{source.place}: row {row + 1}"
-        if len(held) != n_choices:
+        own, n_choices = held or [], len(texts or [])
+        if len(own) != n_choices:
             raise DataError(
-                f"{place} has {n_choices} choices in '{column}' and {len(held)} names for them in "
-                f"'{names_column}'. Correct it, or remove the row."
+                f"{source.place}: row {row} has {n_choices} choices in '{column}' and {len(own)} "
+                f"names for them in '{names_column}'. Correct it, or remove the row."
             )
-        if label not in held:
+        if label not in own:
             raise DataError(
-                f"{place}: label '{label}' is none of the names of its choices in "
-                f"'{names_column}', {', '.join(held)}. Correct it, or remove the row."
+                f"{source.place}: row {row}: label '{label}' is none of the names of its choices "
+                f"in '{names_column}', {', '.join(own)}. Correct it, or remove the row."
             )
-        positions.append(held.index(label))
+        positions.append(own.index(label))
     return pa.array(positions, pa.int64())
 
 
@@ -102,7 +107,9 @@ def _reading(pairs: Mapping[str, Sequence[_Pair]]) -> _Reading:
         for row, (label, choices) in enumerate(rows, start=1)
         if label is not None and _is_label(label)
     ]
-    fitting = [read for read in _READINGS if all(read(*pair) is not None for _, *pair in labelled)]
+    fitting = [
+        read for read in _READINGS if all(read(one[1], one[2]) is not None for one in labelled)
+    ]
     _check_agree(labelled, fitting)
     if labelled and _by_text not in fitting:
         _check_zero(labelled)

@@ -114,7 +114,7 @@ def check_values(values: Sequence[str], where: Callable[[str], str]) -> None:
         )
 
 
-def check_marks(
+def check_marked(
     values: Sequence[str], counts: Mapping[str, int], elsewhere: Sequence[set[str]]
 ) -> None:
     """Refuse -1, or -100, among the training labels where it may say that there is none.

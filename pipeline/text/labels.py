@@ -15,12 +15,12 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.label_faults import (
     as_number,
     check_alike,
-    check_marks,
+    check_marked,
     check_values,
     unknown_labels,
 )
 from pipeline.text.lists import as_lists, lists_of
-from pipeline.text.numbers import number_labels
+from pipeline.text.numbers import check_marks, number_labels
 from pipeline.text.source import is_named
 from pipeline.text.tokens import UNLABELLED
 
@@ -58,7 +58,7 @@ def label_names(
     else:
         names = sorted(pc.unique(values).drop_null().to_pylist(), key=_natural_order)
         check_values(names, lambda name: _places(corpus, name))
-        _check_marks(corpus, names)
+        _check_marked(corpus, names)
     check_alike(names, lambda name: _places(corpus, name))
     return _at_least_two(names)
 
@@ -89,14 +89,14 @@ def _places(corpus: Corpus, name: str) -> str:
     return f"{len(rows):,} rows, the first is row {rows[0]}" if rows else "no rows"
 
 
-def _check_marks(corpus: Corpus, names: Sequence[str]) -> None:
+def _check_marked(corpus: Corpus, names: Sequence[str]) -> None:
     counts = Counter(_values(corpus).drop_null().to_pylist())
     others = [
         {*pc.unique(_values(corpus, split)).drop_null().to_pylist()}
         for split in corpus
         if split != "train"
     ]
-    check_marks(names, counts, others)
+    check_marked(names, counts, others)
 
 
 def _at_least_two(names: list[str]) -> list[str]:
@@ -127,7 +127,9 @@ def encode_labels(
     if label_kind in ("answers", "masked", "target_text"):  # they become labels with the tokens
         return {split: table["label"].combine_chunks() for split, table in corpus.items()}
     if label_kind == "number":
-        return {split: number_labels(table["label"], split) for split, table in corpus.items()}
+        numbers = {split: number_labels(table["label"], split) for split, table in corpus.items()}
+        check_marks(numbers)
+        return numbers
     if label_kind == "name":
         return {
             split: label_ids(table["label"], names, mapping, split)
