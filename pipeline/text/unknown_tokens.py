@@ -74,7 +74,7 @@ def count_unknown(
     if unknown is None or unknown in (*marks, tokenizer.sep_token_id, tokenizer.mask_token_id):
         return []
     own = tokens.splits[split]
-    found = [_count("texts", own, own.input_ids, own.offsets, tokenizer)]
+    found = [_count("texts", own, _without_masks(own), own.offsets, tokenizer)]
     if tokens.label_kind == "target_text":
         labels = own.labels.astype(np.int32)
         found.append(_count("targets", own, labels, own.label_offsets, tokenizer))
@@ -82,6 +82,15 @@ def count_unknown(
         if one.n_unknown == one.n_tokens > 0:
             raise DataError(f"{split}: {one}.")
     return found
+
+
+def _without_masks(split: TokenSplit) -> NDArray[np.int32]:
+    """Return the token ids of all rows, with what masks hide in their places."""
+    if split.masked is None:
+        return split.input_ids
+    ids = split.input_ids.copy()
+    ids[np.repeat(split.offsets[:-1], split.n_targets) + split.masked] = split.labels
+    return ids
 
 
 def _count(
