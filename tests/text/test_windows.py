@@ -181,8 +181,10 @@ def test_answers_of_another_shape_are_refused(write_jsonl: Write) -> None:
     with pytest.raises(DataError, match=r"'answer' holds string, but .* data.columns.answer_start"):
         write_jsonl("answers", [mere], columns={**COLUMNS, "label": "answer"})
     columns = {**COLUMNS, "label": "answer", "answer_start": "at"}
-    with pytest.raises(DataError, match="row 1 has '4x' in column 'at', which needs the number"):
+    with pytest.raises(DataError, match=r"row 1 has '4x' in column 'at', .*number.*Correct it"):
         write_jsonl("answers", [mere], columns=columns)
+    with pytest.raises(DataError, match=r"has '\[4\]' in column 'at', .* Keep lists in JSON lines"):
+        write_jsonl("answers", [{**mere, "at": "[4]"}], columns=columns)
 
 
 @pytest.mark.parametrize("max_length", range(7, 18))
