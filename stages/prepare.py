@@ -8,6 +8,7 @@ import click
 
 from pipeline.core.atomic import replacing_folder
 from pipeline.core.checkpoint import digest_small_files, find_checkpoint, load_tokenizer
+from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_of, stamp_in
@@ -17,7 +18,10 @@ from pipeline.text.asking import asking_of
 from pipeline.text.corpus import DataSettings, digest_source, read_corpus
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
+from pipeline.text.tag_scheme import check_tags, stray_beginnings, tag_fault
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
+from pipeline.text.tokens import open_tokens
+from pipeline.text.unknown_tokens import count_unknown
 from stages.entry import force_option, load_params, stage
 from stages.paths import TOKENS
 from stages.seconds import record_seconds
@@ -44,10 +48,11 @@ def main(*, force: bool) -> None:
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
     task = parse_section(TaskSettings, params.get("task"), "task")
     kind = TASKS[task.kind].label_kind
+    counts_entities = "entity_f1" in TASKS[task.kind].judged_by(task.metrics).metrics
     checkpoint = find_checkpoint(settings.checkpoint)
     inputs = {
         "data": digest_json([data.model_dump(mode="json"), digest_source(data)]),
-        "task": digest_json(task.model_dump(mode="json", exclude={"metrics"})),
+        "task": digest_json([task.model_dump(exclude={"metrics"}), counts_entities]),
         "tokenizer": digest_json([settings.model_dump(), digest_small_files(checkpoint)]),
         "code": code_of("prepare"),
     }
@@ -64,6 +69,8 @@ def main(*, force: bool) -> None:
             corpus = read_corpus(data, kind)
             mapping = data.names_by_value
             names = label_names(corpus, mapping, kind)
+            if counts_entities:
+                check_tags(corpus, names, mapping)
             summary = write_tokens(
                 corpus,
                 kind,
@@ -75,6 +82,14 @@ def main(*, force: bool) -> None:
                 stride=settings.stride,
                 asking=asking,
             )
+        tokens = open_tokens(folder)
+        if counts_entities and (fault := tag_fault(tokens.labels)):
+            raise DataError(f"{data.path}: {fault}.")
+        remarks = {
+            split: [str(one) for one in count_unknown(tokens, split, tokenizer) if one.are_many]
+            + [stray_beginnings(rows, tokens.labels) if counts_entities else ""]
+            for split, rows in tokens.splits.items()
+        }
         stamp_in(folder).write(inputs)
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
@@ -85,6 +100,8 @@ def main(*, force: bool) -> None:
         for name, fate in _LOSSES.items():
             if counts.get(name):
                 click.echo(f"prepare: {split}: {counts[name]:,} {fate}")
+        for remark in filter(None, remarks[split]):
+            click.echo(f"prepare: {split}: {remark}")
 
 
 def _labelled(counts: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
-    """Return a checkpoint's fast tokenizer.
+    """Return a checkpoint's fast tokenizer; it cuts texts at their ends, whatever its own side.
 
     Raises:
         CheckpointError: the folder holds none that can be loaded without its own code.
@@ -137,4 +137,5 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
             f"{checkpoint} has only a slow tokenizer. Save it once more as a fast one "
             "(tokenizer.json)."
         )
+    tokenizer.truncation_side = "right"  # windows of answers, and labels of words, count on it
     return tokenizer

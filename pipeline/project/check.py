@@ -26,7 +26,7 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.text.augment import NOT_VARIED, AugmentationSettings
 from pipeline.text.corpus import DataSettings
-from pipeline.text.data_faults import data_faults
+from pipeline.text.data_faults import data_faults, tag_faults
 from pipeline.text.retokenise import NOT_RETOKENISED
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.train.settings import (
@@ -95,6 +95,7 @@ def _task_faults(sections: dict[str, Section]) -> list[str]:
     faults = metric_faults(task)
     if isinstance(data, DataSettings):
         faults += data_faults(data, task.kind)
+        faults += tag_faults(data, task)
     augmentation = sections.get("augmentation")
     label_kind = TASKS[task.kind].label_kind
     is_on = isinstance(augmentation, AugmentationSettings) and augmentation.n_copies

@@ -188,3 +188,19 @@ def test_a_teacher_that_cannot_do_the_task_is_named(params: dict[str, Any]) -> N
         f"teacher.checkpoint: {teacher}: a model of type 'bert' has no decoder beside an encoder, "
         f"which a sequence_to_sequence needs. Use one of {', '.join(ENCODER_DECODERS)}."
     ]
+
+
+def test_names_that_are_no_tags_are_named(params: dict[str, Any]) -> None:
+    """Catches parts of speech scored as entities, found out once the teacher is trained."""
+    params["data"] |= {"source": "files", "labels": ["O", "B-PER", "PERSON"]}
+    params["task"] = {"kind": "token_classification"}
+
+    def of_labels() -> list[str]:
+        return [fault for fault in faults_of(params) if fault.startswith("data.labels")]
+
+    (fault,) = of_labels()
+    assert fault.startswith("data.labels: 'PERSON' does not say where an entity begins")
+    assert fault.endswith("set task.metrics to [accuracy, macro_f1]")
+    params["task"]["metrics"] = ["accuracy", "macro_f1"]
+    params["students"] = {}
+    assert of_labels() == []
