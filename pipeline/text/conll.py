@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
+from pipeline.text.lines import read_text
 
 _DOCUMENT = "-DOCSTART-"
 _SPACES = re.compile("[ \t]+")  # not every white space: some of it is a part of words
@@ -22,7 +23,7 @@ def read_conll(path: Path) -> pa.Table:
     """
     sentences: list[list[list[str]]] = [[]]
     n_columns = 0
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         line = line.strip(" \t\r")
         if not line:
             sentences.append([])
