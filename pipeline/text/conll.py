@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
+from pipeline.text.lines import read_text
 
 _DOCUMENT = "-DOCSTART-"
 _SPACES = re.compile("[ \t]+")  # not every white space: some of it is a part of words
@@ -74,7 +75,7 @@ def read_conll(path: Path) -> pa.Table:
 def _sentences(path: Path) -> list[list[_Line]]:
     """Return the lines of each sentence, and those above it."""
     sentences: list[list[_Line]] = [[]]
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         text = line.strip(" \t\r")
         if not text or text.startswith(_DOCUMENT):
             sentences.append([])

@@ -218,10 +218,11 @@ def _read_hub(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
             f"{', '.join(found)}. Correct data.splits."
         )
     named = {split: given.get(split, split) for split in _SOURCE_SPLITS}
+    tables = {split: found[theirs] for split, theirs in named.items() if theirs in found}
+    place = settings.hub_id
     return {
-        split: (name_classes(found[theirs].data.table, found[theirs].features), settings.hub_id)
-        for split, theirs in named.items()
-        if theirs in found
+        split: (name_classes(dataset.data.table, dataset.features.to_dict(), place), place)
+        for split, dataset in tables.items()
     }
 
 

@@ -56,7 +56,7 @@ def test_missing_column(project: Path) -> None:
     """The message must name the columns that there are."""
     write_params(project, change(PARAMS, "data.columns", {"text": "sentence"}))
     line = only_line(invoke("prepare"))
-    assert "no column 'sentence'; it has text, label" in line
+    assert "no column 'sentence'; it has 'text', 'label'" in line
     assert "data.columns.text" in line
 
 

@@ -187,12 +187,12 @@ def test_two_files_for_a_split_are_refused(
 def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
     """Catches a KeyError that leaves the user to open the file."""
     message = (
-        r"train\.csv \(train\) has no column 'sentence'; it has text, label\. "
+        r"train\.csv \(train\) has no column 'sentence'; it has 'text', 'label'\. "
         r"Set data\.columns\.text\.$"
     )
     with pytest.raises(DataError, match=message):
         read(tmp_path, {"train.csv": CSV}, columns={"text": "sentence"})
-    with pytest.raises(DataError, match=r"\(validation\) has no column 'label'; it has text\."):
+    with pytest.raises(DataError, match=r"\(validation\) has no column 'label'; it has 'text'\."):
         read(tmp_path, {"train.csv": CSV, "val.csv": "text\na\n"})
 
 
@@ -238,33 +238,13 @@ def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
         read(tmp_path, {"train.csv": CSV, "val.csv": "text,label\n"})
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("train.csv", b"text,label\na,b,c\n"),
-        ("train.csv", b""),
-        ("train.tsv", b"text\tlabel\na\tb\tc\n"),
-        ("train.jsonl", b'{"text": "a", "label"\n'),
-        ("train.jsonl", b""),
-        ("train.parquet", b"PAR1 but nothing else PAR1"),
-        ("train.parquet", b""),
-        ("train.txt", b"\xff\xfe"),
-    ],
-)
-def test_an_unreadable_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"PAR1 but nothing else PAR1", b""])
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
     """Catches a parser's traceback."""
-    (tmp_path / name).write_bytes(content)
-    kind = name.split(".")[1].upper()
-    with pytest.raises(DataError, match=rf"{name} cannot be read as {kind}: ") as caught:
+    (tmp_path / "train.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.parquet cannot be read as PARQUET: ") as caught:
         read_corpus(settings_of(tmp_path))
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    """Catches texts with holes or question marks in them."""
-    (tmp_path / "train.csv").write_bytes("text,label\ncafé,1\nbar,0\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"train\.csv"):
-        read_corpus(settings_of(tmp_path))
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
