@@ -14,6 +14,7 @@ from pipeline.export.settings import ExportSettings, why_not_exported
 from pipeline.metrics.chosen import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
+from pipeline.project.checkpoints import checkpoint_faults
 from pipeline.store.spec import with_moments
 from pipeline.student import STUDENTS
 from pipeline.student.model import model_of
@@ -80,6 +81,7 @@ def check_params(params: dict[str, Any]) -> None:
                 faults.append(f"students.{name}: a student's name is text; write it in quotes")
             faults += _student_faults(str(name), value, params, sections, teacher)
         faults += _export_faults(sections, students)
+    faults += checkpoint_faults(sections, students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.faults(_task(sections), teacher)
