@@ -95,13 +95,14 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's config.json.
 
     Raises:
-        CheckpointError: it is not JSON.
+        CheckpointError: it is not a JSON object.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{checkpoint / 'config.json'} is not JSON: {error}") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{checkpoint / 'config.json'} holds no JSON object.")
     return config
 
 

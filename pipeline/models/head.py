@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import CheckpointError, first_line
-from pipeline.core.weights import Shape
+from pipeline.core.weights import Shape, some_of
+from pipeline.models.architecture import load_config
 from pipeline.models.at_targets import AtTargets
 from pipeline.models.checkpoint_config import check_config
 from pipeline.models.tensor_faults import check_tensors
@@ -39,50 +40,6 @@ def load_with_head(
             "id2label": dict(enumerate(labels)),
             "label2id": {name: index for index, name in enumerate(labels)},
         }
-    model, loading = _load(checkpoint, task, options)
-    check_tensors(checkpoint, model, loading)
-    return _like_others(model, task), loading
-
-
-def load_on_meta(
-    checkpoint: Path, task: Task, shapes: Mapping[str, Shape]
-) -> tuple["PreTrainedModel", dict[str, Any]]:
-    """Return what `load_with_head` would, without reading or holding any weight.
-
-    `shapes` are those of the checkpoint's tensors by name.
-
-    Raises:
-        CheckpointError: the weights cannot be loaded.
-    """
-    import torch
-    from transformers.utils import logging
-
-    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # what is wrong is said by who asked
-    logging.disable_progress_bar()
-    try:
-        return _load(checkpoint, task, {"state_dict": state, "device_map": "meta"})
-    finally:
-        logging.set_verbosity(level)
-        if has_bar:
-            logging.enable_progress_bar()
-
-
-def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
-    """Return the model that a checkpoint with the task's head is.
-
-    `trust_remote_code=False`: registered students come from this library's own code.
-    """
-    model = task.auto_model.from_pretrained(
-        checkpoint, use_safetensors=True, trust_remote_code=False
-    )
-    return _like_others(_in_own_names(model), task)
-
-
-def _load(
-    checkpoint: Path, task: Task, options: Mapping[str, Any]
-) -> tuple["PreTrainedModel", dict[str, Any]]:
     check_config(checkpoint)
     try:
         model, loading = task.auto_model.from_pretrained(
@@ -96,7 +53,62 @@ def _load(
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    return _in_own_names(model), loading
+    check_tensors(checkpoint, model, loading)
+    return _like_others(_in_own_names(model), task), loading
+
+
+def load_on_meta(
+    checkpoint: Path, task: Task, shapes: Mapping[str, Shape]
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return a model without weights, and what Transformers would say of a checkpoint's tensors.
+
+    `shapes` are those of its tensors by name. No weight is read or held.
+
+    Raises:
+        CheckpointError: Transformers has no model of this type for the task.
+    """
+    import torch
+    from transformers.utils import logging
+
+    config = load_config(checkpoint)
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # the report is for the caller to judge
+    logging.disable_progress_bar()
+    try:
+        with torch.device("meta"):
+            model_class = type(task.auto_model.from_config(config))
+        model, loading = model_class.from_pretrained(
+            None,  # an Auto class wants a name here
+            config=config,
+            state_dict=state,
+            device_map="meta",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
+    finally:
+        logging.set_verbosity(level)
+        if has_bar:
+            logging.enable_progress_bar()
+    return model, loading
+
+
+def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
+    """Return the model that a checkpoint with the task's head is.
+
+    `trust_remote_code=False`: registered students come from this library's own code.
+
+    Raises:
+        CheckpointError: a tensor is missing.
+    """
+    model, loading = task.auto_model.from_pretrained(
+        checkpoint, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    if missing := sorted(loading["missing_keys"]):
+        raise CheckpointError(f"{checkpoint} lacks {some_of(missing)}. Copy it again.")
+    return _like_others(_in_own_names(model), task)
 
 
 def _in_own_names(model: "PreTrainedModel") -> "PreTrainedModel":
