@@ -22,6 +22,8 @@ BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 _SMALL = (".json", ".txt", ".model")
 _DOWNLOADED = [*(f"*{suffix}" for suffix in _SMALL), "*.safetensors"]
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
+"""What holds a tokenizer's words. Without any, Transformers makes a tokenizer that has none."""
 
 
 def find_checkpoint(name: str) -> Path:
@@ -102,7 +104,7 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's config.json.
 
     Raises:
-        CheckpointError: there is none, or it is not JSON.
+        CheckpointError: there is none, or it is not a JSON object.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
@@ -113,7 +115,8 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise CheckpointError(f"{checkpoint / 'config.json'} is not JSON: {error}") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{checkpoint / 'config.json'} holds no JSON object.")
     return config
 
 
@@ -127,6 +130,11 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
 
     if not checkpoint.is_dir():  # else it would be looked for on the Hub
         raise CheckpointError(f"{checkpoint}: no such folder. Run the stage that makes it.")
+    if not any(path for pattern in _VOCABULARIES for path in checkpoint.glob(pattern)):
+        raise CheckpointError(
+            f"{checkpoint} holds no usable tokenizer: there is no tokenizer.json. Save the "
+            "tokenizer there with save_pretrained."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:

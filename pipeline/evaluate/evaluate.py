@@ -34,12 +34,12 @@ from pipeline.metrics.answers import Answers
 from pipeline.metrics.constant_baseline import compare_with_constant
 from pipeline.metrics.score import score
 from pipeline.models.head import load_trained
+from pipeline.models.limits import most_tokens
 from pipeline.models.model_rows import ModelRows
 from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
-from pipeline.student.positions import most_tokens
 from pipeline.tasks.task import Task
 from pipeline.text.joined import check_source
 from pipeline.text.retokenise import split_for

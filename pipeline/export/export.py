@@ -33,8 +33,8 @@ from pipeline.export.settings import FILES, ExportSettings, why_not_exported
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.models.head import load_trained
+from pipeline.models.limits import most_tokens
 from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
-from pipeline.student.positions import most_tokens
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import CheckpointError, first_line
+from pipeline.models.checkpoint_config import check_config
 from pipeline.models.config_file import plain_config
 from pipeline.models.encoder_decoder import stacks_of, vocabulary_size
 
@@ -60,22 +61,33 @@ def read_architecture(checkpoint: Path) -> Architecture:
         CheckpointError: the config cannot be read, its [CLS] position is not known, its
             layers cannot be numbered, or its encoder and decoder differ in their widths.
     """
-    config = plain_config(checkpoint) or _load_config(checkpoint)
+    check_config(checkpoint)
+    config = plain_config(checkpoint) or load_config(checkpoint)
     try:
         return _architecture(config)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint}: {error}") from error
 
 
-def _load_config(checkpoint: Path) -> "PretrainedConfig":
+def load_config(checkpoint: Path) -> "PretrainedConfig":
+    """Return a checkpoint's config, with Transformers' values for what it leaves out.
+
+    Raises:
+        CheckpointError: it is of no model that Transformers itself has, or a value is none that
+            such a model can have.
+    """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
+    check_config(checkpoint)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+        return config
+    except StrictDataclassError as error:
+        reason = " ".join(str(error).split())
     except (OSError, ValueError) as error:
         reason = first_line(error)
-        raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
-    return config
+    raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}")
 
 
 def _architecture(config: "PretrainedConfig") -> Architecture:

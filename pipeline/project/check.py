@@ -1,10 +1,9 @@
 """params.yaml as a whole: every section's own rules, and those between sections."""
 
 import re
-from pathlib import Path
 from typing import Any
 
-from pipeline.core.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
+from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
 from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.core.runtime import RuntimeSettings
@@ -14,6 +13,7 @@ from pipeline.export.settings import ExportSettings, why_not_exported
 from pipeline.metrics.chosen import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
+from pipeline.project.checkpoints import checkpoint_faults, is_local
 from pipeline.store.spec import with_moments
 from pipeline.student.model import model_of
 from pipeline.student.network_settings import STUDENTS
@@ -80,6 +80,7 @@ def check_params(params: dict[str, Any]) -> None:
                 faults.append(f"students.{name}: a student's name is text; write it in quotes")
             faults += _student_faults(str(name), value, params, sections, teacher)
         faults += _export_faults(sections, students)
+    faults += checkpoint_faults(sections, students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.faults(_task(sections), teacher)
@@ -242,17 +243,13 @@ def _shape(
     try:
         if checkpoint is not None:
             if not isinstance(tokenizer, TokenizerSettings) or not (
-                _is_local(checkpoint) and _is_local(tokenizer.checkpoint)
+                is_local(checkpoint) and is_local(tokenizer.checkpoint)
             ):
                 return None
             digest = digest_tokenizer(load_tokenizer(find_checkpoint(tokenizer.checkpoint)))
         return model.shape(teacher, digest)
     except CheckpointError:
         return None  # the stage that reads the checkpoint says what is wrong with it
-
-
-def _is_local(checkpoint: str) -> bool:
-    return checkpoint == BUNDLED or Path(checkpoint).is_dir()
 
 
 def _teacher_architecture(
@@ -264,7 +261,7 @@ def _teacher_architecture(
         return None, []
     name, task = settings.described_by, _task(sections)
     try:
-        if not _is_local(name):
+        if not is_local(name):
             return None, []
         checkpoint = find_checkpoint(name)
         architecture = read_architecture(checkpoint)

@@ -62,7 +62,7 @@ def build_network(
 def _teacher_embeddings(folder: Path) -> tuple[str, Tensor]:
     """Return name and values (word piece, width) of the teacher's word-piece embeddings."""
     with torch.device("meta"):
-        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder))
+        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     embedding = encoder.get_input_embeddings().weight
     (name,) = [name for name, weight in encoder.named_parameters() if weight is embedding]
     found = read_teacher_tensors(

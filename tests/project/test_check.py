@@ -27,7 +27,8 @@ def six_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def params(six_layers: Path) -> dict[str, Any]:
     """The project's own params.yaml, with the tiny teacher."""
     params = read_params(ROOT / "params.yaml")
-    params["teacher"]["checkpoint"] = str(six_layers)
+    params["teacher"]["checkpoint"] = params["tokenizer"]["checkpoint"] = str(six_layers)
+    params["tokenizer"]["max_length"] = 64
     return params
 
 

@@ -167,7 +167,10 @@ def test_one_document_is_not_json_lines(path: Path, content: str) -> None:
 
 def test_what_json_writers_do_is_read(path: Path) -> None:
     """Catches good lines refused: NaN for nothing, blank lines, escapes, big numbers, no end."""
-    content = '\ufeff{"a": NaN, "n": 9223372036854775807, "i": -Infinity}\r\n\r\n \t\n {"a":"\\ud83d\\ude00\\u0000"} '
+    content = (
+        '\ufeff{"a": NaN, "n": 9223372036854775807, "i": -Infinity}\r\n\r\n \t\n'
+        ' {"a":"\\ud83d\\ude00\\u0000"} '
+    )
     path.write_text(content, encoding="utf-8")
     table = read_table(path)
     assert table["a"].to_pylist() == [None, "😀\0"]
