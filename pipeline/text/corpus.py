@@ -22,7 +22,12 @@ from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.columns import select_columns
-from pipeline.text.docstrings import DEFAULT_LIBRARIES, library_files, read_docstrings
+from pipeline.text.docstrings import (
+    DEFAULT_LIBRARIES,
+    hide_labels,
+    library_files,
+    read_docstrings,
+)
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS
 
@@ -70,6 +75,20 @@ class DocstringSettings(Section):
     """Import names; each is a label."""
     max_sentences: MaxRows = MaxRows()
     """They come mixed and balanced, so the first ones are kept."""
+    n_labelled: int | None = Field(default=None, ge=1)
+    """Training sentences that keep their label, as many of each library as there are; the others
+    are unlabelled. null: all keep it."""
+    seed: int = Field(default=0, ge=0)
+    """Which sentences those are."""
+
+    @model_validator(mode="after")
+    def _every_library_keeps_a_label(self) -> "DocstringSettings":
+        if self.n_labelled is not None and self.n_labelled < len(self.libraries):
+            raise ValueError(
+                f"n_labelled must be at least {len(self.libraries)}, a sentence of each library, "
+                f"got {self.n_labelled}"
+            )
+        return self
 
 
 class DataSettings(Section):
@@ -182,13 +201,14 @@ def _describe(settings: DataSettings) -> str:
 
 
 def _read_docstrings(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
-    return {
-        split: (
-            table.slice(0, getattr(settings.docstrings.max_sentences, split)),
-            "the docstrings",
-        )
-        for split, table in read_docstrings(settings.docstrings.libraries).items()
+    docstrings = settings.docstrings
+    corpus = {
+        split: table.slice(0, getattr(docstrings.max_sentences, split))
+        for split, table in read_docstrings(docstrings.libraries).items()
     }
+    if docstrings.n_labelled is not None:
+        corpus["train"] = hide_labels(corpus["train"], docstrings.n_labelled, docstrings.seed)
+    return {split: (table, "the docstrings") for split, table in corpus.items()}
 
 
 def _read_files(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:

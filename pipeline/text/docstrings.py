@@ -16,7 +16,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.core.errors import DataError
 
@@ -135,6 +137,35 @@ def library_files(libraries: Sequence[str]) -> dict[str, int]:
         for library, folder in _find_folders(libraries).items()
         for name, path in _source_files(library, folder).items()
     }
+
+
+def hide_labels(train: pa.Table, n_labelled: int, seed: int) -> pa.Table:
+    """Return the rows with null in place of all labels but `n_labelled`.
+
+    `train` has the columns that `read_docstrings` returns. The libraries take turns until they
+    run out, each with its sentences in the order of a hash of `seed` and text: the labels that
+    are kept are balanced, and with a larger number those of a smaller one are kept again.
+
+    Raises:
+        DataError: there are fewer sentences.
+    """
+    if n_labelled > len(train):
+        raise DataError(
+            f"data.docstrings.n_labelled is {n_labelled:,}, but there are {len(train):,} training "
+            "sentences. Lower it, or raise data.docstrings.max_sentences.train."
+        )
+    rows_of_label: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
+    for row, (text, label) in enumerate(zip(*train.to_pydict().values(), strict=True)):
+        rows_of_label[label].append((_hash(f"{seed} {text}"), row))
+    turns = sorted(
+        (turn, digest, row)
+        for rows in rows_of_label.values()
+        for turn, (digest, row) in enumerate(sorted(rows))
+    )
+    is_kept = np.zeros(len(train), dtype=bool)
+    is_kept[[row for _, _, row in turns[:n_labelled]]] = True
+    labels = pc.if_else(pa.array(is_kept), train["label"], None)
+    return train.set_column(train.schema.get_field_index("label"), "label", labels)
 
 
 def _find_folders(libraries: Sequence[str]) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from pydantic import ValidationError
 
 from pipeline.core.errors import DataError
 from pipeline.text.corpus import DataSettings, read_corpus
@@ -270,3 +271,28 @@ def test_docstrings_are_cut_by_their_own_limit(tmp_path: Path) -> None:
     assert set(column(corpus, "train", "label")) == {"jinja2", "zarr"}
     files = read(tmp_path, {"train.csv": CSV, "val.csv": CSV}, docstrings=docstrings)
     assert len(files["train"]) == 40
+
+
+def test_docstrings_may_be_labelled_in_part() -> None:
+    """Catches labels hidden before the limit, or in validation, or all of them."""
+    docstrings = {"libraries": ("jinja2", "zarr"), "max_sentences": {"train": 20}}
+    whole = read_corpus(DataSettings.model_validate({"docstrings": docstrings}))
+    for_seed = {}
+    for seed in (0, 1):
+        section = {"docstrings": {**docstrings, "n_labelled": 6, "seed": seed}}
+        corpus = read_corpus(DataSettings.model_validate(section))
+        labels = column(corpus, "train", "label")
+        assert sorted(filter(None, labels)) == 3 * ["jinja2"] + 3 * ["zarr"]
+        assert column(corpus, "train", "text") == column(whole, "train", "text")
+        assert corpus["validation"] == whole["validation"] and corpus["test"] == whole["test"]
+        for_seed[seed] = labels
+    assert for_seed[0] != for_seed[1]
+    assert None not in column(whole, "train", "label")
+
+
+def test_a_library_without_a_label_is_refused() -> None:
+    """Catches a label that the validation sentences have and no training sentence."""
+    docstrings = {"libraries": ("jinja2", "zarr"), "n_labelled": 1}
+    with pytest.raises(ValidationError, match=r"n_labelled must be at least 2, .* got 1"):
+        DataSettings.model_validate({"docstrings": docstrings})
+    DataSettings.model_validate({"docstrings": {**docstrings, "n_labelled": 2}})
