@@ -7,11 +7,11 @@ from typing import get_args
 import click
 
 from pipeline.core.errors import SettingsError
+from pipeline.project.check import check_params
 from pipeline.project.create import Project, create_project
 from pipeline.project.data import make_request
 from pipeline.project.presets import find_preset
 from pipeline.tasks.task import Kind
-from stages.check import check_params
 from stages.entry import stage
 
 _UNKNOWN_SHARE = 0.03

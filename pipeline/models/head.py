@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.checkpoint import read_config
 from pipeline.core.errors import CheckpointError, first_line
+from pipeline.core.weights import Shape, some_of
+from pipeline.models.architecture import load_config
 from pipeline.models.at_targets import AtTargets
+from pipeline.models.checkpoint_config import check_config
+from pipeline.models.tensor_faults import check_tensors
 from pipeline.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ def load_with_head(
     torch's random generator.
 
     Raises:
-        CheckpointError: the weights cannot be loaded so.
+        CheckpointError: the weights cannot be loaded so, or are not those of the model that the
+            checkpoint's config describes.
     """
     options: dict[str, Any] = (
         {} if task.problem_type is None else {"problem_type": task.problem_type}
@@ -36,6 +40,7 @@ def load_with_head(
             "id2label": dict(enumerate(labels)),
             "label2id": {name: index for index, name in enumerate(labels)},
         }
+    check_config(checkpoint)
     try:
         model, loading = task.auto_model.from_pretrained(
             checkpoint,
@@ -48,18 +53,73 @@ def load_with_head(
         )
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    return _like_others(model, task), loading
+    check_tensors(checkpoint, model, loading)
+    return _like_others(_in_own_names(model), task), loading
+
+
+def load_on_meta(
+    checkpoint: Path, task: Task, shapes: Mapping[str, Shape]
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return a model without weights, and what Transformers would say of a checkpoint's tensors.
+
+    `shapes` are those of its tensors by name. No weight is read or held.
+
+    Raises:
+        CheckpointError: Transformers has no model of this type for the task.
+    """
+    import torch
+    from transformers.utils import logging
+
+    config = load_config(checkpoint)
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # the report is for the caller to judge
+    logging.disable_progress_bar()
+    try:
+        with torch.device("meta"):
+            model_class = type(task.auto_model.from_config(config))
+        model, loading = model_class.from_pretrained(
+            None,  # an Auto class wants a name here
+            config=config,
+            state_dict=state,
+            device_map="meta",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
+    finally:
+        logging.set_verbosity(level)
+        if has_bar:
+            logging.enable_progress_bar()
+    return model, loading
 
 
 def load_trained(checkpoint: Path, task: Task) -> "PreTrainedModel":
     """Return the model that a checkpoint with the task's head is.
 
     `trust_remote_code=False`: registered students come from this library's own code.
+
+    Raises:
+        CheckpointError: a tensor is missing.
     """
-    model = task.auto_model.from_pretrained(
-        checkpoint, use_safetensors=True, trust_remote_code=False
+    model, loading = task.auto_model.from_pretrained(
+        checkpoint, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    return _like_others(model, task)
+    if missing := sorted(loading["missing_keys"]):
+        raise CheckpointError(f"{checkpoint} lacks {some_of(missing)}. Copy it again.")
+    return _like_others(_in_own_names(model), task)
+
+
+def _in_own_names(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Let a model be saved with its tensors under the names that its class gives them.
+
+    Transformers maps old names (`LayerNorm.gamma`) when it loads, and maps them back when it
+    saves. `Trainer` reads the best weights back, and a student the teacher's, by the names of
+    the class, and would find none under the old ones.
+    """
+    vars(model)["_weight_conversions"] = []
+    return model
 
 
 def new_model(config: "PreTrainedConfig", task: Task) -> "PreTrainedModel":
@@ -115,30 +175,6 @@ def _with_logits(
         hidden_states=outputs.hidden_states,
         attentions=outputs.attentions,
     )
-
-
-def names_of_head(checkpoint: Path) -> list[str] | None:
-    """Return the names of a head's labels in the order of its outputs; None where it names none.
-
-    Those are `id2label` of config.json, or `label2id` where the first says no more than that
-    there are labels (`LABEL_0`).
-
-    Raises:
-        CheckpointError: both name the same labels, in different orders.
-    """
-    config = read_config(checkpoint)
-    by_number, by_name = (config.get(key) or {} for key in ("id2label", "label2id"))
-    orders = [
-        [str(by_number[number]) for number in sorted(by_number, key=int)],
-        [str(name) for name in sorted(by_name, key=lambda name: int(by_name[name]))],
-    ]
-    named = [names for names in orders if names != [f"LABEL_{i}" for i in range(len(names))]]
-    if len(named) == 2 and named[0] != named[1] and sorted(named[0]) == sorted(named[1]):
-        raise CheckpointError(
-            f"{checkpoint / 'config.json'} has its labels in two orders: {', '.join(named[0])} in "
-            f"id2label, {', '.join(named[1])} in label2id. Correct the one that is wrong."
-        )
-    return named[0] if named else None
 
 
 def reorder_labels(model: "PreTrainedModel", stored: Sequence[str], labels: Sequence[str]) -> None:

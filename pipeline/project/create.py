@@ -148,7 +148,7 @@ def _teacher(checkpoint: Path, name: str | None, request: Request, folder: Path)
     """Return the teacher as the project is going to name it, if it can do the task."""
     from transformers import AutoConfig
 
-    from pipeline.student.positions import most_tokens
+    from pipeline.models.limits import most_tokens
 
     architecture = read_architecture(checkpoint)
     if why := why_not_teacher(architecture, request.task):

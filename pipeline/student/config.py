@@ -25,7 +25,7 @@ def student_config(
     Raises:
         CheckpointError: the teacher's architecture leaves no way to make such a student.
     """
-    config: PreTrainedConfig = AutoConfig.from_pretrained(teacher_folder)
+    config: PreTrainedConfig = AutoConfig.from_pretrained(teacher_folder, trust_remote_code=False)
     if n_decoder_layers is not None:
         cut_layers(config, n_layers, n_decoder_layers)
         return config

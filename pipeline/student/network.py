@@ -44,7 +44,7 @@ def build_network(
         label2id={name: index for index, name in enumerate(labels)},
         problem_type=task.problem_type,
     )
-    student = settings.network()(config)
+    student = settings.network_class()(config)
     embedding = student.get_input_embeddings()
     weight = embedding.weight
     assert isinstance(weight, torch.nn.Parameter)
@@ -62,7 +62,7 @@ def build_network(
 def _teacher_embeddings(folder: Path) -> tuple[str, Tensor]:
     """Return name and values (word piece, width) of the teacher's word-piece embeddings."""
     with torch.device("meta"):
-        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder))
+        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     embedding = encoder.get_input_embeddings().weight
     (name,) = [name for name, weight in encoder.named_parameters() if weight is embedding]
     found = read_teacher_tensors(

@@ -8,6 +8,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+from transformers.core_model_loading import apply_renamings
 
 from pipeline.core.errors import CheckpointError
 
@@ -86,6 +88,7 @@ def read_teacher_tensors(
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the teacher's tensors that are wanted, by name, one at a time.
 
+    Names are those that Transformers' classes have today, whatever the file calls them.
     `instead` is the setting of a student that does without them, for the message.
 
     Raises:
@@ -97,10 +100,14 @@ def read_teacher_tensors(
             f"{folder} holds no weights to start a student from. Set capture.warm_start "
             f"to true and capture again, or students.NAME.model.{instead}."
         )
+    from_old_names = get_checkpoint_conversion_mapping("legacy")
     for path in files:
         with safe_open(path, framework="pt") as weights:
-            for name in filter(is_wanted, weights.keys()):
-                yield name, weights.get_tensor(name)
+            stored_names = weights.keys()
+            for stored in stored_names:
+                name = apply_renamings(stored, from_old_names)
+                if is_wanted(name):
+                    yield name, weights.get_tensor(stored)
 
 
 def tied_names(model: PreTrainedModel) -> dict[str, str]:

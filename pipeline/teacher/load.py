@@ -4,23 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import AutoConfig, PreTrainedModel
-
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_tokenizer
-from pipeline.models.head import load_with_head, names_of_head, reorder_labels
+from pipeline.models.architecture import load_config
+from pipeline.models.checkpoint_config import names_of_head
+from pipeline.models.head import load_with_head, reorder_labels
+from pipeline.models.limits import unreadable
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 def load_teacher(
     checkpoint: Path, task: Task, labels: Sequence[str], *, needs_head: bool
-) -> PreTrainedModel:
+) -> "PreTrainedModel":
     """Return the model with the task's head, in float32 and evaluation mode.
 
     With `needs_head` the checkpoint must hold a trained head. Without it a missing head
@@ -31,12 +32,12 @@ def load_teacher(
         CheckpointError: no such head, other labels, or weights that are not safetensors.
     """
     teacher_architecture(checkpoint, task)
-    stored = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     model, loading = load_with_head(checkpoint, task, labels)
     missing, mismatched = loading["missing_keys"], loading["mismatched_keys"]
     if mismatched:
+        _, found, _ = min(mismatched)
         raise CheckpointError(
-            f"{checkpoint} has a head for {stored.num_labels} labels, the data has {len(labels)} "
+            f"{checkpoint} has a head for {found[0]} labels, the data has {len(labels)} "
             f"({', '.join(labels)}). Name a checkpoint that fits, or correct data.labels."
         )
     if missing and needs_head:
@@ -76,7 +77,8 @@ def load_matching_tokenizer(checkpoint: Path, tokens: Tokens) -> "PreTrainedToke
     """Return the checkpoint's tokenizer, which must be the one that made `tokens`.
 
     Raises:
-        CheckpointError: it is another tokenizer.
+        CheckpointError: it is another tokenizer, or rows have token ids, token types or lengths
+            that the model has no embeddings of.
     """
     tokenizer = load_tokenizer(checkpoint)
     found = digest_tokenizer(tokenizer)
@@ -85,4 +87,8 @@ def load_matching_tokenizer(checkpoint: Path, tokens: Tokens) -> "PreTrainedToke
             f"{checkpoint} has tokenizer {found[:12]}, the token table was made with "
             f"{tokens.tokenizer[:12]}. Set tokenizer.checkpoint to the teacher's checkpoint."
         )
+    has_token_types = "token_type_ids" in tokenizer.model_input_names
+    config = load_config(checkpoint)
+    if fault := unreadable(config, tokens.splits, has_token_types=has_token_types):
+        raise CheckpointError(f"{checkpoint} cannot read the token table: {fault}.")
     return tokenizer

@@ -9,15 +9,15 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from pipeline.core.checkpoint import load_tokenizer
-from pipeline.core.errors import DataError, SettingsError, StoreMismatchError
-from pipeline.objectives.objective import Needs
+from pipeline.core.errors import CheckpointError, DataError, SettingsError, StoreMismatchError
+from pipeline.models.limits import most_tokens, unreadable
+from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
 from pipeline.student.model import digest_start, models_of
-from pipeline.student.positions import most_tokens
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
@@ -67,6 +67,7 @@ def begin(
     Raises:
         StoreMismatchError: the view belongs to another token table, or to another checkpoint.
         StoreIncompleteError: rows, signals or layers are missing.
+        CheckpointError: rows have token ids or types that the student has no embeddings of.
         DataError: there is no labelled validation row to choose the best weights by, or no
             labelled training row to learn from; or rows are longer than the student can read.
         SettingsError: an objective cannot compare the student with the teacher, or needs
@@ -91,6 +92,9 @@ def begin(
         split_for(tokens, split, tokenizer, most_tokens=most, is_shown=is_shown)
         for split in ("train", "validation")
     )
+    read = {"train": train, "validation": validation}
+    if fault := unreadable(student.config, read, has_token_types=has_token_types):
+        raise CheckpointError(f"the student cannot read its rows: {fault}.")
     rows = JoinedSplit(
         tokens.splits["train"],
         store,

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.core.settings import parse_params, parse_section
 from pipeline.models.architecture import Architecture
+from pipeline.project.check import check_params
 from pipeline.project.data import Request
 from pipeline.project.params import TEMPLATE, ProjectTeacher, Sizes, project_params
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings
-from stages.check import check_params
 from tests.tasks.small_tasks import COLUMNS, KINDS
 
 TEXT = TEMPLATE.read_text(encoding="utf-8")

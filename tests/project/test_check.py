@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import read_params
 from pipeline.models.encoder_decoder import ENCODER_DECODERS
-from pipeline.objectives import OBJECTIVES
-from stages.check import check_params
+from pipeline.objectives.settings import OBJECTIVES
+from pipeline.project.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT
 
@@ -27,7 +27,8 @@ def six_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def params(six_layers: Path) -> dict[str, Any]:
     """The project's own params.yaml, with the tiny teacher."""
     params = read_params(ROOT / "params.yaml")
-    params["teacher"]["checkpoint"] = str(six_layers)
+    params["teacher"]["checkpoint"] = params["tokenizer"]["checkpoint"] = str(six_layers)
+    params["tokenizer"]["max_length"] = 64
     return params
 
 
@@ -188,3 +189,19 @@ def test_a_teacher_that_cannot_do_the_task_is_named(params: dict[str, Any]) -> N
         f"teacher.checkpoint: {teacher}: a model of type 'bert' has no decoder beside an encoder, "
         f"which a sequence_to_sequence needs. Use one of {', '.join(ENCODER_DECODERS)}."
     ]
+
+
+def test_names_that_are_no_tags_are_named(params: dict[str, Any]) -> None:
+    """Catches parts of speech scored as entities, found out once the teacher is trained."""
+    params["data"] |= {"source": "files", "labels": ["O", "B-PER", "PERSON"]}
+    params["task"] = {"kind": "token_classification"}
+
+    def of_labels() -> list[str]:
+        return [fault for fault in faults_of(params) if fault.startswith("data.labels")]
+
+    (fault,) = of_labels()
+    assert fault.startswith("data.labels: 'PERSON' does not say where an entity begins")
+    assert fault.endswith("set task.metrics to [accuracy, macro_f1]")
+    params["task"]["metrics"] = ["accuracy", "macro_f1"]
+    params["students"] = {}
+    assert of_labels() == []
