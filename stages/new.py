@@ -9,12 +9,11 @@ import click
 from pipeline.core.errors import SettingsError
 from pipeline.project.check import check_params
 from pipeline.project.create import Project, create_project
-from pipeline.project.data import make_request
+from pipeline.project.data import as_options, make_request
 from pipeline.project.presets import find_preset
 from pipeline.tasks.task import Kind
 from stages.entry import stage
 
-_UNKNOWN_SHARE = 0.03
 _OF_MANY_LANGUAGES = "google-bert/bert-base-multilingual-cased"
 _THAT_WRITES_MANY = "google/mt5-small"
 
@@ -153,17 +152,11 @@ def _describe(project: Project, folder: Path) -> None:
             f"sample: {kept:,} of the training rows are used, for a first run; take "
             "data.max_rows out of params.yaml for all of them"
         )
-    teacher = "the packaged teacher, which is English" if name is None else name
     writes = project.teacher.architecture.n_decoder_layers is not None
-    other = _THAT_WRITES_MANY if writes else _OF_MANY_LANGUAGES
-    unknown = {"texts": sample.unknown_share, "texts to be written": sample.unknown_target_share}
-    for what, share in unknown.items():
-        if share > _UNKNOWN_SHARE:
-            click.echo(
-                f"unknown: {share:.0%} of the tokens in {sample.n_texts:,} {what} are unknown to "
-                f"{teacher}; make the project again with a checkpoint of their language, such as "
-                f"--teacher {other}"
-            )
+    for unknown in sample.unknown:
+        if unknown.are_many:
+            other = _THAT_WRITES_MANY if writes else _OF_MANY_LANGUAGES
+            click.echo(f"unknown: {as_options(str(unknown))}, such as {other}")
     if not project.has_attentions:
         click.echo(
             f"space: attention maps would take about {project.attention_bytes / 1e9:.0f} GB, so "

@@ -186,7 +186,7 @@ def _attention_bytes(
     """Return the estimated bytes of the attention maps that the default students match."""
     n_others = sum(len(table) for split, table in data.corpus.items() if split != "train")
     n_rows = (sizes.n_kept + sizes.n_unlabelled_kept + n_others) * sample.rows_per_text
-    n_maps = teacher.n_heads * sum(map(len, matched_layers(teacher).values()))
+    n_maps = teacher.n_heads * len(matched_layers(teacher))
     return n_rows * n_maps * sample.mean_square_length * _BYTES_PER_PROBABILITY
 
 

@@ -26,9 +26,8 @@ from pipeline.text.data_faults import data_faults
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.labels import encode_labels, label_names
 from pipeline.text.source import Source
+from pipeline.text.tag_scheme import tag_fault
 
-_TAG = re.compile(r"O|[BIESLUMW](-.+)?")
-"""Tags of entities, in any of the usual schemes."""
 _OF_WORDS = ("accuracy", "macro_f1")
 """Metrics of words whose labels are no tags of entities."""
 _MOST_NEW_LABELS = 0.5
@@ -38,6 +37,7 @@ _AS_OPTIONS = {
     r"\bdata\.columns\.(\w+)": lambda found: option(found[1]),
     r"\bdata\.labels\b": lambda found: "--labels",
     r"\bdata\.path\b": lambda found: "--data",
+    r"\btokenizer\.checkpoint\b": lambda found: "--teacher",
     r"\btask\.kind(: (\w+))?": lambda found: f"--task{' ' if found[2] else ''}{found[2] or ''}",
 }
 """Settings of params.yaml, which messages of other stages name, as options of `decant new`."""
@@ -282,7 +282,7 @@ def _read(folder: Path, request: Request, fit: Fit | None, n_unlabelled: int) ->
     if kind in ("name", "names") and fit is not None and fit.kind == "regression":
         remark = f"{fit.reason}; if these are amounts and no classes, use {fit.options}"
     metrics = None
-    if "entity_f1" in request.task.metrics and not all(map(_TAG.fullmatch, names)):
+    if "entity_f1" in request.task.metrics and tag_fault(names) is not None:
         metrics = _OF_WORDS
         remark = (
             f"they are no tags of entities, such as B-PER, I-PER and O, so that {metrics[0]} is "

@@ -14,7 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from pipeline.models.architecture import Architecture
 from pipeline.project.data import Request
 from pipeline.project.params_text import lines_of, round_trip, student_lines
-from pipeline.project.students import Student, default_students, matched_layers
+from pipeline.project.students import Schedules, Student, default_students, matched_layers
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.teacher.capture_settings import DEFAULT_TOP_K
@@ -24,8 +24,11 @@ TEMPLATE = Path(__file__).parent / "params.yaml"
 _LEAST_UPDATES = 300
 """Of a teacher and of each student: fewer leave a new head, or moved layers, near chance."""
 _MOST_EPOCHS = 30
-_SMALL_BATCH, _SMALL_DATA = 16, 4000
-"""Examples in a batch where fewer examples than these make an epoch of few updates."""
+_CNN_UPDATES, _MOST_CNN_EPOCHS = 600, 60
+"""Of a TextCNN, whose weights but the embeddings are all new, and which is trained in no time."""
+_CNN_RATE = 1.0e-3
+_BATCH, _SMALL_BATCH = 32, 16
+"""Examples in a batch; in a small one where an epoch of large ones has too few updates."""
 _QUESTIONS_IN_BATCH = 8
 """Of a multiple choice, whose questions have a row for each choice."""
 _WARMUP_SHARE = 0.1
@@ -110,8 +113,8 @@ def project_params(
     students = default_students(
         request.kind,
         teacher.architecture,
+        _schedules(sizes, params["training"]["batch_size"]),
         has_attentions=has_attentions,
-        labels_alone=_labels_alone(sizes, params["training"]["batch_size"]),
     )
     sections = {
         "data": _data_lines(request, sizes),
@@ -140,7 +143,7 @@ _OF_STUDENTS = _Rates(3.0e-4, 1.0e-4)
 
 def _schedule(kind: Kind, teacher: Architecture, n_examples: int, rates: _Rates) -> dict[str, Any]:
     """Return the settings of a training over so many examples."""
-    batch_size = 32 if n_examples > _SMALL_DATA else _SMALL_BATCH
+    batch_size = _BATCH if n_examples >= _LEAST_UPDATES * _BATCH else _SMALL_BATCH
     if kind == "multiple_choice":
         batch_size = _QUESTIONS_IN_BATCH
     return {
@@ -154,21 +157,32 @@ def _epochs(n_examples: int, batch_size: int) -> int:
     return min(_MOST_EPOCHS, math.ceil(_LEAST_UPDATES / math.ceil(n_examples / batch_size)))
 
 
+def _cnn_schedule(n_examples: int, batch_size: int) -> dict[str, Any]:
+    epochs = math.ceil(_CNN_UPDATES / math.ceil(n_examples / batch_size))
+    return {"epochs": min(_MOST_CNN_EPOCHS, epochs), "learning_rate": _CNN_RATE}
+
+
 def _put_before(section: CommentedMap, key: str, name: str, value: Any) -> None:
     """Set a value before another one, whose comment would stand between them otherwise."""
     section.pop(name, None)
     section.insert(list(section).index(key), name, value)
 
 
-def _labels_alone(sizes: Sizes, batch_size: int) -> dict[str, Any]:
-    """Return the training of students that learn from labels alone, where few rows have one.
+def _schedules(sizes: Sizes, batch_size: int) -> Schedules:
+    """Return how some students are trained.
 
-    Their batches are of labelled rows but for one, so that each has something to teach.
+    Where few rows have a label, those that learn from labels alone read these rows alone; else
+    most batches would hold nothing that they learn from.
     """
+    cnn = _cnn_schedule(sizes.n_examples, batch_size)
     if sizes.n_labelled >= _FEW_LABELLED * sizes.n_examples:
-        return {}
-    epochs = _epochs(sizes.n_labelled, batch_size - 1)
-    return {"epochs": epochs, "unlabelled_share": round(1 / batch_size, 3)}
+        return Schedules({}, cnn, cnn)
+    labelled: dict[str, Any] = {"unlabelled_share": 0}
+    return Schedules(
+        labels_alone={"epochs": _epochs(sizes.n_labelled, batch_size), **labelled},
+        cnn=cnn,
+        cnn_of_labels={**_cnn_schedule(sizes.n_labelled, batch_size), **labelled},
+    )
 
 
 def _set_signals(
@@ -182,8 +196,8 @@ def _set_signals(
         signals.pop("cls", None)
     if TASKS[kind].predicts == "piece" and architecture.n_labels <= DEFAULT_TOP_K:
         signals["logits"]["top_k"] = architecture.n_labels - 1
-    for signal, layers in matched_layers(architecture).items() if has_attentions else ():
-        signals[signal] = _flow_map({"layers": layers, "encoding": "float16"})
+    for signal, (_, layer) in matched_layers(architecture).items() if has_attentions else ():
+        signals[signal] = _flow_map({"layers": [layer], "encoding": "float16"})
 
 
 def _flow_map(values: Mapping[str, Any]) -> CommentedMap:

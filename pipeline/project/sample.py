@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.tasks.task import Task
@@ -15,6 +14,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import open_tokens
+from pipeline.text.unknown_tokens import UnknownTokens, count_unknown
 
 _N_TEXTS = 1000
 
@@ -24,10 +24,8 @@ class TokenSample:
     """Some texts as rows of a token table."""
 
     n_texts: int
-    unknown_share: float
-    """Of the tokens that stand for text, those which are the unknown token, 0 to 1."""
-    unknown_target_share: float
-    """The same of texts that are to be written; 0 where there are none."""
+    unknown: tuple[UnknownTokens, ...]
+    """Of the texts, and of those that are to be written: what the tokenizer does not know."""
     mean_square_length: float
     """Of the rows, cut at the longest length, in tokens squared: an attention map's size."""
     rows_per_text: float
@@ -50,7 +48,7 @@ def sample_tokens(
 
     Raises:
         CheckpointError: the checkpoint has no fast tokenizer.
-        DataError, SettingsError: as `write_tokens`.
+        DataError, SettingsError: as `write_tokens`; or it knows nothing of the texts.
     """
     train = corpus["train"]
     chosen = np.unique(np.linspace(0, len(train) - 1, _N_TEXTS, dtype=np.int64))
@@ -67,23 +65,13 @@ def sample_tokens(
             Path(folder),
             asking=asking,
         )
-        split = open_tokens(Path(folder)).splits["train"]
+        tokens = open_tokens(Path(folder))
+        split = tokens.splits["train"]
         lengths = split.lengths.astype(np.float64)
-        special = [
-            number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id
-        ]
-        is_text = ~np.isin(split.input_ids, special)
-        targets = split.labels if task.label_kind == "target_text" else split.labels[:0]
-        unknown = tokenizer.unk_token_id
         return TokenSample(
             n_texts=len(chosen),
-            unknown_share=_share(split.input_ids[is_text], unknown),
-            unknown_target_share=_share(targets, unknown),
+            unknown=tuple(count_unknown(tokens, "train", tokenizer)),
             mean_square_length=float((lengths**2).mean()),
             rows_per_text=len(split) / len(chosen),
             examples_per_text=split.n_examples / len(chosen),
         )
-
-
-def _share(tokens: NDArray[np.generic], unknown: int | None) -> float:
-    return 0.0 if unknown is None or not len(tokens) else float((tokens == unknown).mean())

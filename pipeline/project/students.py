@@ -15,7 +15,16 @@ from pipeline.tasks.task import Kind
 
 _MOST_LAYERS = 3
 _TEMPERATURE = 2.0
-_CNN_TRAINING = {"learning_rate": 1.0e-3}
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """What the `training` of some students says differently from the section of that name."""
+
+    labels_alone: Mapping[str, Any]
+    """Of students that learn from labels alone; nothing unless labels are few among the texts."""
+    cnn: Mapping[str, Any]
+    cnn_of_labels: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,27 +47,25 @@ def student_depth(teacher: Architecture) -> tuple[int, int | None]:
     return half, max(1, teacher.n_decoder_layers // 2)
 
 
-def matched_layers(teacher: Architecture) -> dict[str, list[int]]:
-    """Return the teacher layers whose attention maps such students match, by signal."""
+def matched_layers(teacher: Architecture) -> dict[str, tuple[int, int]]:
+    """Return the layers of such a student and of the teacher whose attention maps are matched.
+
+    By signal; the last layers alone, which say most and take least room.
+    """
     n_layers, n_decoder_layers = student_depth(teacher)
-    found = {"attentions": _uniform(n_layers, teacher.n_layers)}
+    found = {"attentions": (n_layers, teacher.n_layers)}
     if n_decoder_layers is not None:
         assert teacher.n_decoder_layers is not None
-        found["cross_attentions"] = _uniform(n_decoder_layers, teacher.n_decoder_layers)
+        found["cross_attentions"] = (n_decoder_layers, teacher.n_decoder_layers)
     return found
 
 
-def _uniform(n_student: int, n_teacher: int) -> list[int]:
-    return [layer * n_teacher // n_student for layer in range(1, n_student + 1)]
-
-
 def default_students(
-    kind: Kind, teacher: Architecture, *, has_attentions: bool, labels_alone: Mapping[str, Any]
+    kind: Kind, teacher: Architecture, schedules: Schedules, *, has_attentions: bool
 ) -> list[Student]:
     """Return the students of a kind of task.
 
-    `labels_alone` is what the `training` of those that learn from nothing but labels says
-    differently; a student of attention maps is among them if the store is to have these.
+    A student of attention maps is among them if the store is to have these.
     """
     n_layers, n_decoder_layers = student_depth(teacher)
     model: dict[str, Any] = {"n_layers": n_layers, "warm_start": "first"}
@@ -66,41 +73,55 @@ def default_students(
         model = {"n_layers": n_layers, "n_decoder_layers": n_decoder_layers, "warm_start": "every"}
     is_of_rows = TASKS[kind].predicts in ("row", "label")
     hard = {"hard_label": {"weight": 1.0}}
-    kd = {"hard_label": {"weight": 0.5}, **_matched_logits(kind)}
+    kd = _taught(kind, labels_are_few=bool(schedules.labels_alone))
     students = []
     if is_of_rows:
         cnn = {"architecture": "text_cnn"}
-        alone = _student(cnn, hard, {**_CNN_TRAINING, **labels_alone})
         students += [
-            Student("cnn-hard", "a small CNN (Kim 2014) on labels alone", alone),
-            Student("cnn-kd", "the same, distilled", _student(cnn, kd, _CNN_TRAINING)),
+            Student(
+                "hard-cnn",
+                "a TextCNN (Kim 2014) on labels alone, to compare with",
+                _student(cnn, hard, schedules.cnn_of_labels),
+            ),
+            Student(
+                "kd-cnn",
+                "the same one, taught by the teacher (Hinton et al. 2015)",
+                _student(cnn, kd, schedules.cnn),
+            ),
         ]
     students += [
         Student(
-            f"hard-{n_layers}", "labels alone, to compare with", _student(model, hard, labels_alone)
+            f"hard-{n_layers}",
+            "fewer layers of the teacher on labels alone",
+            _student(model, hard, schedules.labels_alone),
         ),
-        Student(f"kd-{n_layers}", "Hinton et al. 2015", _student(model, kd)),
+        Student(f"kd-{n_layers}", "and taught by it", _student(model, kd)),
     ]
     if is_of_rows or kind == "multiple_choice":
         kd = {**kd, "cls": {"weight": 1.0, "layer_map": "skip" if n_layers > 1 else "uniform"}}
-        students.append(
-            Student(f"pkd-{n_layers}", "Sun et al. 2019: and [CLS] states", _student(model, kd))
-        )
+        comment = "and [CLS] states (Sun et al. 2019)"
+        students.append(Student(f"pkd-{n_layers}", comment, _student(model, kd)))
     if has_attentions:
-        for signal in matched_layers(teacher):
-            kd = {**kd, signal: {"weight": 1.0, "layer_map": "uniform", "distance": "kl"}}
-        named = f"{'pkd' if 'cls' in kd else 'kd'}-attention-{n_layers}"
-        students.append(Student(named, "and attention maps", _student(model, kd)))
+        for signal, pair in matched_layers(teacher).items():
+            kd = {**kd, signal: {"weight": 0.1, "layer_map": [[*pair]], "distance": "kl"}}
+        name = f"{'pkd' if 'cls' in kd else 'kd'}-attention-{n_layers}"
+        comment = "and attention maps of the last layer"
+        students.append(Student(name, comment, _student(model, kd)))
     return students
 
 
-def _matched_logits(kind: Kind) -> dict[str, Any]:
-    """Return the objective by which students match the teacher's predictions."""
+def _taught(kind: Kind, *, labels_are_few: bool) -> dict[str, Any]:
+    """Return the objectives that match the teacher's predictions, and labels that are not few.
+
+    Few labels among many texts would be learned by heart beside what the teacher says of all.
+    """
+    weight = 1.0 if labels_are_few else 0.5
+    labels = {} if labels_are_few else {"hard_label": {"weight": weight}}
     if TASKS[kind].predicts_numbers:
-        return {"logit_match": {"weight": 0.5}}
+        return {**labels, "logit_match": {"weight": weight}}
     # Of word pieces the store has the likeliest, which are exact at temperature 1.
     temperature = 1.0 if TASKS[kind].predicts == "piece" else _TEMPERATURE
-    return {"soft_target": {"weight": 0.5, "temperature": temperature}}
+    return {**labels, "soft_target": {"weight": weight, "temperature": temperature}}
 
 
 def _student(

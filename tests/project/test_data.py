@@ -132,7 +132,7 @@ def test_unknown_tokens_are_counted(tmp_path: Path, target: Path) -> None:
     task = TASKS["classification"]
     sample = sample_tokens(data.corpus, task, data.names, None, tmp_path / "words", 64)
     assert sample.n_texts == 20
-    assert sample.unknown_share == pytest.approx(1 / 3)
-    assert sample.unknown_target_share == 0
+    (unknown,) = sample.unknown
+    assert (unknown.n_unknown, unknown.n_tokens) == (20, 60)
     assert sample.mean_square_length == 25
     assert (sample.rows_per_text, sample.examples_per_text) == (1, 1)

@@ -89,7 +89,7 @@ def test_the_project_is_whole(place: Path, checkpoint: Path) -> None:
     named = params["teacher"]["checkpoint"]
     assert named == params["tokenizer"]["checkpoint"]
     assert named == f"../../{checkpoint.name}"
-    assert params["capture"]["signals"]["attentions"]["layers"] == [2, 4]
+    assert params["capture"]["signals"]["attentions"]["layers"] == [4]
     assert "pkd-attention-2" in params["students"]
     assert sorted(path.name for path in place.iterdir()) == ["my-task", "reviews.csv"]
     assert "no faults" in run(project, "decant", "check")

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.core.settings import parse_params
 from pipeline.project import create
+from pipeline.project.check import check_params
 from pipeline.project.presets import list_presets
 from pipeline.tasks.task import Kind
-from stages.check import check_params
 from tests.project.new_projects import new_project, options_of, write_rows
 from tests.stages.conftest import invoke
 from tests.tasks.small_tasks import COLUMNS, KINDS, make_rows, make_teacher
@@ -201,9 +201,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hub")
 def test_a_preset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a data set of the Hub that needs a file beside it, or a folder DVC looks for."""
-    has_files: list[bool] = []
-    monkeypatch.setattr(create, "_track", lambda folder, project, has_files: seen.append(has_files))
-    seen = has_files
+    tracked: list[bool] = []
+
+    def track(folder: Path, project: create.Project, *, has_files: bool) -> None:
+        tracked.append(has_files)
+
+    monkeypatch.setattr(create, "_track", track)
     make_teacher(tmp_path / "base", "classification", ("not_equivalent", "equivalent"))
     base = str(tmp_path / "base")
     result = invoke("new", str(tmp_path / "project"), "--preset", "glue/mrpc", "--teacher", base)
