@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from pipeline.models.architecture import Architecture
 from pipeline.project.data import Request
-from pipeline.project.params_text import lines_of, round_trip, student_lines
+from pipeline.project.params_text import lines_of, round_trip
 from pipeline.project.students import Schedules, Student, default_students, matched_layers
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -226,8 +226,16 @@ def _data_lines(request: Request, sizes: Sizes) -> list[str]:
 def _student_section(students: Iterable[Student]) -> list[str]:
     lines = ["students:"]
     for student in students:
-        first, *rest = student_lines(student.name, student.settings)
-        lines += [f"  {first} # {student.comment}", *(f"  {line}" for line in rest)]
+        model, objectives, training = (
+            student.settings.get(part, {}) for part in ("model", "objectives", "training")
+        )
+        lines += [
+            f"  {student.name}: # {student.comment}",
+            f"    model: {_flow(model)}",
+            "    objectives:",
+            *(f"      {name}: {_flow(value)}" for name, value in objectives.items()),
+            *([f"    training: {_flow(training)}"] if training else []),
+        ]
     return lines
 
 

@@ -1,7 +1,10 @@
 """Presets: each is read as it is written, and leaves the rest of params.yaml alone."""
 
+import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,13 +120,18 @@ def test_an_unknown_name_has_a_near_match() -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a list that needs an option, a file that is written with faults, or not at all."""
-    path = tmp_path / "params.yaml"
+    path = tmp_path / "project" / "params.yaml"
+    path.parent.mkdir()
     path.write_text(SHIPPED, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(path.parent)
+    pairs = [("a dog", "an animal", n % 2) for n in range(40)]
+    write_pairs(tmp_path / "rte", [*pairs, ("a dog", "a cat", -1)])
     assert {line.split()[0] for line in invoke("preset").stdout.splitlines()} == NAMES
     assert invoke("preset", "glue/rte").stdout == find_preset("glue/rte").text
     assert invoke("preset", "glue/rte", "--path", "x").exit_code == 2
     assert invoke("preset", "--apply").exit_code == 2
+    result = invoke("preset", "glue/rte", "--apply", "--path", "../absent")
+    assert result.exit_code == 1 and "../absent: no such file or folder" in result.stderr
     assert path.read_text(encoding="utf-8") == SHIPPED
     result = invoke("preset", "glue/rte", "--apply", "--path", "../rte")
     assert result.exit_code == 0, result.output
@@ -138,3 +146,47 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("preset", "glue/stsb", "--apply")
     assert result.exit_code == 0
     assert "\nnow change params.yaml: students.kd-3.objectives.soft_target: " in result.output
+
+
+def write_pairs(folder: Path, pairs: Sequence[tuple[str, str, object]]) -> None:
+    """Write pairs as the files of a data set of GLUE are."""
+    folder.mkdir()
+    lines = ["sentence1,sentence2,label", *(",".join(map(str, pair)) for pair in pairs)]
+    for split in ("train", "validation"):
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [{"tokens": ["the", "film"], "ner_tags": ["O", "B-corporation"]}],
+            "preset: ../rows has 1 labels that preset 'conll2003' does not name: 'B-corporation'; "
+            "it names O, B-PER, I-PER, B-ORG, I-ORG, B-LOC, I-LOC, B-MISC, I-MISC. This is another "
+            "data set: make a project for it with 'decant new DIR --task token_classification "
+            "--data ../rows' and its columns.",
+        ),
+        ([{"words": ["the", "film"], "ner_tags": ["O", "O"]}], "has no column 'tokens'; it has "),
+    ],
+)
+def test_files_of_another_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], expected: str
+) -> None:
+    """Catches other tags under a preset's name, found only by `prepare` after `check` had none."""
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "project").mkdir()
+    for split in ("train", "validation"):
+        lines = [json.dumps(row) + "\n" for row in rows * 20]
+        (tmp_path / f"rows/{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    path = tmp_path / "project" / "params.yaml"
+    path.write_text(SHIPPED, encoding="utf-8")
+    monkeypatch.chdir(path.parent)
+    result = invoke("preset", "conll2003", "--apply", "--path", "../rows")
+    assert result.exit_code == 1 and expected in result.stderr
+    assert path.read_text(encoding="utf-8") == SHIPPED
+
+
+def test_one_column_is_shown_as_a_mapping() -> None:
+    """Catches `data.columns: text: text`, which is no line of YAML."""
+    _, said = apply_preset(SHIPPED, find_preset("wikitext-2"), None)
+    assert "data.columns: {text: text}" in said
