@@ -24,9 +24,10 @@ from pipeline.core.processes import Processes
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.store.spec import Arrays
 from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.teacher.begun_store import Precision
 from pipeline.teacher.capture_settings import SignalSettings
 from pipeline.teacher.compute import compute
-from pipeline.teacher.extract import Extractor, Precision
+from pipeline.teacher.extract import Extractor
 from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.work import batches_by_length, distinct_rows, missing_work
 

@@ -13,10 +13,11 @@ from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
+from pipeline.objectives.chosen import ChosenObjectives, ObjectivesSettings
 from pipeline.objectives.models import Models, StudentShape
-from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
-from pipeline.student.network_settings import network_class, network_settings
+from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.settings import TrainingSettings
@@ -54,7 +55,7 @@ def objectives_of(teacher: Architecture, student: str = TRANSFORMER) -> ChosenOb
 def models_of(teacher: Architecture, student: str = TRANSFORMER) -> Models:
     """Return both models: a Transformer is as wide as the teacher."""
     if student != TRANSFORMER:
-        return Models(network_settings(student)().shape(teacher, ""), teacher)
+        return Models(STUDENTS[student]().shape(teacher, ""), teacher)
     shape = StudentShape(N_STUDENT_LAYERS, teacher.hidden_size, teacher.n_heads)
     return Models(shape, teacher)
 
@@ -78,8 +79,9 @@ def make_student(
     """Return a random student: of three layers as wide as the teacher, or over its embeddings."""
     torch.manual_seed(0)
     if student != TRANSFORMER:
-        config = network_settings(student)().config(teacher.hidden_size, num_labels=2)
-        network = network_class(student)(config)
+        settings = STUDENTS[student]()
+        config = settings.config(teacher.hidden_size, num_labels=2)
+        network = settings.network_class()(config)
         network.get_input_embeddings().requires_grad_(not is_frozen)
         return network
     config = AutoConfig.for_model(

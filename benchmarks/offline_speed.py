@@ -29,7 +29,7 @@ from benchmarks.made_training import (
 from benchmarks.online import OnlineSplit
 from benchmarks.text_brewer import text_brewer_epoch
 from pipeline.store.reader import open_store
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train

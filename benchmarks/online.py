@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from pipeline.models.architecture import head_reads
 from pipeline.models.attention import AttentionTap
 from pipeline.models.cls import cls_state
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.pieces import TopLogits, top_arrays
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import CLS, ArraySpec, logits_array

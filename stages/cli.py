@@ -1,10 +1,10 @@
-"""The `decant` command: every stage and tool by name, and a check of params.yaml."""
+"""The `decant` command: every stage and tool by name."""
 
+import re
 from importlib import import_module
+from pathlib import Path
 
 import click
-
-from stages.entry import load_params, stage
 
 _STAGES = (
     "prepare",
@@ -19,6 +19,7 @@ _STAGES = (
     "report",
 )
 _TOOLS = (
+    "check",
     "new",
     "preset",
     "recipe",
@@ -33,29 +34,37 @@ _TOOLS = (
     "push",
 )
 
+_MAIN = re.compile(r'^def main\([^"]*"""(.+?)(?:"""|\n\n)', re.M | re.S)
+"""A command's function, up to the first paragraph of its docstring."""
+
 
 class _Stages(click.Group):
-    """Subcommands that are imported when they are run, because torch takes seconds."""
+    """Subcommands that are imported when they are run, and not to list them."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        return [*_STAGES, *_TOOLS, *super().list_commands(context)]
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_STAGES, *_TOOLS]
 
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in (*_STAGES, *_TOOLS):
-            return super().get_command(context, name)
-        command = import_module(f"stages.{name}").main
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = import_module(f"stages.{cmd_name}").main
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for heading, names in (("Stages", _STAGES), ("Tools", _TOOLS)):
+            with formatter.section(heading):
+                formatter.write_dl([(name, _first_sentence(name)) for name in names])
+
+
+def _first_sentence(name: str) -> str:
+    """Return what a command says of itself, read from its source, which costs no import."""
+    source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    docstring = _MAIN.search(source)
+    assert docstring is not None, f"{name}.main has no docstring"
+    return " ".join(docstring[1].split()).rstrip(".")
 
 
 @click.group(cls=_Stages)
 def main() -> None:
     """Run one stage by hand, in the project's folder; 'dvc repro' runs what is due."""
-
-
-@main.command()
-@stage("check")
-def check() -> None:
-    """Check params.yaml as a whole."""
-    load_params()
-    click.echo("params.yaml: no faults")

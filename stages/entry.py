@@ -9,16 +9,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 from typing import Any, ParamSpec
 
-from tqdm import tqdm
+import click
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import read_params
 
 P = ParamSpec("P")
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    envvar="DECANT_FORCE",
+    help="Run even where nothing has changed; DECANT_FORCE=1 does so for 'dvc repro'.",
+)
 
 
 def load_params() -> dict[str, Any]:
@@ -28,11 +34,12 @@ def load_params() -> dict[str, Any]:
         SettingsError: with one line for each fault in any section.
         ProjectError: the project's requirements.txt pins another version than is installed.
     """
+    from pipeline.project.check import check_params
+    from pipeline.project.requirement import check_requirement
+
     params = read_params()
-    # Looked up when they run: the checks know every section's model and the installed version
-    # but decide nothing about any result, so they must not be among what DVC reruns a stage for.
-    import_module("pipeline.project.requirement").check_requirement()
-    import_module("stages.check").check_params(params)
+    check_requirement()
+    check_params(params)
     return params
 
 
@@ -68,6 +75,8 @@ def failing_in_one_line(name: str) -> Iterator[None]:
 
 def _say(*lines: str) -> None:
     """Print lines on stderr, clear of a progress bar that is still being drawn."""
+    from tqdm import tqdm
+
     for line in lines:
         tqdm.write(line, file=sys.stderr)
 

@@ -5,47 +5,20 @@ from time import perf_counter
 
 import click
 
-from pipeline import metrics, tasks
 from pipeline.core.atomic import write_json
-from pipeline.core.fingerprint import digest_code, digest_file, digest_json
-from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.fingerprint import digest_file, digest_json
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
-from pipeline.evaluate import (
-    both_answers,
-    cost,
-    fidelity,
-    layer_similarity,
-    piece_columns,
-    piece_names,
-    predictions,
-    provenance,
-    shown,
-    shown_attentions,
-    work,
-)
-from pipeline.evaluate import evaluate as evaluation
-from pipeline.evaluate.evaluate import METRICS_NAME, evaluate
+from pipeline.core.stamp import METRICS_NAME, STAMP_NAME, code_of, stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics import METRICS
-from pipeline.models import attention, cls, model_rows, padding, predict, writing
-from pipeline.store import (
-    encoding,
-    mapped_array,
-    moments,
-    open_arrays,
-    reader,
-    stored_rows,
-    stored_signal,
-)
 from pipeline.store.view import read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import retokenise
 from pipeline.text.generated import open_generated
 from pipeline.text.tokens import open_tokens
-from pipeline.train import forward
-from stages.entry import load_params, stage
+from stages.entry import force_option, load_params, stage
 from stages.paths import (
     EVALUATIONS,
     GENERATED,
@@ -58,63 +31,34 @@ from stages.paths import (
 )
 from stages.seconds import record_seconds
 
-_CODE = (
-    attention,
-    both_answers,
-    cls,
-    cost,
-    encoding,
-    evaluation,
-    fidelity,
-    forward,
-    layer_similarity,
-    mapped_array,
-    metrics,
-    model_rows,
-    moments,
-    open_arrays,
-    padding,
-    piece_columns,
-    piece_names,
-    predict,
-    predictions,
-    provenance,
-    reader,
-    retokenise,
-    shown,
-    shown_attentions,
-    stored_rows,
-    stored_signal,
-    tasks,
-    work,
-    writing,
-)
-
 
 @click.command()
 @click.argument("name")
+@force_option
 @stage("evaluate")
-def main(name: str) -> None:
+def main(name: str, *, force: bool) -> None:
     """Measure the student NAME, unless it was measured with exactly these inputs."""
     params = load_params()
     settings = parse_section(EvaluationSettings, params.get("evaluation"), "evaluation")
     judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
-        "student": digest_file(STUDENTS / name / RECORD_NAME),
+        "student": digest_file(STUDENTS / name / STAMP_NAME),
         "view": digest_file(view_path(name)),
         "shown": digest_file(shown_path(name)),
         "settings": digest_json([settings.model_dump(mode="json"), judged_by]),
-        "code": digest_code(_CODE),
+        "code": code_of("evaluate"),
     }
     generated = open_generated(GENERATED) if GENERATED.is_dir() else None
     if generated is not None and set(settings.splits) & set(generated.splits):
         inputs["generated"] = generated.digest
     folder = EVALUATIONS / name
-    if is_made_from(folder, inputs):
+    if not force and stamp_in(folder).holds(inputs):
         click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
         measured = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
+        from pipeline.evaluate.evaluate import evaluate
+
         started = perf_counter()
         view = read_view(view_path(name))
         measured = evaluate(
@@ -141,6 +85,8 @@ def main(name: str) -> None:
                 f"evaluate: {name}: {split} {first.heading} {scores['student'][first.name]:.4f}, "
                 f"teacher {scores['teacher'][first.name]:.4f}"
             )
+    for warning in usefulness_warnings(measured, params["students"][name]):
+        click.echo(f"evaluate: {name}: warning: {warning}.", err=True)
 
 
 if __name__ == "__main__":

@@ -4,51 +4,26 @@ import json
 from typing import Any
 
 import click
-from transformers.utils import logging
 
-from pipeline import metrics as judging
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import CheckpointError
-from pipeline.core.fingerprint import digest_code, digest_file, digest_json
-from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.fingerprint import digest_file, digest_json
 from pipeline.core.settings import parse_section
-from pipeline.evaluate import cost
+from pipeline.core.stamp import METRICS_NAME, STAMP_NAME, code_of, stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.export import agreement, card, card_examples, int8, lstm, onnx_file, session
-from pipeline.export import export as exporting
-from pipeline.export.export import FILES, METRICS_NAME, export
-from pipeline.export.settings import ExportSettings
-from pipeline.models import padding, predict
+from pipeline.export.settings import FILES, ExportSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text import retokenise
 from pipeline.text.tokens import open_tokens
-from pipeline.train import model_card
-from stages.entry import load_params, stage
+from stages.entry import force_option, load_params, stage
 from stages.paths import EXPORTS, STUDENTS, TOKENS, export_metrics_path
-
-_CODE = (
-    agreement,
-    card,
-    card_examples,
-    cost,
-    exporting,
-    int8,
-    judging,
-    lstm,
-    model_card,
-    onnx_file,
-    padding,
-    predict,
-    retokenise,
-    session,
-)
 
 
 @click.command()
 @click.argument("name")
+@force_option
 @stage("export")
-def main(name: str) -> None:
+def main(name: str, *, force: bool) -> None:
     """Export the student NAME to ONNX, unless it was exported from exactly these inputs."""
     params = load_params()
     settings = parse_section(ExportSettings, params.get("export"), "export")
@@ -66,12 +41,16 @@ def main(name: str) -> None:
                 task.metrics,
             ]
         ),
-        "code": digest_code(_CODE),
+        "code": code_of("export"),
     }
-    if is_made_from(folder, inputs):
+    if not force and stamp_in(folder).holds(inputs):
         click.echo(f"export: {name} was exported from exactly these inputs; kept as it is")
         metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
+        from transformers.utils import logging
+
+        from pipeline.export.export import export
+
         logging.disable_progress_bar()  # of loading
         metrics = export(
             name,
@@ -90,7 +69,7 @@ def main(name: str) -> None:
 
 def _digest_student(name: str) -> str:
     try:
-        return digest_file(STUDENTS / name / RECORD_NAME)
+        return digest_file(STUDENTS / name / STAMP_NAME)
     except FileNotFoundError:
         raise CheckpointError(
             f"{STUDENTS / name} is not a finished student. Run 'dvc repro distill@{name}'."
@@ -99,6 +78,8 @@ def _digest_student(name: str) -> str:
 
 def _summary(name: str, metrics: dict[str, Any]) -> list[str]:
     """Return a line for each file, and one for a file that was not worth having."""
+    from pipeline.export.card import describe_loss
+
     base = metrics["pytorch"]
     lines = []
     for form, file in FILES.items():
@@ -111,7 +92,7 @@ def _summary(name: str, metrics: dict[str, Any]) -> list[str]:
         lines.append(
             f"export: {name}: {file} {one['size_bytes'] / 2**20:.1f} MiB, "
             f"{one['latency_ms']:.2f} ms (PyTorch {base['latency_ms']:.2f}), logits off by up "
-            f"to {one['largest_difference']:.1e}, {card.describe_loss(one)} lost on "
+            f"to {one['largest_difference']:.1e}, {describe_loss(one)} lost on "
             f"{metrics['n_rows']:,} rows"
         )
     return lines

@@ -2,101 +2,177 @@
 
 import codecs
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from pipeline.core.errors import SettingsError
+from pipeline.project.check import check_params
 from pipeline.project.create import Project, create_project
-from pipeline.project.data import Columns
-from stages.check import check_params
+from pipeline.project.data import make_request
+from pipeline.project.presets import find_preset
+from pipeline.tasks.task import Kind
 from stages.entry import stage
 
-_MOST_LABELS_SHOWN = 20
 _UNKNOWN_SHARE = 0.03
-_LARGE_STORE_BYTES = 2e9
+_OF_MANY_LANGUAGES = "google-bert/bert-base-multilingual-cased"
+_THAT_WRITES_MANY = "google/mt5-small"
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--data",
-    required=True,
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="A file (CSV, TSV, JSON lines, Parquet), or a folder with train, validation and test.",
+    help="A file (CSV, TSV, JSON lines, Parquet, text, CoNLL), or a folder with train, validation, "
+    "test and unlabelled ones.",
 )
-@click.option("--text", required=True, metavar="COLUMN", help="The column with the texts.")
+@click.option("--task", type=click.Choice(get_args(Kind)), help="What is to be predicted.")
+@click.option("--preset", metavar="NAME", help="A well-known data set; 'decant preset' lists them.")
+@click.option("--text", metavar="COLUMN", help="The texts; of token_classification, their words.")
 @click.option("--text-pair", metavar="COLUMN", help="The second texts, of a task on pairs.")
-@click.option("--label", required=True, metavar="COLUMN", help="The column with the labels.")
+@click.option(
+    "--label",
+    metavar="COLUMN",
+    multiple=True,
+    help="The labels, numbers or answers; of multi_label, one column or several of 0 and 1.",
+)
+@click.option("--question", metavar="COLUMN", help="The questions about the texts.")
+@click.option(
+    "--choices",
+    metavar="COLUMN",
+    multiple=True,
+    help="Of multiple_choice: the lists of choices, or each column of choices.",
+)
+@click.option("--target", metavar="COLUMN", help="The texts that are to be written.")
+@click.option(
+    "--answer-start", metavar="COLUMN", help="Where answers begin, if --label has their texts."
+)
+@click.option("--labels", metavar="NAMES", help="The labels' names, as 'negative,positive'.")
+@click.option(
+    "--label-separator", metavar="TEXT", help="Between the labels in a text, if not a comma."
+)
+@click.option("--unlabelled", metavar="VALUE", help="A label that says that there is none.")
 @click.option(
     "--teacher",
     metavar="CHECKPOINT",
-    help="A folder or Hub id, in the place of the packaged English checkpoint.",
+    help="A folder or Hub id, in the place of the packaged English encoder.",
 )
 @click.option(
     "--encoding",
     default="utf-8",
     show_default=True,
-    help="Of CSV, TSV and JSON lines, which are copied as UTF-8.",
+    help="Of files of text, which are copied as UTF-8.",
 )
 @click.option(
     "--max-rows",
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="Training rows to use at most, at first.",
+    help="Training rows, and unlabelled ones, to use at most, at first.",
 )
 @stage("new")
 def main(
     folder: Path,
-    data: Path,
-    text: str,
+    data: Path | None,
+    task: Kind | None,
+    preset: str | None,
+    text: str | None,
     text_pair: str | None,
-    label: str,
+    label: tuple[str, ...],
+    question: str | None,
+    choices: tuple[str, ...],
+    target: str | None,
+    answer_start: str | None,
+    labels: str | None,
+    label_separator: str | None,
+    unlabelled: str | None,
     teacher: str | None,
     encoding: str,
     max_rows: int,
 ) -> None:
-    """Make a project in DIR for your own data: then 'cd DIR' and 'dvc repro'."""
+    """Make a project in DIR for your own data: then 'cd DIR' and 'dvc repro'.
+
+    Without --task it is a classification of texts. Each kind of task has columns of its own;
+    what is missing is said.
+    """
+    named = {
+        "text": text,
+        "text_pair": text_pair,
+        "label": label,
+        "question": question,
+        "choices": choices,
+        "target": target,
+        "answer_start": answer_start,
+        "label_separator": label_separator,
+        "unlabelled": unlabelled,
+    }
+    columns = {name: _one_or_several(value) for name, value in named.items() if value}
     try:
         codecs.lookup(encoding)
     except LookupError:
         raise click.UsageError(f"--encoding {encoding}: Python knows no such encoding") from None
+    try:
+        request = make_request(
+            task,
+            None if preset is None else find_preset(preset),
+            columns,
+            None if labels is None else tuple(name.strip() for name in labels.split(",")),
+            data,
+            encoding,
+        )
+    except SettingsError as error:
+        raise click.UsageError("\n".join(error.faults)) from None
+    if request.task.label_kind == "target_text" and teacher is None:
+        raise click.UsageError(
+            f"--task {request.kind} needs --teacher, a checkpoint with an encoder and a decoder "
+            "(T5, mT5, BART, mBART, Marian); the packaged one is an encoder"
+        )
     project = create_project(
-        folder,
-        data,
-        Columns(text, label, text_pair),
-        encoding=encoding,
-        teacher=teacher,
-        max_rows=max_rows,
-        check=check_params,
+        folder, request, teacher=teacher, max_rows=max_rows, check=check_params
     )
-    _describe(project, folder, teacher)
+    _describe(project, folder)
 
 
-def _describe(project: Project, folder: Path, teacher: str | None) -> None:
-    counts = project.data.label_counts
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:_MOST_LABELS_SHOWN]]
-    more = len(counts) - len(shown)
-    click.echo(f"labels: {', '.join(shown)}{f' and {more:,} more' if more else ''}")
-    sizes = {split: len(table) for split, table in project.data.corpus.items()}
-    click.echo(f"rows: {', '.join(f'{split} {size:,}' for split, size in sizes.items())}")
-    if project.n_kept < sizes["train"]:
+def _one_or_several(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def _describe(project: Project, folder: Path) -> None:
+    sizes, sample, name = project.sizes, project.sample, project.teacher.name
+    click.echo(f"labels: {project.data.labels}")
+    if project.data.remark is not None:
+        click.echo(f"labels: {project.data.remark}")
+    rows = {split: len(table) for split, table in project.data.corpus.items()}
+    of_them = f", {sizes.n_unlabelled:,} of train unlabelled" if sizes.n_unlabelled else ""
+    click.echo(f"rows: {', '.join(f'{split} {size:,}' for split, size in rows.items())}{of_them}")
+    kept, n_rows = sizes.n_kept + sizes.n_unlabelled_kept, sizes.n_train + sizes.n_unlabelled
+    if kept < n_rows:
         click.echo(
-            f"sample: {project.n_kept:,} of the training rows are used, for a first run; take "
+            f"sample: {kept:,} of the training rows are used, for a first run; take "
             "data.max_rows out of params.yaml for all of them"
         )
-    sample = project.sample
-    if sample.unknown_share > _UNKNOWN_SHARE:
+    teacher = "the packaged teacher, which is English" if name is None else name
+    writes = project.teacher.architecture.n_decoder_layers is not None
+    other = _THAT_WRITES_MANY if writes else _OF_MANY_LANGUAGES
+    unknown = {"texts": sample.unknown_share, "texts to be written": sample.unknown_target_share}
+    for what, share in unknown.items():
+        if share > _UNKNOWN_SHARE:
+            click.echo(
+                f"unknown: {share:.0%} of the tokens in {sample.n_texts:,} {what} are unknown to "
+                f"{teacher}; make the project again with a checkpoint of their language, such as "
+                f"--teacher {other}"
+            )
+    if not project.has_attentions:
         click.echo(
-            f"unknown: {sample.unknown_share:.0%} of the tokens in {sample.n_texts:,} texts are "
-            f"unknown to {teacher or 'the packaged teacher, which is English'}; make the project "
-            "again with a checkpoint of their language, such as --teacher "
-            "google-bert/bert-base-multilingual-cased"
+            f"space: attention maps would take about {project.attention_bytes / 1e9:.0f} GB, so "
+            "none are captured; those who want them add capture.signals.attentions to params.yaml"
         )
-    if project.attention_bytes > _LARGE_STORE_BYTES:
+    if name is not None and name.startswith(".."):
         click.echo(
-            f"space: attention maps will take about {project.attention_bytes / 1e9:.0f} GB; "
-            "without them, take pkd-attention-3 and capture.signals.attentions out of params.yaml"
+            f"teacher: params.yaml names it as {name}, outside of the project; a clone needs it at "
+            "the same place beside it"
         )
     if not project.is_committed:
         click.echo("git: commit the new files with 'git add .' and 'git commit'")

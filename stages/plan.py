@@ -1,5 +1,7 @@
 """What `capture` would compute and write, before it does; no stage of the pipeline."""
 
+from functools import partial
+
 import click
 
 from pipeline.core.checkpoint import find_weights
@@ -11,7 +13,6 @@ from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.plan import make_plan
 from pipeline.teacher.plan_text import describe_plan, describe_speed
-from pipeline.teacher.speed import measure_speed
 from pipeline.text.augmented import open_captured_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
@@ -27,15 +28,23 @@ def main(no_time: bool) -> None:
     task = TASKS[parse_section(TaskSettings, params.get("task"), "task").kind]
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     tokens = open_captured_tokens(TOKENS, AUGMENTED, GENERATED)
-    device = pick_device(runtime)
     is_finetuned = TEACHER.is_dir()
     teacher = parse_section(TeacherSettings, params.get("teacher"), "teacher")
     teacher_dir = TEACHER if is_finetuned else find_weights(teacher.described_by)
     plan = make_plan(
-        teacher_dir, tokens, task, settings, STORE, device=device, is_finetuned=is_finetuned
+        teacher_dir,
+        tokens,
+        task,
+        settings,
+        STORE,
+        device=partial(pick_device, runtime),
+        is_finetuned=is_finetuned,
     )
     click.echo(describe_plan(plan))
     if plan.works and not no_time:
+        from pipeline.teacher.speed import measure_speed
+
+        device = pick_device(runtime)
         speed = measure_speed(plan, tokens, task, device=device, batch_tokens=runtime.batch_tokens)
         click.echo(describe_speed(speed, device))
 

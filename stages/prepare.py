@@ -7,16 +7,22 @@ from typing import Any
 import click
 
 from pipeline.core.atomic import replacing_folder
-from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
+from pipeline.core.checkpoint import digest_small_files, find_checkpoint, load_tokenizer
+from pipeline.core.errors import DataError
+from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
+from pipeline.core.stamp import code_of, stamp_in
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.asking import asking_of
-from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.corpus import DataSettings, digest_source, read_corpus
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.labels import label_names
+from pipeline.text.tag_scheme import check_tags, stray_beginnings, tag_fault
 from pipeline.text.tokenise import TokenizerSettings, write_tokens
-from stages.entry import load_params, stage
+from pipeline.text.tokens import open_tokens
+from pipeline.text.unknown_tokens import count_unknown
+from stages.entry import force_option, load_params, stage
 from stages.paths import TOKENS
 from stages.seconds import record_seconds
 
@@ -32,8 +38,9 @@ _LOSSES = {
 
 
 @click.command()
+@force_option
 @stage("prepare")
-def main() -> None:
+def main(*, force: bool) -> None:
     """Read the data source, number the labels and tokenise everything once."""
     params = load_params()
     started = perf_counter()
@@ -41,7 +48,17 @@ def main() -> None:
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
     task = parse_section(TaskSettings, params.get("task"), "task")
     kind = TASKS[task.kind].label_kind
+    counts_entities = "entity_f1" in TASKS[task.kind].judged_by(task.metrics).metrics
     checkpoint = find_checkpoint(settings.checkpoint)
+    inputs = {
+        "data": digest_json([data.model_dump(mode="json"), digest_source(data)]),
+        "task": digest_json([task.model_dump(exclude={"metrics"}), counts_entities]),
+        "tokenizer": digest_json([settings.model_dump(), digest_small_files(checkpoint)]),
+        "code": code_of("prepare"),
+    }
+    if not force and stamp_in(TOKENS).holds(inputs):
+        click.echo("prepare: the tokens were made from exactly these inputs; kept as they are")
+        return
     tokenizer = load_tokenizer(checkpoint)
     asking = asking_of(kind, task.masking, checkpoint, tokenizer)
     length = settings.max_length
@@ -52,6 +69,8 @@ def main() -> None:
             corpus = read_corpus(data, kind)
             mapping = data.names_by_value
             names = label_names(corpus, mapping, kind)
+            if counts_entities:
+                check_tags(corpus, names, mapping)
             summary = write_tokens(
                 corpus,
                 kind,
@@ -63,6 +82,15 @@ def main() -> None:
                 stride=settings.stride,
                 asking=asking,
             )
+        tokens = open_tokens(folder)
+        if counts_entities and (fault := tag_fault(tokens.labels)):
+            raise DataError(f"{data.path}: {fault}.")
+        remarks = {
+            split: [str(one) for one in count_unknown(tokens, split, tokenizer) if one.are_many]
+            + [stray_beginnings(rows, tokens.labels) if counts_entities else ""]
+            for split, rows in tokens.splits.items()
+        }
+        stamp_in(folder).write(inputs)
     record_seconds("prepare", started, summary["digest"])
     for split, counts in summary["splits"].items():
         click.echo(
@@ -72,6 +100,8 @@ def main() -> None:
         for name, fate in _LOSSES.items():
             if counts.get(name):
                 click.echo(f"prepare: {split}: {counts[name]:,} {fate}")
+        for remark in filter(None, remarks[split]):
+            click.echo(f"prepare: {split}: {remark}")
 
 
 def _labelled(counts: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ import click
 from pipeline.core.atomic import write_file
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import PARAMS_PATH, parse_params, read_params_text
-from pipeline.project.presets import apply_preset, find_preset, list_presets
+from pipeline.project.check import check_params
+from pipeline.project.presets import apply_preset, check_files, find_preset, list_presets
 from pipeline.project.shipped import listing
-from stages.check import check_params
 from stages.entry import load_params, stage
 
 
@@ -33,6 +33,8 @@ def main(name: str | None, is_list: bool, is_applied: bool, path: str | None) ->
         click.echo(preset.text, nl=False)
         return
     load_params()
+    if path is not None:
+        check_files(preset, path)
     text, changes = apply_preset(read_params_text(), preset, path)
     faults = _student_faults(text)
     write_file(PARAMS_PATH, text.encode())

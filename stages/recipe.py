@@ -5,9 +5,9 @@ import click
 from pipeline.core.atomic import write_file
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import PARAMS_PATH, parse_params, read_params_text
-from pipeline.project.recipes import apply_recipe, find_recipe, list_recipes
+from pipeline.project.check import check_params
+from pipeline.project.recipes import apply_recipe, find_recipe, list_recipes, next_step
 from pipeline.project.shipped import listing
-from stages.check import check_params
 from stages.entry import load_params, stage
 
 
@@ -43,7 +43,7 @@ def main(name: str | None, is_list: bool, is_applied: bool, student: str | None)
     write_file(PARAMS_PATH, text.encode())
     for change in changes:
         click.echo(f"params.yaml: {change}")
-    click.echo("'decant plan' says what is to be captured, 'dvc repro' captures and trains.")
+    click.echo(next_step(changes))
 
 
 if __name__ == "__main__":

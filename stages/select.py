@@ -25,7 +25,7 @@ def main(name: str) -> None:
     write_view(view_path(name), view)
     manifest = read_manifest(STORE)
     captured = map(parse_array_name, manifest.array_names())
-    compared = {array for array in captured if array.signal in ("logits", "cls", "attentions")}
+    compared = {array for array in captured if array.setting in ("logits", "cls", "attentions")}
     shown = make_view(STORE, manifest, open_tokens(TOKENS), compared)
     made_with = shown.manifest.model_copy(update={"versions": manifest.versions})
     write_view(shown_path(name), shown.model_copy(update={"manifest": made_with}))

@@ -13,7 +13,6 @@ from pipeline.store.reader import open_store
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
-from pipeline.teacher.recompute import recompute
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.text.augmented import open_captured_tokens
 from stages.entry import stage
@@ -62,6 +61,8 @@ def _verify_bytes(store: Path) -> None:
 
 
 def _recompute(store: Path, teacher: Path | None, n_rows: int) -> None:
+    from pipeline.teacher.recompute import recompute
+
     opened = open_store(store)
     carries_weights = has_weights(store / TEACHER_FOLDER)
     teacher_dir = teacher or (store / TEACHER_FOLDER if carries_weights else TEACHER)

@@ -21,11 +21,16 @@ from transformers import (
 )
 
 from pipeline.core.processes import Processes
-from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store.row_table import read_row_table
-from pipeline.store.spec import CLS_MOMENTS, TEACHER_FOLDER, chunk_file, parse_array_name
+from pipeline.store.spec import (
+    CLS_MOMENTS,
+    NUMPY_TYPES,
+    TEACHER_FOLDER,
+    chunk_file,
+    parse_array_name,
+)
 from pipeline.store.writer import create_store
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.labels import label_names

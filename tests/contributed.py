@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 import pipeline
 from pipeline.core.settings import parse_section, read_params
 from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.project.check import check_params
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student
 from pipeline.student.model import model_of, models_of
@@ -23,7 +24,6 @@ from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.state import Learner
-from stages.check import check_params
 
 STUDENT = {
     "model": {"architecture": "averaging", "hidden_size": 16, "dropout": 0.1},

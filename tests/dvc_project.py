@@ -66,6 +66,11 @@ class DvcProject:
         lines = self._counts.read_text(encoding="utf-8").splitlines()
         return [line.split()[0] for line in lines if line.split()[1] == event]
 
+    def counts_by_event(self) -> set[str]:
+        """Return the kinds of events of the last `repro`."""
+        lines = self._counts.read_text(encoding="utf-8").splitlines()
+        return {line.split()[1] for line in lines}
+
     def change(self, path: str, value: object) -> None:
         """Change a value of params.yaml."""
         self.params = change(self.params, path, value)

@@ -3,7 +3,9 @@
 `python -m tests.project_template` writes them anew after either has changed.
 """
 
-import re
+import io
+
+from ruamel.yaml import YAML
 
 from tests.imports import PACKAGES, ROOT
 
@@ -11,8 +13,9 @@ FOLDER = ROOT / "pipeline" / "project"
 STAGE_ONE = ("prepare", "augment", "finetune", "generate", "capture")
 _HEAD = """\
 # The whole pipeline, run by the installed package.
-# requirements.txt pins its version and is a dep of every stage that follows the teacher, so that
-# an upgrade trains again the students that come out differently, and never the teacher.
+# requirements.txt pins its version and is a dep of every stage. After an upgrade each stage decides
+# by its own code whether it has anything to do; the teacher runs again only where the version of
+# its stage was raised.
 # The section `runtime` of params.yaml changes only the speed and is no stage's parameter.
 # `persist` keeps results that a stage may find to be up to date, or can add to.
 """
@@ -20,17 +23,18 @@ _HEAD = """\
 
 def derive_pipeline(dvc_yaml: str) -> str:
     """Return the dvc.yaml of a project that has no code of its own."""
-    body = dvc_yaml[dvc_yaml.index("stages:\n") :]
-    lines, stage = [_HEAD.rstrip("\n")], ""
-    for line in body.splitlines():
-        if name := re.fullmatch(r"  (\w+):", line):
-            stage = name[1]
-        if re.match(rf" +- ({'|'.join(PACKAGES)})/", line):
-            continue
-        lines.append(line.replace("cmd: python -m stages.", "cmd: decant "))
-        if line.endswith(" deps:") and stage not in STAGE_ONE:
-            lines.append(line.replace("deps:", "  - requirements.txt"))
-    return "\n".join(lines) + "\n"
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 100
+    pipeline = yaml.load(dvc_yaml[dvc_yaml.index("stages:\n") :])
+    for entry in pipeline["stages"].values():
+        stage = entry.get("do", entry)
+        stage["cmd"] = stage["cmd"].replace("python -m stages.", "decant ")
+        data = [dep for dep in stage["deps"] if dep.split("/")[0] not in PACKAGES]
+        stage["deps"] = ["requirements.txt", *data]
+    text = io.StringIO()
+    yaml.dump(pipeline, text)
+    return _HEAD + text.getvalue()
 
 
 def derive() -> dict[str, str]:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
-from tests.compared import make_models
 from tests.imports import PACKAGES, ROOT
 
 FILES = ("pipeline/objectives/correlation.py", "pipeline/student/averaging.py")
-TABLES = ("pipeline/objectives/__init__.py", "pipeline/student/__init__.py")
+TABLES = ("pipeline/objectives/settings.py", "pipeline/student/network_settings.py")
 
 
 def block_of(path: str, kind: str) -> str:
@@ -100,7 +99,7 @@ def test_the_objective_is_its_formula() -> None:
     """Catches an example that is not what its docstring says."""
     example: dict[str, Any] = {}
     exec(block_of(FILES[0], "python"), example)
-    objective = example["CorrelationSettings"](temperature=2.0).build(make_models())
+    objective = example["Correlation"](temperature=2.0)
     ours, theirs = 2 * torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     mask, labels = torch.ones(6, 4, dtype=torch.bool), torch.zeros(6, dtype=torch.int64)
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.check import SECTIONS
-from tests.imports import PACKAGES, ROOT, import_closure
+from pipeline.core.stamp import import_closure
+from pipeline.project.check import SECTIONS
+from tests.imports import PACKAGES, ROOT
 
 
 def load(name: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def test_deps_are_exactly_the_packages_that_the_stage_imports(name: str) -> None
     imported = import_closure(f"stages.{name}")
     assert len(imported) > 5
     empty = {"pipeline/__init__.py", "stages/__init__.py"}
-    assert listed == {package_of(path) for path in imported - empty}
+    assert listed == {package_of(path) for path in imported.keys() - empty}
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -80,19 +80,6 @@ def test_editing_stage_two_leaves_the_teacher_alone(project: DvcProject) -> None
     assert UP_TO_DATE in project.run("dvc", "status")
 
 
-def test_a_comment_costs_no_training_and_no_forward(project: DvcProject) -> None:
-    """DVC sees a changed file; the stages must see that nothing they do has changed."""
-    before = project.out_digests()
-    for name in ("errors.py", "settings.py"):
-        path = project.folder / "pipeline" / name
-        path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
-    ran = project.repro()
-    assert {"finetune", "capture", "distill@kd-2", "evaluate@kd-2"} <= set(ran)
-    assert project.counts("step") == []
-    assert project.counts("forward") == []
-    assert project.out_digests() == before
-
-
 def test_a_new_layer_for_a_new_student_trains_only_that_student(project: DvcProject) -> None:
     """The manifest changes for all students, but what the others read does not."""
     before = project.out_digests()

@@ -61,6 +61,8 @@ def test_a_project_runs_from_texts_to_report(kind: Kind, tmp_path: Path) -> None
             assert ("bleu" in scores[who]) == (kind == "sequence_to_sequence")
     report = (project.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert STUDENT in report and "perplexity" in report
+    (signals,) = (line for line in report.splitlines() if line.startswith("- **Signals**"))
+    assert all(f"logits/{name} (" in signals for name in ("top-8", "top-8-pieces", "target"))
     assert "up to date" in project.run("dvc", "repro")
     assert "is whole" in project.run("python", "-m", "stages.verify", STORE, "--recompute", "2")
     inspected = project.run("python", "-m", "stages.inspect", STORE)

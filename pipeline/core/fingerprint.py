@@ -5,14 +5,12 @@ Content digests (SHA-256, hex) say what a result was made from. Row keys (BLAKE2
 it came from.
 """
 
-import ast
 import hashlib
 import json
 import mmap
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,37 +126,3 @@ def _digest_tensors(path: Path) -> dict[str, str]:
 def digest_config(config: Mapping[str, Any]) -> str:
     """Return the digest of a model config, without what does not change its numbers."""
     return digest_json({key: config[key] for key in config if key not in _VOLATILE_CONFIG})
-
-
-def digest_code(modules: Iterable[ModuleType]) -> str:
-    """Return the digest of what modules do: their syntax trees without docstrings.
-
-    A package stands for all files below it. Comments, docstrings and layout do not count.
-    """
-    return digest_json({path: tree for module in modules for path, tree in _trees(module)})
-
-
-def _trees(module: ModuleType) -> Iterator[tuple[str, str]]:
-    assert module.__file__ is not None, f"{module.__name__} has no source file"
-    path = Path(module.__file__)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    for file in files:
-        yield f"{module.__name__}/{file.relative_to(path.parent).as_posix()}", _code_of(file)
-
-
-def _code_of(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, documented):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
-    return ast.dump(tree)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    """Say whether a statement is a docstring, of a field too."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )

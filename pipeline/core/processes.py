@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import torch
-from torch import distributed
-
 from pipeline.core.errors import ProcessError
 
 # A rank may wait for others until they have done their share of the work, however long.
@@ -38,6 +35,8 @@ class Processes:
         """
         if self.count == 1:
             return
+        from torch import distributed
+
         try:
             distributed.barrier()
         except RuntimeError as error:
@@ -49,7 +48,7 @@ class Processes:
 
 def is_started_with_others() -> bool:
     """Say whether `torchrun` started this process, be it as the only one."""
-    return distributed.is_torchelastic_launched()
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager
@@ -59,6 +58,9 @@ def joined_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
+    import torch
+    from torch import distributed
+
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)
     if "OMP_NUM_THREADS" not in os.environ:

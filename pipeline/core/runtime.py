@@ -1,12 +1,14 @@
 """What changes only the speed: the `runtime` section, which no stage has as a parameter."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Section
+
+if TYPE_CHECKING:
+    import torch
 
 
 class RuntimeSettings(Section):
@@ -21,7 +23,7 @@ class RuntimeSettings(Section):
     """How often `distill` keeps its state on disk, from which a killed training goes on."""
 
 
-def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> torch.device:
+def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> "torch.device":
     """Return the device to compute on; `auto` is CUDA where there is one.
 
     Processes of one machine take its CUDA devices in turn.
@@ -29,6 +31,8 @@ def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> torch.device:
     Raises:
         SettingsError: CUDA is asked for and there is none.
     """
+    import torch
+
     has_cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not has_cuda:
         raise SettingsError(["runtime.device: 'cuda', but torch sees no CUDA device; use auto"])

@@ -17,37 +17,18 @@ from jaxtyping import Int64
 from torch import nn
 
 from pipeline.core.errors import DataError
+from pipeline.evaluate.cost_figures import BATCH_SIZE, Cost
 from pipeline.models.padding import pad_rows
 from pipeline.text.token_row import PiecesAsked, TokenRow
 
 Tokens = Int64[torch.Tensor, "batch token"]
 Inputs = dict[str, Tokens]
 
-BATCH_SIZE = 32
-"""Examples in a batch when throughput is timed."""
-
 N_SINGLES = 8
 """Examples forwarded one by one in a repeat."""
 
 N_WARM_UP_REPEATS = 3
 """Repeats that are run first and not counted."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one model costs, from one run of `measure_costs`."""
-
-    n_parameters: int
-    """Trainable or not; a tensor that two modules share counts once. Embeddings are included."""
-
-    size_bytes: int
-    """Weights as saved to safetensors, without that file's header of some kilobytes."""
-
-    latency_ms: float
-    """Milliseconds for one example in a batch of its own, without padding; a median."""
-
-    throughput_per_second: float
-    """Examples a second in batches of 32, each padded to its longest example; a median."""
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,19 @@ import pipeline.student.registration  # noqa: F401  # the Auto classes then know
 from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
 from pipeline.evaluate.predictions import write_predictions
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
+from pipeline.evaluate.shown_parts import texts_name
+from pipeline.evaluate.texts import question_rows, write_texts_file
 from pipeline.evaluate.work import count_work
+from pipeline.metrics import METRICS
+from pipeline.metrics.answers import Answers
+from pipeline.metrics.constant_baseline import compare_with_constant
 from pipeline.metrics.score import score
 from pipeline.models.head import load_trained
 from pipeline.models.limits import most_tokens
@@ -39,8 +44,6 @@ from pipeline.tasks.task import Task
 from pipeline.text.joined import check_source
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-
-METRICS_NAME = "metrics.json"
 
 
 def evaluate(
@@ -104,6 +107,7 @@ def evaluate(
                 None if generated is None else generated.splits.get(split_name),
             )
             write_predictions(partial / f"{split_name}.arrow", split, ours, theirs, tokenizer)
+            write_texts_file(partial / texts_name(split_name), split, ours, theirs)
             scores[split_name] = {
                 "n_rows": len(split),
                 "n_predictions": len(theirs.labels),
@@ -111,7 +115,13 @@ def evaluate(
                 "student": score(task.metrics, ours),
                 "teacher": score(task.metrics, theirs),
                 "fidelity": fidelity(ours, theirs, task.kind),
+                "constant_baseline": {
+                    "student": _beside_constant(ours, task),
+                    "teacher": _beside_constant(theirs, task),
+                },
             }
+            if theirs.predicts == "span":
+                scores[split_name]["n_questions"] = len(question_rows(split))
         models = {"student": student, **_teacher(store, task)}
         last = names[-1]
         timed = _timed(models, {"student": rows[last].split, "teacher": splits[last]}, settings)
@@ -131,8 +141,13 @@ def evaluate(
         shown = view if shown is None else shown
         compared = [split for split in names if scores[split]["n_labelled"]] or names
         write_shown(partial, student, rows[compared[-1]], tokens, compared[-1], store_dir, shown)
-        write_record(partial, inputs)
+        stamp_in(partial).write(inputs)
     return metrics
+
+
+def _beside_constant(answers: Answers, task: Task) -> dict[str, Any] | None:
+    baseline = compare_with_constant(answers, METRICS[task.primary_metric])
+    return None if baseline is None else asdict(baseline)
 
 
 def _teacher(store: TeacherStore, task: Task) -> dict[str, PreTrainedModel]:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers, exact
@@ -70,6 +68,9 @@ def agreement(student: Answers, teacher: Answers) -> float:
 
 def kl(student: Answers, teacher: Answers) -> float:
     """Return the mean of KL(teacher || student) at temperature 1, in nats; 0 at equality."""
+    import torch
+    from torch.nn import functional
+
     divergence = functional.kl_div(
         torch.from_numpy(student.logits).log_softmax(dim=1),
         torch.from_numpy(teacher.logits).log_softmax(dim=1),

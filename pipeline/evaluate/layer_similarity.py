@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 
 from pipeline.core.errors import DataError
 from pipeline.models.model_rows import ModelRows
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.reader import TeacherStore
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.train.batches import Batch
 from pipeline.train.forward import make_forward
 

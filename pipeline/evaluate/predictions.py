@@ -80,17 +80,25 @@ def _choices(split: TokenSplit) -> pa.ListArray:
 
 
 def _token_texts(split: TokenSplit, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> pa.Array:
-    """Return the text of a token of each of these rows; null where the token is unknown."""
+    """Return the text of a token of each of these rows; null where the token is unknown.
+
+    The row's first token says that there is no answer, or none in this window of several or of a
+    text that has one.
+    """
     first = split.offsets[rows]
     starts, ends = (
         np.asarray(split.table[name].combine_chunks().flatten())[first + tokens.clip(min=0)]
         for name in ("char_starts", "char_ends")
     )
     texts = split.table["text_pair"].combine_chunks()
+    accepted = split.table["answers"].to_pylist()
+    has_none = [answers is not None and not answers for answers in accepted]
     found = [
         None
         if token < 0
         else "no answer"
+        if token == NO_ANSWER and has_none[row]
+        else "not in this window"
         if token == NO_ANSWER
         else "a token of the question"
         if start < 0

@@ -27,7 +27,7 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name
 from pipeline.store.view import View
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.text.tokens import Tokens
 
 

@@ -14,7 +14,7 @@ from pipeline.models.attention import AttentionTap, remove_tap
 from pipeline.models.model_rows import ModelRows
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import ArraySpec, parse_array_name
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 
 N_TEXTS = 2
 N_PAIRS = 3
@@ -56,6 +56,7 @@ def shown_attentions(
         shown.append(
             {
                 "text": theirs.split.table["text"][row].as_py(),
+                "text_pair": theirs.split.table["text_pair"][row].as_py(),
                 "student_tokens": ours.tokens(row),
                 "teacher_tokens": theirs.tokens(row),
                 "pairs": [

@@ -8,6 +8,12 @@ SIMILARITY_NAME = "similarity.json"
 ATTENTIONS_NAME = "attentions.json"
 PROVENANCE_NAME = "provenance.json"
 
+
+def texts_name(split: str) -> str:
+    """Return the name of the file with what the models wrote or answered for a split."""
+    return f"{split}-texts.arrow"
+
+
 ABSENT = "absent"
 """The key under which a part that cannot be given has its reason, one line for people."""
 
@@ -42,6 +48,8 @@ class AttendedText(Part):
     """One text, as both models attend to it."""
 
     text: str
+    text_pair: str | None = None
+    """The second text of a row that has two."""
     student_tokens: tuple[str, ...]
     teacher_tokens: tuple[str, ...]
     pairs: tuple[MapPair, ...]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -97,9 +98,17 @@ def find_row(
         if not is_key(wanted):
             limit = store.manifest.identity.max_length
             what = f"no row of this text, cut at {limit} tokens (key {key.hex()})"
+        remedy = (
+            "Give a text of the data that was captured, or add it to the data and run 'dvc repro "
+            "capture'."
+        )
+        if pair is None and _has_second_text(wanted, tokens_dir):
+            remedy = (
+                "The data has this text with a second one: give that with --pair, or the row's "
+                f"key, column 'key' of {tokens_dir}."
+            )
         raise StoreIncompleteError(
-            f"{store.store_dir} has {what}; it holds {len(store):,} rows. Give a text of the data "
-            "that was captured, or add it to the data and run 'dvc repro capture'."
+            f"{store.store_dir} has {what}; it holds {len(store):,} rows. {remedy}"
         )
     if is_key(wanted):
         row, source = _look_up(store, key, tokens_dir)
@@ -212,6 +221,17 @@ def _tokenise(store: TeacherStore, text: str, pair: str | None) -> TokenRow:
     )
     ids, types = (np.array(encoded[name], np.int32) for name in ("input_ids", "token_type_ids"))
     return TokenRow(ids, types)
+
+
+def _has_second_text(text: str, tokens_dir: Path | None) -> bool:
+    """Say whether a row of the token table has this text as the first of two."""
+    if tokens_dir is None or not (tokens_dir / SUMMARY_NAME).is_file():
+        return False
+    for split in open_tokens(tokens_dir).splits.values():
+        is_first = pc.equal(split.table["text"], text)
+        if pc.any(pc.and_(is_first, pc.is_valid(split.table["text_pair"]))).as_py():
+            return True
+    return False
 
 
 def _look_up(

@@ -9,7 +9,6 @@ process and its libraries take besides is not the model's.
 import math
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,26 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.evaluate.cost import BATCH_SIZE, Inputs, Timed, count_weight_bytes, pad_examples
+from pipeline.evaluate.cost import Inputs, Timed, count_weight_bytes, pad_examples
+from pipeline.evaluate.cost_figures import BATCH_SIZE, Work
 
 Shape = Sequence[int]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one model needs for its forward, from one run of `count_work`."""
-
-    flops: int
-    """Of one example on its own; a multiplication and an addition are two operations."""
-
-    n_tokens: int
-    """Length of that example: the median of those that were given."""
-
-    peak_memory_bytes: int
-    """Weights and whatever tensors are alive at the fullest moment of a batch."""
-
-    n_batch_tokens: int
-    """Length of each of the 32 examples of that batch: the longest of those that were given."""
 
 
 def count_work(timed: Timed, device: torch.device) -> Work:

@@ -21,7 +21,7 @@ import pipeline.student.registration  # noqa: F401  # the Auto classes then know
 from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.checkpoint import load_tokenizer, read_config
 from pipeline.core.errors import DataError, ExportError
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.agreement import check_agreement, largest_difference
@@ -29,7 +29,7 @@ from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
 from pipeline.export.int8 import Measured, why_not, write_int8
 from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
-from pipeline.export.settings import ExportSettings, why_not_exported
+from pipeline.export.settings import FILES, ExportSettings, why_not_exported
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.models.head import load_trained
@@ -39,9 +39,6 @@ from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
-
-FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
-METRICS_NAME = "metrics.json"
 
 Logits = Float[np.ndarray, "row label"]
 Said = Logits | PiecePredictions
@@ -115,7 +112,7 @@ def export(
         shutil.copyfile(student_dir / CARD_NAME, partial / STUDENT_CARD_NAME)
         write_export_card(partial, metrics, kept, licence=settings.license)
         write_json(partial / METRICS_NAME, metrics)
-        write_record(partial, inputs)
+        stamp_in(partial).write(inputs)
     return metrics
 
 

@@ -1,12 +1,18 @@
 """How well a model's answers to questions match those that are right, as SQuAD scores them."""
 
-from functools import lru_cache
+import re
+import string
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
-from torchmetrics.functional.text import squad
+import numpy as np
 
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import PERCENT, Measure
-from pipeline.metrics.spans import AnswerTexts
+
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def answer_f1(answers: Answers) -> float:
@@ -17,7 +23,7 @@ def answer_f1(answers: Answers) -> float:
 
     Source: Rajpurkar et al. 2016, 1606.05250, section 6.1.
     """
-    return _scores(answers.texts)["f1"]
+    return _mean_of_best(_f1, answers)
 
 
 def answer_exact_match(answers: Answers) -> float:
@@ -25,21 +31,34 @@ def answer_exact_match(answers: Answers) -> float:
 
     Words are compared as by `answer_f1`.
     """
-    return _scores(answers.texts)["exact_match"]
+    return _mean_of_best(_is_equal, answers)
 
 
-@lru_cache(maxsize=1)
-def _scores(texts: AnswerTexts | None) -> dict[str, float]:
-    """Return both scores, which are counted at once."""
-    assert texts is not None, "answers to questions have texts"
-    given = [
-        {"id": str(number), "prediction_text": text} for number, text in enumerate(texts.given)
-    ]
-    right: list[dict[str, str | dict[str, list[str] | list[int]]]] = [
-        {"id": str(number), "answers": {"answer_start": [0], "text": list(accepted) or [""]}}
-        for number, accepted in enumerate(texts.accepted)
-    ]
-    return {name: float(value) / 100 for name, value in squad(given, right).items()}
+def _mean_of_best(score: Callable[[list[str], list[str]], float], answers: Answers) -> float:
+    """Return the mean over questions of an answer's best score against those that are right."""
+    assert answers.texts is not None, "answers to questions have texts"
+    best = []
+    for given, accepted in zip(answers.texts.given, answers.texts.accepted, strict=True):
+        against = partial(score, _words(given))
+        best.append(max(against(_words(text)) for text in accepted or ("",)))
+    return float(np.mean(best))
+
+
+def _words(text: str) -> list[str]:
+    """Return the words that are compared: no case, no ASCII punctuation, no English articles."""
+    return _ARTICLE.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split()
+
+
+def _is_equal(given: list[str], right: list[str]) -> float:
+    return float(given == right)
+
+
+def _f1(given: list[str], right: list[str]) -> float:
+    """Return F1 of two answers' words, each as often as it stands there."""
+    if not given or not right:
+        return _is_equal(given, right)
+    n_shared = (Counter(given) & Counter(right)).total()
+    return 2 * n_shared / (len(given) + len(right))
 
 
 ANSWER_F1 = Measure(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64, Int
 from numpy.typing import NDArray
 
@@ -104,6 +103,8 @@ def answers_of(
     if isinstance(said, PiecePredictions):
         logits = np.zeros((len(said.predicted), 0)) if said.classes is None else said.classes
         return Answers(logits, targets.labels, rows, predicts, names, pieces=said, written=written)
+    import torch
+
     places = None if targets.places is None else torch.from_numpy(targets.places)
     return Answers(
         arrange(torch.from_numpy(np.array(said)), predicts, places).numpy(),

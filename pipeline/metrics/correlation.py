@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import rankdata
 
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import POINTS, Measure
@@ -20,6 +19,8 @@ def pearson(answers: Answers) -> float:
 
 def spearman(answers: Answers) -> float:
     """Return the correlation of ranks, ties at their mean; 0 where either side is constant."""
+    from scipy.stats import rankdata
+
     return correlate(rankdata(answers.logits[:, 0]), rankdata(answers.labels))
 
 

@@ -1,7 +1,5 @@
 """Matthews' correlation between labels and predictions."""
 
-from sklearn.metrics import matthews_corrcoef
-
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import POINTS, Measure
 
@@ -11,6 +9,8 @@ def matthews(answers: Answers) -> float:
 
     Source: Matthews 1975; for more than two labels Gorodkin 2004.
     """
+    from sklearn.metrics import matthews_corrcoef
+
     return float(matthews_corrcoef(answers.labels, answers.predicted))
 
 

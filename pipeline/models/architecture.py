@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.core.errors import CheckpointError, first_line
 from pipeline.models.checkpoint_config import check_config
+from pipeline.models.config_file import plain_config
 from pipeline.models.encoder_decoder import stacks_of, vocabulary_size
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def read_architecture(checkpoint: Path) -> Architecture:
         CheckpointError: the config cannot be read, its [CLS] position is not known, its
             layers cannot be numbered, or its encoder and decoder differ in their widths.
     """
-    config = load_config(checkpoint)
+    check_config(checkpoint)
+    config = plain_config(checkpoint) or load_config(checkpoint)
     try:
         return _architecture(config)
     except CheckpointError as error:

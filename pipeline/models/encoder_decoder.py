@@ -11,7 +11,7 @@ OF_TWO_MODELS = "encoder-decoder"
 """The type of a model made of two, each of which has a config of its own."""
 _HALVES = ("bert", "roberta")
 """What both of them may be."""
-_DECODER_NAMES = {
+DECODER_NAMES = {
     "bart": ("decoder_layers", "decoder_attention_heads"),
     "marian": ("decoder_layers", "decoder_attention_heads"),
     "mbart": ("decoder_layers", "decoder_attention_heads"),
@@ -19,7 +19,7 @@ _DECODER_NAMES = {
     "t5": ("num_decoder_layers", "num_heads"),
 }
 """What the configs call the decoder's layers and heads."""
-ENCODER_DECODERS = tuple(sorted([*_DECODER_NAMES, OF_TWO_MODELS]))
+ENCODER_DECODERS = tuple(sorted([*DECODER_NAMES, OF_TWO_MODELS]))
 
 
 class Stack(NamedTuple):
@@ -45,12 +45,12 @@ def stacks_of(config: "PretrainedConfig") -> tuple[Stack, Stack]:
                     "halves. Use a checkpoint of these."
                 )
         return _stack(config.encoder), _stack(config.decoder)
-    if config.model_type not in _DECODER_NAMES:
+    if config.model_type not in DECODER_NAMES:
         raise CheckpointError(
             f"a model of type '{config.model_type}': the sizes of encoder and decoder are known "
             f"only for {', '.join(ENCODER_DECODERS)}. Use one of these."
         )
-    layers, heads = _DECODER_NAMES[config.model_type]
+    layers, heads = DECODER_NAMES[config.model_type]
     n_layers, n_heads = getattr(config, layers), getattr(config, heads)
     return _stack(config), Stack(n_layers, n_heads, config.hidden_size)
 
@@ -77,7 +77,7 @@ def cut_layers(config: "PretrainedConfig", n_layers: int, n_decoder_layers: int)
         config.decoder.num_hidden_layers = n_decoder_layers
         return
     config.num_hidden_layers = n_layers
-    setattr(config, _DECODER_NAMES[config.model_type][0], n_decoder_layers)
+    setattr(config, DECODER_NAMES[config.model_type][0], n_decoder_layers)
     for name in ("encoder_layerdrop", "decoder_layerdrop"):
         if getattr(config, name, 0):
             setattr(config, name, 0.0)

@@ -18,49 +18,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from pipeline.objectives.layer_map import FixedLayerMap, LayerPair, resolve
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
-from pipeline.objectives.projection import Projection
-from pipeline.store.spec import CLS, LOGITS
-
-
-class AdversarialSettings(ObjectiveSettings):
-    """Settings of `adversarial`."""
-
-    layer_map: FixedLayerMap = "skip"
-    hidden_size: int = Field(default=128, ge=1)
-    """Width of the discriminators' hidden layer."""
-    projection: bool = False
-    """Whether the student's states go through a learned map; needed where widths differ."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return that logits and [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
-        models.require_labelled_rows()
-        models.require_equal_width(has_projection=self.projection)
-        return Needs(
-            teacher=frozenset({CLS, LOGITS}),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
-        )
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; every layer has a [CLS] state."""
-        return resolve(self.layer_map, models, lowest=0, captured=())
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss with its discriminators, whose weights are torch's random ones."""
-        return Adversarial(self, models)
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.own_weights import Projection
+from pipeline.objectives.settings import AdversarialSettings
 
 
 class Adversarial(Objective):

@@ -20,121 +20,17 @@ maps; it is compared with the row of the teacher's [CLS], the first token, avera
 the heads (one query: n = 1).
 """
 
-from abc import ABC
-from typing import ClassVar, Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.core.errors import SettingsError
-from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    MapSignal,
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
-from pipeline.store.spec import ArraySpec, Heads
-
-Distance = Literal["mse", "kl"]
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.own_weights import PairWeights
+from pipeline.objectives.settings import MapsSettings
 
 # A float16 store rounds probabilities below this to zero, and so must their logarithm.
 SMALLEST_PROBABILITY = 2.0**-24
-
-
-class MapsSettings(ObjectiveSettings, ABC):
-    """Settings of what compares attention maps."""
-
-    signal: ClassVar[MapSignal]
-    layer_map: LayerMap = "uniform"
-    distance: Distance = "mse"
-    heads: Heads = "all"
-    """`mean` compares maps averaged over heads; the store's own such maps where it has them."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return the mapped layers of either model.
-
-        Raises:
-            SettingsError: also where the models differ in their heads.
-        """
-        pools = self.pools(models)
-        models.require("pooling" if pools else self.signal)
-        self._check_heads(models)
-        pairs = self.pairs(models)
-        teacher = frozenset(self.array(models, theirs) for _, theirs in pairs)
-        student = frozenset(ours for ours, _ in pairs)
-        if pools:
-            return Needs(teacher=teacher, student_pooling=True)
-        if self.signal == "attentions":
-            return Needs(teacher=teacher, student_attentions=student)
-        if self.signal == "decoder_attentions":
-            return Needs(teacher=teacher, student_decoder_attentions=student)
-        return Needs(teacher=teacher, student_cross_attentions=student)
-
-    def pools(self, models: Models) -> bool:
-        """Say whether the weights by which a student pools its tokens stand for its maps."""
-        return self.signal == "attentions" and "pooling" in models.student.gives
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; `learned` takes those that were captured."""
-        captured = {array.layer for array in models.captured if array.signal == self.signal}
-        return resolve(
-            self.layer_map,
-            models,
-            lowest=1,
-            captured=sorted(captured),
-            is_of_decoder=self.signal != "attentions",
-        )
-
-    def array(self, models: Models, layer: int) -> ArraySpec:
-        """Return the array of the store that has this layer's maps."""
-        mean = ArraySpec(self.signal, layer, "mean")
-        averages = self.heads == "mean" or self.pools(models)
-        return mean if averages and mean in models.captured else ArraySpec(self.signal, layer)
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return AttentionMatch(self, models)
-
-    def _check_heads(self, models: Models) -> None:
-        ours, theirs = models.student.n_heads, models.teacher.n_heads
-        if not self.pools(models) and self.heads == "all" and ours != theirs:
-            raise SettingsError(
-                [
-                    f"compares maps of {ours} heads (student) with maps of {theirs} (teacher). "
-                    "Set heads: mean"
-                ]
-            )
-        if self.pools(models) and models.teacher.head_reads != "first":
-            raise SettingsError(
-                [
-                    "compares the student's attention pooling with the row of the teacher's first "
-                    f"token, but the teacher's head reads the {models.teacher.head_reads} token. "
-                    "Take this objective out"
-                ]
-            )
-
-
-class AttentionsObjectiveSettings(MapsSettings):
-    """Settings of `attentions`."""
-
-    signal = "attentions"
-
-
-class DecoderAttentionsSettings(MapsSettings):
-    """Settings of `decoder_attentions`."""
-
-    signal = "decoder_attentions"
-
-
-class CrossAttentionsSettings(MapsSettings):
-    """Settings of `cross_attentions`."""
-
-    signal = "cross_attentions"
 
 
 class AttentionMatch(Objective):

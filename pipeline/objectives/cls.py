@@ -12,66 +12,18 @@ well); the authors' public code computes `mean`. They differ by pairs x width. W
 `projection` the student's state is multiplied by a learned matrix first.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.core.errors import SettingsError
-from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
-from pipeline.objectives.projection import Projection
-from pipeline.store.spec import CLS, CLS_MOMENTS
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.own_weights import PairWeights, Projection
+from pipeline.objectives.settings import ClsObjectiveSettings
 
 # Numbers of [CLS] that hardly change count as if they had this share of the layer's mean
 # deviation: rounding of the store would be large in units of theirs.
 SMALLEST_SHARE = 1e-3
-
-
-class ClsObjectiveSettings(ObjectiveSettings):
-    """Settings of `cls`."""
-
-    layer_map: LayerMap = "skip"
-    normalise: Literal["l2", "standardise", "none"] = "l2"
-    """`l2` compares directions only; `standardise` counts in the teacher's deviations."""
-    reduction: Literal["mean", "sum"] = "sum"
-    """`sum` is the paper's formula, `mean` its authors' code."""
-    projection: bool = False
-    """Whether the student's states go through a learned map; needed where widths differ."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return that [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
-        models.require_equal_width(has_projection=self.projection)
-        if self.normalise == "standardise" and any(theirs == 0 for _, theirs in self.pairs(models)):
-            raise SettingsError(
-                [
-                    "counts in the teacher's deviations, but its [CLS] of layer 0, the embedding "
-                    "output, is the same in every row. Leave layer 0 out, or set normalise to l2"
-                ]
-            )
-        arrays = {CLS, CLS_MOMENTS} if self.normalise == "standardise" else {CLS}
-        return Needs(
-            teacher=frozenset(arrays),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
-        )
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; every layer has a [CLS] state."""
-        layers = range(1, models.teacher.n_layers + 1)
-        return resolve(self.layer_map, models, lowest=0, captured=layers)
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return ClsMatch(self, models)
 
 
 class ClsMatch(Objective):

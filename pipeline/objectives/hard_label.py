@@ -14,23 +14,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
 from pipeline.tasks.predictions import Targets
 from pipeline.text.tokens import UNLABELLED, is_labelled
-
-
-class HardLabelSettings(ObjectiveSettings):
-    """Settings of `hard_label`."""
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return HardLabel()
 
 
 class HardLabel(Objective):

@@ -13,74 +13,15 @@ A mean over rows first makes every row count the same, however long it is and ho
 batch is cut.
 """
 
-from abc import ABC
-from typing import ClassVar, Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StateSignal,
-    StudentOutputs,
-    TeacherSignals,
-)
-from pipeline.objectives.projection import Projection
-from pipeline.store.spec import ArraySpec
-
-
-class StatesSettings(ObjectiveSettings, ABC):
-    """Settings of what compares states of tokens."""
-
-    signal: ClassVar[StateSignal]
-    layer_map: LayerMap = "uniform"
-    distance: Literal["mse", "cosine"] = "mse"
-    projection: bool = False
-    """Whether the student's states go through a learned map; needed where widths differ."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return the mapped layers of either model."""
-        models.require(self.signal)
-        models.require_equal_width(has_projection=self.projection)
-        pairs = self.pairs(models)
-        teacher = frozenset(ArraySpec(self.signal, theirs) for _, theirs in pairs)
-        student = frozenset(ours for ours, _ in pairs)
-        if self.signal == "hidden_states":
-            return Needs(teacher=teacher, student_hidden_states=student)
-        return Needs(teacher=teacher, student_decoder_hidden_states=student)
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; `learned` takes those that were captured."""
-        captured = [array.layer for array in models.captured if array.signal == self.signal]
-        return resolve(
-            self.layer_map,
-            models,
-            lowest=0,
-            captured=sorted(captured),
-            is_of_decoder=self.signal != "hidden_states",
-        )
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return HiddenStateMatch(self, models)
-
-
-class HiddenStatesObjectiveSettings(StatesSettings):
-    """Settings of `hidden_states`."""
-
-    signal = "hidden_states"
-
-
-class DecoderHiddenStatesSettings(StatesSettings):
-    """Settings of `decoder_hidden_states`: a row's tokens are those that its decoder is given."""
-
-    signal = "decoder_hidden_states"
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.own_weights import PairWeights, Projection
+from pipeline.objectives.settings import StatesSettings
 
 
 class HiddenStateMatch(Objective):

@@ -20,10 +20,6 @@ optimizer's weight decay pulls them back to equal ones.
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
 from pipeline.core.errors import SettingsError
 from pipeline.objectives.models import Models
 
@@ -112,23 +108,3 @@ def _named(
         return [(layer, n_teacher - n_student + layer) for layer in range(1, n_student)]
     stop = n_student if name == "skip" else n_student + 1
     return [(layer, layer * n_teacher // n_student) for layer in range(1, stop)]
-
-
-class PairWeights(nn.Module):
-    """How much each pair of a layer map counts: all the same, or as is learned."""
-
-    def __init__(self, pairs: Sequence[LayerPair], *, is_learned: bool) -> None:
-        super().__init__()
-        self.n_taught = len({ours for ours, _ in pairs}) if is_learned else len(pairs)
-        """What a sum over pairs has terms: student layers where the map is learned."""
-        self.scores = (
-            nn.Parameter(torch.zeros(self.n_taught, len(pairs) // self.n_taught))
-            if is_learned
-            else None
-        )
-
-    def mean(self, losses: Float[Tensor, " pair"]) -> Float[Tensor, ""]:
-        """Return the mean of the pairs' losses, or over student layers the weighted one."""
-        if self.scores is None:
-            return losses.mean()
-        return (self.scores.softmax(-1) * losses.view_as(self.scores)).sum(-1).mean()

@@ -10,27 +10,8 @@ Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean ove
 
 from torch import Tensor
 
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
 from pipeline.tasks.predictions import Targets, is_there
-
-
-class LogitMatchSettings(ObjectiveSettings):
-    """Settings of `logit_match`."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return that the teacher's logits are read."""
-        return Needs(teacher=models.logits)
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return LogitMatch()
 
 
 class LogitMatch(Objective):

@@ -1,4 +1,4 @@
-"""What every objective is: settings that say what it needs, and a loss.
+"""What every objective is, and the batch that it is given.
 
 An objective never pads, moves or decodes anything; it gets a batch in which teacher
 and student are aligned and returns one number in nats or squared units, as its file
@@ -8,61 +8,13 @@ says, averaged over the examples of the batch.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Bool, Float, Int, Shaped
-from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.core.settings import Section
-from pipeline.objectives.linear import LinearWeight
-from pipeline.objectives.models import Models
-from pipeline.store.spec import ArraySpec
+from pipeline.objectives.needs import MapSignal, StateSignal
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import Targets
-
-StateSignal = Literal["hidden_states", "decoder_hidden_states"]
-"""States of the encoder's tokens, or of those of a decoder beside it."""
-MapSignal = Literal["attentions", "decoder_attentions", "cross_attentions"]
-"""Attention of the encoder, of a decoder beside it, and of that decoder to the encoder."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What an objective reads of either model."""
-
-    teacher: frozenset[ArraySpec] = frozenset()
-    """Arrays of the store."""
-    student_cls: frozenset[int] = frozenset()
-    """Student layers whose [CLS] state is compared."""
-    student_hidden_states: frozenset[int] = frozenset()
-    """Student layers whose states of all tokens are compared."""
-    student_attentions: frozenset[int] = frozenset()
-    """Student layers whose attention maps are compared."""
-    student_pooling: bool = False
-    """Whether the weights by which the student's head reads its tokens are compared."""
-    other_stores: frozenset[str] = frozenset()
-    """Folders of other teachers' stores, whose logits are read."""
-    student_decoder_hidden_states: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose states of all targets are compared."""
-    student_decoder_attentions: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose own attention maps are compared."""
-    student_cross_attentions: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose maps of the encoder's tokens are compared."""
-
-    def __or__(self, other: "Needs") -> "Needs":
-        """Return what both together read."""
-        return Needs(
-            self.teacher | other.teacher,
-            self.student_cls | other.student_cls,
-            self.student_hidden_states | other.student_hidden_states,
-            self.student_attentions | other.student_attentions,
-            self.student_pooling or other.student_pooling,
-            self.other_stores | other.other_stores,
-            self.student_decoder_hidden_states | other.student_decoder_hidden_states,
-            self.student_decoder_attentions | other.student_decoder_attentions,
-            self.student_cross_attentions | other.student_cross_attentions,
-        )
 
 
 @dataclass(frozen=True)
@@ -191,24 +143,3 @@ class Objective(nn.Module, ABC):
     def count_targets(self, targets: Targets) -> int:
         """Return what the mean is over; by it, the means of parts add up to that of the batch."""
         return targets.n_rows
-
-
-class ObjectiveSettings(Section, ABC):
-    """The settings of one loss term in `students.NAME.objectives`."""
-
-    weight: Annotated[float, Field(gt=0)] | LinearWeight = 1.0
-    """What the loss is multiplied by in the total."""
-    compares_rows: ClassVar[bool] = False
-    """Whether the loss compares rows of a batch with each other, so that none can be cut."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return what the objective reads of either model.
-
-        Raises:
-            SettingsError: it cannot compare these models, or a layer map goes beyond one.
-        """
-        return Needs()
-
-    @abstractmethod
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself, for models that `needs` did not refuse."""

@@ -24,58 +24,21 @@ No number here has a unit, and the widths of the models need not agree. The loss
 rows with each other: that of a batch is not made of those of its parts.
 """  # noqa: E501  # a table's row cannot be broken
 
-from typing import ClassVar, Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.objectives.layer_map import LayerMap, LayerPair, PairWeights, resolve
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
-from pipeline.store.spec import CLS
-
-Kernel = Literal["linear", "cosine", "rbf"]
-Comparison = Literal["cka", "rows", "mse"]
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.own_weights import PairWeights
+from pipeline.objectives.settings import Comparison, Kernel, SimilaritySettings
 
 # Below this a squared norm is one of states that are all the same.
 _SMALLEST = 1e-12
 # Share of a Gram matrix that sums of a thousand float64 products may be off by. States that are
 # all the same leave no more than this, whose direction means nothing and has a huge gradient.
 _ROUNDING = 1e-12
-
-
-class SimilaritySettings(ObjectiveSettings):
-    """Settings of `similarity`."""
-
-    layer_map: LayerMap = "uniform"
-    kernel: Kernel = "linear"
-    comparison: Comparison = "cka"
-    compares_rows: ClassVar[bool] = True
-
-    def needs(self, models: Models) -> Needs:
-        """Return that [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
-        return Needs(
-            teacher=frozenset({CLS}),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
-        )
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; every layer has a [CLS] state."""
-        layers = range(1, models.teacher.n_layers + 1)
-        return resolve(self.layer_map, models, lowest=0, captured=layers)
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return Similarity(self, models)
 
 
 class Similarity(Objective):

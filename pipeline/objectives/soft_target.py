@@ -23,95 +23,16 @@ With other teachers p is the weighted average of all teachers' probabilities at 
 """
 
 import math
-from typing import Annotated, Literal, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
-from pipeline.core.errors import SettingsError
-from pipeline.objectives.linear import LinearTemperature, value_at
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import (
-    Needs,
-    Objective,
-    ObjectiveSettings,
-    StudentOutputs,
-    TeacherSignals,
-)
+from pipeline.objectives.linear import value_at
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.settings import SoftTargetSettings
 from pipeline.tasks.predictions import Targets
-
-Distance = Literal["kl", "l1", "l2"]
-Direction = Literal["forward", "reverse", "jensen_shannon"]
-
-
-class SoftTargetSettings(ObjectiveSettings):
-    """Settings of `soft_target`."""
-
-    temperature: Annotated[float, Field(gt=0)] | LinearTemperature = 4.0
-    """Divides both models' logits; higher shows more of the small probabilities."""
-    distance: Distance = "kl"
-    direction: Direction = "forward"
-    """Of `kl` only."""
-    other_teachers: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
-    """Share of the average that each other teacher has, by the folder of its store; the
-    student's own teacher has the rest."""
-
-    accept_top_k_bias: bool = False
-    """Where word pieces are predicted, allow a temperature other than 1: all pieces that are not
-    stored are softened as one, and so get less of the teacher's probability than they should."""
-
-    @field_validator("other_teachers")
-    @classmethod
-    def _leave_a_share(cls, shares: dict[str, float]) -> dict[str, float]:
-        if sum(shares.values()) >= 1:
-            raise ValueError(
-                f"the shares add up to {sum(shares.values()):g}; leave some of 1 to the "
-                "student's own teacher"
-            )
-        return shares
-
-    @model_validator(mode="after")
-    def _has_a_direction(self) -> Self:
-        if self.distance != "kl" and "direction" in self.model_fields_set:
-            raise ValueError(f"distance {self.distance} has no direction; take direction out")
-        return self
-
-    def needs(self, models: Models) -> Needs:
-        """Return that the teachers' logits are read."""
-        models.require_classes()
-        if models.task.predicts == "piece":
-            self._check_pieces()
-        return Needs(teacher=models.logits, other_stores=frozenset(self.other_teachers))
-
-    def build(self, models: Models) -> Objective:
-        """Return the loss itself."""
-        return SoftTarget(self)
-
-    def _check_pieces(self) -> None:
-        """Refuse what a teacher's few stored pieces do not give.
-
-        Raises:
-            SettingsError: a temperature whose bias is not accepted, or other teachers.
-        """
-        if self.other_teachers:
-            raise SettingsError(
-                [
-                    "other_teachers: stores of word pieces cannot be averaged, for each has its "
-                    "own teacher's likeliest pieces. Take other_teachers out"
-                ]
-            )
-        ends = {value_at(self.temperature, progress) for progress in (0.0, 1.0)}
-        if ends != {1.0} and not self.accept_top_k_bias:
-            raise SettingsError(
-                [
-                    f"temperature: the store has a teacher's likeliest pieces and what all others "
-                    f"have together, which at temperature {max(ends):g} is no longer what they "
-                    "would have. Set temperature: 1, or accept_top_k_bias: true"
-                ]
-            )
 
 
 class SoftTarget(Objective):

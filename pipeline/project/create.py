@@ -1,25 +1,30 @@
 """A project for a user's own data: a folder in which `dvc repro` works, without any code in it."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.atomic import PARTIAL_SUFFIX, disk_full_is_an_error
-from pipeline.core.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
-from pipeline.core.errors import DataError, ProjectError
+from pipeline.core.atomic import disk_full_is_an_error
+from pipeline.core.checkpoint import BUNDLED, find_checkpoint
+from pipeline.core.errors import CheckpointError, DataError, ProjectError
 from pipeline.core.settings import parse_params
-from pipeline.models.architecture import read_architecture
-from pipeline.project.data import Columns, ProjectData, copy_data, read_data
+from pipeline.models.architecture import Architecture, read_architecture
+from pipeline.project.data import ProjectData, Request, copy_data, read_data
 from pipeline.project.files import small_files
-from pipeline.project.params import TEMPLATE, Sizes, project_params
+from pipeline.project.params import TEMPLATE, ProjectTeacher, Sizes, max_length, project_params
 from pipeline.project.requirement import requirement
 from pipeline.project.sample import TokenSample, sample_tokens
+from pipeline.project.students import matched_layers
+from pipeline.teacher.architecture import why_not_teacher, with_vocabulary
 
 _BYTES_PER_PROBABILITY = 2
+_LARGE_STORE_BYTES = 2e9
 
 
 @dataclass(frozen=True)
@@ -27,70 +32,73 @@ class Project:
     """A project that was made."""
 
     data: ProjectData
-    n_kept: int
-    """Training rows that are used."""
+    sizes: Sizes
     sample: TokenSample
+    teacher: ProjectTeacher
     attention_bytes: float
-    """Estimate of the attention maps that the store is going to have."""
+    """Estimate of the attention maps of the default students."""
     is_committed: bool
     """False where the folder lies in a git repository that was there before."""
+
+    @property
+    def has_attentions(self) -> bool:
+        """Whether attention maps are captured: the store would be large otherwise."""
+        return self.attention_bytes <= _LARGE_STORE_BYTES
 
 
 def create_project(
     folder: Path,
-    source: Path,
-    columns: Columns,
+    request: Request,
     *,
-    encoding: str,
     teacher: str | None,
     max_rows: int,
     check: Callable[[dict[str, Any]], None],
 ) -> Project:
-    """Make a project in `folder`, which must be empty or absent, for the data in `source`.
+    """Make a project in `folder`, which must be empty or absent.
 
     `teacher` is a checkpoint's name, None for the packaged one; `max_rows` is the number of
-    training rows to keep at most; `check` refuses a params.yaml with faults. When anything is
-    refused, nothing is left behind.
+    training rows, and of unlabelled ones, to keep at most; `check` refuses a params.yaml with
+    faults. When anything fails, the folder is as it was before.
 
     Raises:
-        ProjectError: the folder is in use, or there is no git.
+        ProjectError: the folder is in use, there is no git, or git or DVC fail.
         DataError: the data cannot be used so.
-        CheckpointError: the teacher cannot be used.
-        SettingsError: the teacher does not go with the students of the template.
+        CheckpointError: the teacher cannot be used, or not for this task.
     """
     folder = folder.resolve()
     _check_folder(folder)
-    name = BUNDLED if teacher is None else _full_name(teacher)
-    draft = folder.with_name(folder.name + PARTIAL_SUFFIX)
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        with disk_full_is_an_error(folder):
-            data = _write_data(draft / "data", source, columns, encoding)
-        checkpoint = find_checkpoint(name)
-        layers = read_architecture(checkpoint)
-        n_train = len(data.corpus["train"])
-        sizes = Sizes(n_train, max_rows, layers.n_layers)
-        text = project_params(
-            TEMPLATE.read_text(encoding="utf-8"), columns, None if teacher is None else name, sizes
-        )
-        params = parse_params(text)
-        check(params)
-        files = small_files(folder.name, requirement(name)) | {"params.yaml": text}
-        for file, content in files.items():
-            (draft / file).parent.mkdir(exist_ok=True)
-            (draft / file).write_text(content, encoding="utf-8")
+    with _made_or_removed(folder), disk_full_is_an_error(folder):
+        data = _write_data(folder / "data", request)
+        request = replace(request, metrics=data.metrics)
+        checkpoint = find_checkpoint(BUNDLED if teacher is None else teacher)
+        used = _teacher(checkpoint, teacher, request, folder)
+        template = TEMPLATE.read_text(encoding="utf-8")
+        longest = parse_params(template)["tokenizer"]["max_length"]
         sample = sample_tokens(
-            data.corpus["train"], load_tokenizer(checkpoint), params["tokenizer"]["max_length"]
+            data.corpus,
+            request.task,
+            data.names,
+            request.settings.names_by_value,
+            checkpoint,
+            max_length(request, used.most_tokens, longest),
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in draft.iterdir():
-            path.rename(folder / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    n_maps = layers.n_heads * len(params["capture"]["signals"]["attentions"]["layers"])
-    n_rows = sum(map(len, data.corpus.values())) - n_train + sizes.n_kept
-    per_row = n_maps * sample.mean_square_length * _BYTES_PER_PROBABILITY
-    return Project(data, sizes.n_kept, sample, n_rows * per_row, _track(folder))
+        sizes = _sizes(data, sample, max_rows)
+        n_bytes = _attention_bytes(data, sample, sizes, used.architecture)
+        project = Project(
+            data, sizes, sample, used, n_bytes, is_committed=not _in_repository(folder)
+        )
+        text = project_params(template, request, used, sizes, has_attentions=project.has_attentions)
+        with contextlib.chdir(folder):  # from where params.yaml names the teacher
+            check(parse_params(text))
+        pinned = requirement(BUNDLED if used.name is None else used.name)
+        has_files = request.source is not None
+        files = small_files(folder.name, request.kind, pinned, has_files=has_files)
+        files["params.yaml"] = text
+        for file, content in files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(content, encoding="utf-8")
+        _track(folder, project, has_files=has_files)
+    return project
 
 
 def _check_folder(folder: Path) -> None:
@@ -100,49 +108,131 @@ def _check_folder(folder: Path) -> None:
         raise ProjectError(f"{folder} is not an empty folder. Name a new one; nothing was written.")
 
 
-def _full_name(checkpoint: str) -> str:
-    """Return a checkpoint's name that holds in the project's folder, too."""
-    path = Path(checkpoint).expanduser()
-    return str(path.resolve()) if path.is_dir() else checkpoint
-
-
-def _write_data(folder: Path, source: Path, columns: Columns, encoding: str) -> ProjectData:
-    folder.mkdir(parents=True)
-    copy_data(source, folder, encoding)
+@contextlib.contextmanager
+def _made_or_removed(folder: Path) -> Iterator[None]:
+    """Make a folder that may exist, empty; leave none, or an empty one, when what follows fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        return read_data(folder, columns)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        for path in missing:
+            with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+                path.rmdir()
+        raise
+
+
+def _write_data(folder: Path, request: Request) -> ProjectData:
+    folder.mkdir()
+    if request.source is None:
+        (folder / ".gitkeep").touch()
+        return read_data(folder, request)
+    copy_data(request.source, folder, request.encoding)
+    try:
+        return read_data(folder, request)
     except DataError as error:
         # The user knows the file that was copied, not the copy.
         (first, *_) = [path for path in folder.iterdir() if path.stem == "train"] or [folder]
-        message = str(error) if source.is_dir() else str(error).replace(str(first), str(source))
-        raise DataError(message.replace(str(folder), str(source))) from None
+        message = str(error)
+        if not request.source.is_dir():
+            message = message.replace(str(first), str(request.source))
+        raise DataError(message.replace(str(folder), str(request.source))) from None
 
 
-def _track(folder: Path) -> bool:
+def _teacher(checkpoint: Path, name: str | None, request: Request, folder: Path) -> ProjectTeacher:
+    """Return the teacher as the project is going to name it, if it can do the task."""
+    from transformers import AutoConfig
+
+    from pipeline.models.limits import most_tokens
+
+    architecture = read_architecture(checkpoint)
+    if why := why_not_teacher(architecture, request.task):
+        raise CheckpointError(f"--teacher {BUNDLED if name is None else name}: {why}")
+    architecture = with_vocabulary(architecture, checkpoint, request.task)
+    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    return ProjectTeacher(_name_from(folder, name), architecture, most_tokens(config))
+
+
+def _name_from(folder: Path, name: str | None) -> str | None:
+    """Return a checkpoint's name as it holds in the project's folder, on other machines too."""
+    if name is None or not Path(name).expanduser().is_dir():
+        return name
+    return os.path.relpath(Path(name).expanduser().absolute(), folder)
+
+
+def _sizes(data: ProjectData, sample: TokenSample, max_rows: int) -> Sizes:
+    """Return what the settings depend on; examples are as many for each text as in the sample."""
+    n_all = len(data.corpus["train"])
+    n_train = n_all - data.n_unlabelled_file
+    n_kept, n_more = min(n_train, max_rows), min(data.n_unlabelled_file, max_rows)
+    n_labelled = data.n_labelled * n_kept / n_train * sample.examples_per_text
+    return Sizes(
+        n_train=n_train,
+        n_unlabelled=data.n_unlabelled_file,
+        max_rows=max_rows,
+        n_labelled=max(1, int(n_labelled)),
+        n_examples=max(1, int((n_kept + n_more) * sample.examples_per_text)),
+    )
+
+
+def _attention_bytes(
+    data: ProjectData, sample: TokenSample, sizes: Sizes, teacher: Architecture
+) -> float:
+    """Return the estimated bytes of the attention maps that the default students match."""
+    n_others = sum(len(table) for split, table in data.corpus.items() if split != "train")
+    n_rows = (sizes.n_kept + sizes.n_unlabelled_kept + n_others) * sample.rows_per_text
+    n_maps = teacher.n_heads * sum(map(len, matched_layers(teacher).values()))
+    return n_rows * n_maps * sample.mean_square_length * _BYTES_PER_PROBABILITY
+
+
+def _in_repository(folder: Path) -> bool:
+    """Say whether a folder lies in a git repository."""
+    command = ("git", "rev-parse", "--is-inside-work-tree")
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(
+        command, cwd=folder, env=english, capture_output=True, text=True, check=False
+    )
+    if done.returncode and "not a git repository" not in done.stderr:
+        raise _failure(folder, command, done.stderr)
+    return done.returncode == 0
+
+
+def _track(folder: Path, project: Project, *, has_files: bool) -> None:
     """Put the project under git, unless it lies in a repository, and its data under DVC."""
-    inside = subprocess.run(
-        ("git", "rev-parse", "--is-inside-work-tree"), cwd=folder, capture_output=True, check=False
-    )
-    if inside.returncode:
+    if project.is_committed:
         _run(("git", "init", "--quiet"), folder)
-    _run((sys.executable, "-m", "dvc", "add", "--quiet", "data"), folder)
-    if not inside.returncode:
-        return False
+    if has_files:
+        _run((sys.executable, "-m", "dvc", "add", "data"), folder)
+    if not project.is_committed:
+        return
     _run(("git", "add", "--all"), folder)
-    named = subprocess.run(
-        ("git", "config", "user.email"), cwd=folder, capture_output=True, check=False
-    )
+    is_known = [
+        subprocess.run(("git", "var", who), cwd=folder, capture_output=True, check=False).returncode
+        for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    ] == [0, 0]
     # DVC's curves and experiments need a commit, be the user known to git or not.
     nobody = ("-c", "user.name=decant", "-c", "user.email=decant@localhost")
-    author = () if named.returncode == 0 else nobody
+    author = () if is_known else nobody
     _run(("git", *author, "commit", "--quiet", "--message", "Start the project"), folder)
-    return True
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ProjectError(
-            f"{folder} was written, but '{' '.join(command[-4:])}' failed in it: "
-            f"{' '.join((done.stderr or done.stdout).split())}"
-        )
+        raise _failure(folder, command, done.stderr or done.stdout)
+
+
+def _failure(folder: Path, command: Sequence[str], output: str) -> ProjectError:
+    """Return what a command that failed says of it: its errors, or else all of its output."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error:", "fatal:"))]
+    shown = " ".join(command).removeprefix(f"{sys.executable} -m ")
+    return ProjectError(
+        f"{folder} was not made, because '{shown}' failed: "
+        f"{' '.join(errors or lines) or 'it does not say why'}"
+    )

@@ -1,49 +1,170 @@
 """A user's data in a new project: copied as UTF-8, and checked as `prepare` is going to read it."""
 
 import difflib
+import re
 import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from pipeline.core.errors import DataError
-from pipeline.text.corpus import Corpus, DataSettings, read_corpus
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.settings import parse_section
+from pipeline.project.columns import named_columns, option, option_faults
+from pipeline.project.fit import Fit, find_fit
+from pipeline.project.presets import Preset, check_labels
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind, LabelKind, Task
+from pipeline.text.corpus import UNLABELLED_ROWS, Corpus, DataSettings, read_corpus
+from pipeline.text.data_faults import data_faults
 from pipeline.text.files import find_splits, read_table
-from pipeline.text.labels import label_ids, label_names
+from pipeline.text.labels import encode_labels, label_names
+from pipeline.text.source import Source
 
+_TAG = re.compile(r"O|[BIESLUMW](-.+)?")
+"""Tags of entities, in any of the usual schemes."""
+_OF_WORDS = ("accuracy", "macro_f1")
+"""Metrics of words whose labels are no tags of entities."""
 _MOST_NEW_LABELS = 0.5
+_MOST_LABELS_SHOWN = 20
+
+_AS_OPTIONS = {
+    r"\bdata\.columns\.(\w+)": lambda found: option(found[1]),
+    r"\bdata\.labels\b": lambda found: "--labels",
+    r"\bdata\.path\b": lambda found: "--data",
+    r"\btask\.kind(: (\w+))?": lambda found: f"--task{' ' if found[2] else ''}{found[2] or ''}",
+}
+"""Settings of params.yaml, which messages of other stages name, as options of `decant new`."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns that were asked for, by the option that named each."""
+class Request:
+    """What a new project is to predict, and from what."""
 
-    text: str
-    label: str
-    text_pair: str | None = None
+    kind: Kind
+    columns: Mapping[str, str | tuple[str, ...]]
+    """The settings of `data.columns` that are given, by name."""
+    source: Path | None
+    """A file, or a folder of files; None: the preset's data set of the Hub."""
+    encoding: str = "utf-8"
+    """Of files of text."""
+    labels: tuple[str, ...] | None = None
+    """Names in order of their numbers; None: as the data have them."""
+    preset: Preset | None = None
+    metrics: tuple[str, ...] | None = None
+    """Of the task, in the place of the kind's own or the preset's."""
 
-    def options(self) -> dict[str, str]:
-        """Return the column by its option of `decant new`."""
-        pair = {} if self.text_pair is None else {"--text-pair": self.text_pair}
-        return {"--text": self.text, **pair, "--label": self.label}
+    @property
+    def task(self) -> Task:
+        """The kind of task, with its metrics."""
+        return TASKS[self.kind].judged_by(self.task_section.get("metrics"))
+
+    @property
+    def task_section(self) -> dict[str, Any]:
+        """The section `task` of params.yaml."""
+        section = {"kind": self.kind} if self.preset is None else self.preset.settings["task"]
+        return {**section, **({} if self.metrics is None else {"metrics": list(self.metrics)})}
+
+    def data_section(self, folder: str) -> dict[str, Any]:
+        """Return the section `data` of params.yaml; `folder` is where the files are, if any."""
+        section: dict[str, Any] = {"source": "files", "path": folder, "columns": dict(self.columns)}
+        if self.source is None:
+            assert self.preset is not None
+            ours = self.preset.settings["data"]
+            hub = {key: ours[key] for key in ("hub_id", "splits") if key in ours}
+            section = {"source": "hub", "path": folder, **hub, "columns": dict(self.columns)}
+        return section if self.labels is None else section | {"labels": list(self.labels)}
+
+    @property
+    def settings(self) -> DataSettings:
+        """The section `data` for files in the current folder."""
+        return parse_section(DataSettings, self.data_section("data"), "data")
+
+
+def make_request(
+    kind: Kind | None,
+    preset: Preset | None,
+    columns: Mapping[str, str | tuple[str, ...]],
+    labels: tuple[str, ...] | None,
+    source: Path | None,
+    encoding: str,
+) -> Request:
+    """Return what the options of `decant new` ask for, with a preset's columns under theirs.
+
+    Raises:
+        SettingsError: an option is missing, belongs to another kind of task, or contradicts the
+            preset, with one line for each fault.
+    """
+    if preset is None:
+        if source is None:
+            raise SettingsError(["give --data, your files, or --preset, a data set of the Hub"])
+        request = Request(kind or "classification", columns, source, encoding, labels)
+    else:
+        task, data = preset.settings["task"], preset.settings["data"]
+        if kind not in (None, task["kind"]):
+            raise SettingsError(
+                [
+                    f"--preset {preset.name} is a {task['kind']}, not --task {kind}; leave out one "
+                    "of both"
+                ]
+            )
+        named = tuple(data["labels"]) if "labels" in data else None
+        merged = {**data["columns"], **columns}
+        request = Request(task["kind"], merged, source, encoding, labels or named, preset)
+    known = dict(request.columns) | ({} if request.labels is None else {"labels": ""})
+    faults = option_faults(request.kind, known)
+    names = request.labels or ()
+    if request.labels is not None and (
+        len(set(names)) < max(2, len(names)) or any(name.isdecimal() or not name for name in names)
+    ):
+        faults.append(
+            "--labels needs two names or more that differ and are no numbers, with commas between "
+            f"them; got {', '.join(names)}"
+        )
+    if not faults:
+        faults = data_faults(request.settings, request.kind)
+    if faults:
+        raise SettingsError([as_options(fault) for fault in faults])
+    return request
+
+
+def as_options(message: str) -> str:
+    """Return a message with the options of `decant new` in the place of settings."""
+    for setting, named in _AS_OPTIONS.items():
+        message = re.sub(setting, named, message)
+    return message
 
 
 @dataclass(frozen=True)
 class ProjectData:
-    """What lies in the data folder of a new project."""
+    """The data of a new project."""
 
     corpus: Corpus
     """As `prepare` reads it, with validation set aside where there was none."""
-    label_counts: dict[str, int]
-    """Training rows by label, in the order of the labels' numbers."""
+    names: Sequence[str]
+    """Of the labels, in order of their numbers."""
+    n_labelled: int
+    """Rows of train that have a label."""
+    n_unlabelled_file: int
+    """Rows of the file of unlabelled texts, which are the last ones of train."""
+    labels: str
+    """What the labels of the training rows are, in one line."""
+    remark: str | None
+    """What they may be instead, in one line."""
+    metrics: tuple[str, ...] | None = None
+    """What suits these labels, where the kind's own metrics do not."""
 
 
 def copy_data(source: Path, folder: Path, encoding: str) -> None:
     """Copy a file, or the files of a folder that are splits, into an empty folder.
 
-    A single file becomes the training file. CSV, TSV and JSON lines are written as UTF-8.
+    A single file becomes the training file. Files of text are written as UTF-8.
 
     Raises:
         DataError: there is no such file, it is of another kind, or not in this encoding.
@@ -74,46 +195,165 @@ def _copy_text(source: Path, target: Path, encoding: str) -> None:
         ) from None
 
 
-def read_data(folder: Path, columns: Columns) -> ProjectData:
-    """Read what `copy_data` copied.
+def read_data(folder: Path, request: Request) -> ProjectData:
+    """Read what `copy_data` copied to a folder, or the preset's data set of the Hub.
 
     Raises:
-        DataError: a column is missing, a row has no text, or the labels are none.
+        DataError: a column is missing, a row has no text, or the labels are those of another
+            kind of task, which is named.
     """
-    for split, path in find_splits(folder).items():
-        _check_columns(path, split, columns)
-    names = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
-    settings = DataSettings.model_validate(
-        {"source": "files", "path": str(folder), "columns": names}
-    )
-    corpus = read_corpus(settings)
-    labels = corpus["train"]["label"]
-    n_labelled, n_values = len(labels) - labels.null_count, len(pc.unique(pc.drop_null(labels)))
-    if n_values > _MOST_NEW_LABELS * n_labelled and n_values > 1:
-        raise DataError(
-            f"column '{columns.label}' has {n_values:,} different values in the {n_labelled:,} "
-            "training rows that have one; labels repeat. Name another column with --label."
-        )
-    order = label_names(corpus, None)
-    numbers = {
-        split: label_ids(table["label"], order, None, split) for split, table in corpus.items()
-    }
-    counts = _counts(numbers["train"])
-    return ProjectData(corpus, {name: counts.get(i, 0) for i, name in enumerate(order)})
+    fit, n_unlabelled = None, 0
+    if request.source is not None:
+        files = find_splits(folder)
+        tables = {split: read_table(path) for split, path in files.items()}
+        for split, path in files.items():
+            _check_columns(tables[split], path, split, request)
+        fit = _fit(tables["train"], files["train"], request)
+        n_unlabelled = len(tables.get(UNLABELLED_ROWS, ()))
+    try:
+        return _read(folder, request, fit, n_unlabelled)
+    except DataError as error:
+        message = as_options(str(error))
+        if fit is not None and "label" in message:
+            message = f"{message} {fit.reason[0].upper()}{fit.reason[1:]}. Use {fit.options}."
+        raise DataError(message) from None
 
 
-def _check_columns(path: Path, split: str, columns: Columns) -> None:
+def _check_columns(table: pa.Table, path: Path, split: str, request: Request) -> None:
     """Refuse a column that is not in the file, with the nearest one that is."""
-    found = read_table(path).column_names
-    for option, column in columns.options().items():
-        if column in found or (option, split) == ("--label", "test"):
+    source = Source(table, str(path))
+    for name, column in named_columns(request.columns, split):
+        if source.has(column):
             continue
-        near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        near = difflib.get_close_matches(column, table.column_names, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        found = ", ".join(f"'{name}'" for name in table.column_names)
         raise DataError(
-            f"{path} has no column '{column}' for {option}; {hint}It has {', '.join(found)}."
+            f"{path} has no column '{column}' for {option(name)}; it has {found}.{hint}"
         )
 
 
-def _counts(numbers: pa.Array) -> dict[int, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(numbers).to_pylist()}
+def _fit(train: pa.Table, path: Path, request: Request) -> Fit | None:
+    """Return the kind of task that fits better than the one that is asked for, if any does.
+
+    Raises:
+        DataError: the columns cannot be meant for that one.
+    """
+    if request.preset is not None:
+        return None
+    columns = request.settings.columns
+    if request.kind == "masked_lm":
+        columns = columns.model_copy(update={"label": None})
+    try:
+        fit = find_fit(train, columns)
+    except DataError:  # what reads the columns next says what is wrong with them
+        return None
+    if fit is not None and request.kind in fit.excludes:
+        raise DataError(
+            f"{path}: {fit.reason}: that is a {fit.kind}, not a {request.kind}. Use {fit.options}."
+        )
+    if fit is None or fit.kind == request.kind:
+        return None
+    # Of texts that hold several names, the whole may repeat as a name does.
+    return None if (request.kind, fit.kind) == ("multi_label", "classification") else fit
+
+
+def _read(folder: Path, request: Request, fit: Fit | None, n_unlabelled: int) -> ProjectData:
+    section = request.data_section(str(folder))
+    settings = parse_section(DataSettings, section, "data")
+    kind = request.task.label_kind
+    corpus = read_corpus(settings, kind)
+    if request.preset is not None and request.source is not None:
+        check_labels(request.preset, corpus, str(folder))
+    if kind in ("name", "names") and request.labels is None:
+        _check_repeat(corpus["train"]["label"], settings)
+    mapping = settings.names_by_value
+    names = label_names(corpus, mapping, kind)
+    encoded = encode_labels(corpus, kind, names, mapping)
+    n_labelled = {split: int(_is_labelled(labels, kind).sum()) for split, labels in encoded.items()}
+    for split in ("train", "validation"):
+        if not n_labelled[split]:
+            raise DataError(
+                f"no row of {split} has a label, but a teacher needs some to learn from and to be "
+                "judged by. Correct the data, or name another column."
+            )
+    described = _describe(corpus["train"], encoded["train"], n_labelled["train"], kind, names)
+    remark = None
+    if kind in ("name", "names") and fit is not None and fit.kind == "regression":
+        remark = f"{fit.reason}; if these are amounts and no classes, use {fit.options}"
+    metrics = None
+    if "entity_f1" in request.task.metrics and not all(map(_TAG.fullmatch, names)):
+        metrics = _OF_WORDS
+        remark = (
+            f"they are no tags of entities, such as B-PER, I-PER and O, so that {metrics[0]} is "
+            "measured; if they are numbers of such, name them with --labels O,B-PER,I-PER"
+        )
+    return ProjectData(corpus, names, n_labelled["train"], n_unlabelled, described, remark, metrics)
+
+
+def _is_labelled(labels: pa.Array, kind: LabelKind) -> NDArray[np.bool_]:
+    """Say of each row whether it has a label, as `encode_labels` returns them."""
+    if kind == "masked":
+        return np.ones(len(labels), dtype=bool)
+    if kind in ("answers", "target_text"):
+        return np.asarray(labels.is_valid())
+    if kind == "number":
+        return np.asarray(~np.isnan(np.asarray(labels)))
+    if not pa.types.is_list(labels.type):
+        return np.asarray(labels) >= 0
+    rows = np.repeat(np.arange(len(labels)), np.asarray(labels.value_lengths()))
+    n_known = np.bincount(rows[np.asarray(labels.flatten()) >= 0], minlength=len(labels))
+    return np.asarray(n_known > 0)
+
+
+def _check_repeat(labels: pa.ChunkedArray, settings: DataSettings) -> None:
+    """Refuse labels of which nearly every row has one of its own."""
+    values = pc.drop_null(pc.list_flatten(labels) if pa.types.is_list(labels.type) else labels)
+    if pa.types.is_dictionary(values.type):
+        return
+    n_values = len(pc.unique(values))
+    if n_values > _MOST_NEW_LABELS * len(values) and n_values > 1:
+        raise DataError(
+            f"column '{settings.columns.label}' has {n_values:,} different values among "
+            f"{len(values):,} labels of training rows; labels repeat. Name another column with "
+            "--label."
+        )
+
+
+def _describe(
+    train: pa.Table, labels: pa.Array, n_labelled: int, kind: LabelKind, names: Sequence[str]
+) -> str:
+    """Return what the labels of the training rows are, in one line."""
+    of_all = f"{n_labelled:,} of {len(train):,}"
+    if kind in ("name", "word_names", "names"):
+        return _counted(labels, kind, names)
+    if kind == "number":
+        numbers = np.asarray(labels)
+        numbers = numbers[~np.isnan(numbers)]
+        low, mean, high = numbers.min(), numbers.mean(), numbers.max()
+        return f"numbers from {low:g} to {high:g}, {mean:.3g} on average, of {of_all} rows"
+    if kind == "choice":
+        counts = pc.list_value_length(train["choices"])
+        low, high = pc.min(counts).as_py(), pc.max(counts).as_py()
+        several = f"{low}" if low == high else f"{low} to {high}"
+        return f"which of {several} choices is right, of {of_all} questions"
+    if kind == "answers":
+        n_without = pc.sum(pc.equal(pc.list_value_length(train["label"]), 0)).as_py() or 0
+        return f"answers to {of_all} questions, {n_without:,} of which the text does not answer"
+    if kind == "masked":
+        return "none are needed; masks hide word pieces of the texts"
+    return f"texts to be written for {of_all} rows"
+
+
+def _counted(labels: pa.Array, kind: str, names: Sequence[str]) -> str:
+    """Return the labels' names with the rows, or the words, that have each."""
+    if kind == "names":
+        held = np.asarray(labels.flatten()).reshape(-1, len(names))
+        counts = Counter(dict(enumerate((held == 1).sum(0).tolist())))
+    else:
+        values = labels.flatten() if kind == "word_names" else labels
+        counts = Counter(values.to_pylist())
+    shown = [f"{name} ({counts[i]:,})" for i, name in enumerate(names)]
+    more = len(shown) - _MOST_LABELS_SHOWN
+    listed = ", ".join(shown[:_MOST_LABELS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    return f"{listed}, in words" if kind == "word_names" else listed

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.tasks.task import Kind
+
 PIPELINE_TEMPLATE = Path(__file__).parent / "pipeline.yaml"
 
 DVC_CONFIG = """\
@@ -34,8 +36,8 @@ __pycache__/
 _README = """\
 # {name}
 
-Distilled text classifiers: one teacher, run once, and the students that learn from what it left
-behind. Made by `decant new`.
+Distilled {models}: one teacher, run once, and the students that learn from
+what it left behind. Made by `decant new`.
 
 ```sh
 dvc repro # everything that is due: first all of it, later what has changed
@@ -48,29 +50,54 @@ everything, and `decant check` finds its faults; `decant --help` lists the other
 
 | | |
 |---|---|
-| `data/` | the texts; DVC keeps them and git keeps `data.dvc` |
-| `params.yaml` | data, teacher, what is captured of it, students, training |
+| `data/` | {data} |
+| `params.yaml` | data, task, teacher, what is captured of it, students, training |
 | `dvc.yaml` | the stages; it need not be changed |
 | `artifacts/teacher_store/` | what the teacher computed; `decant plan` says its size before |
 | `artifacts/students/NAME/` | a student: an ordinary Transformers checkpoint |
 | `reports/` | the report, metrics and curves |
 
 To share the project, name a place for the data and results once (`dvc remote add --default
-storage FOLDER_OR_BUCKET`); then `dvc push` and `git push` what is to be shared.
+storage FOLDER_OR_BUCKET`); then `dvc push` and `git push` what is to be shared, and `dvc pull` in a
+clone. `decant push` leaves out the data and the teacher's own folder. Where these are absent,
+students are trained from the store alone:
+
+```sh
+dvc pull prepare augment generate capture
+dvc repro --downstream select
+```
 
 To upgrade, install another version, write it into `requirements.txt`, and run `dvc repro`.
 Students that come out differently are trained again; the teacher is not run.
 """
 
+_MODELS: dict[Kind, str] = {
+    "classification": "text classifiers",
+    "multi_label": "classifiers of texts that may have several labels",
+    "regression": "models that score texts",
+    "token_classification": "taggers of words",
+    "multiple_choice": "models that choose the right answer",
+    "question_answering": "models that find answers in texts",
+    "masked_lm": "masked language models",
+    "sequence_to_sequence": "models that write a text for another",
+}
 
-def small_files(name: str, requirement: str) -> dict[str, str]:
-    """Return the files' texts by their paths; `requirement` is the line for this package."""
+
+def small_files(name: str, kind: Kind, requirement: str, *, has_files: bool) -> dict[str, str]:
+    """Return the files' texts by their paths.
+
+    `requirement` is the line for this package; `has_files` says whether the data are the
+    project's own files, not a data set of the Hub.
+    """
+    data = "the texts; DVC keeps them and git keeps `data.dvc`"
+    if not has_files:
+        data = "nothing: the texts come from the Hub"
     return {
         ".dvc/config": DVC_CONFIG,
         ".dvc/.gitignore": DVC_GITIGNORE,
         ".dvcignore": DVCIGNORE,
         ".gitignore": GITIGNORE,
-        "README.md": _README.format(name=name),
+        "README.md": _README.format(name=name, models=_MODELS[kind], data=data),
         "dvc.yaml": PIPELINE_TEMPLATE.read_text(encoding="utf-8"),
         "requirements.txt": requirement + "\n",
     }

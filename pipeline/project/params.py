@@ -1,22 +1,52 @@
-"""params.yaml of a new project: this repository's, with what the data and the teacher decide."""
+"""params.yaml of a new project: this repository's, with what task, data and teacher decide."""
 
 import io
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pipeline.project.data import Columns
-from pipeline.project.params_text import lines_of, round_trip
+from ruamel.yaml.comments import CommentedMap
+
+from pipeline.models.architecture import Architecture
+from pipeline.project.data import Request
+from pipeline.project.params_text import lines_of, round_trip, student_lines
+from pipeline.project.students import Student, default_students, matched_layers
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind
+from pipeline.teacher.capture_settings import DEFAULT_TOP_K
 
 TEMPLATE = Path(__file__).parent / "params.yaml"
 
-_LEAST_UPDATES = 80
-"""Of a training, for a student to leave chance; the data of the repository give 88."""
-_MOST_EPOCHS = 10
+_LEAST_UPDATES = 300
+"""Of a teacher and of each student: fewer leave a new head, or moved layers, near chance."""
+_MOST_EPOCHS = 30
+_SMALL_BATCH, _SMALL_DATA = 16, 4000
+"""Examples in a batch where fewer examples than these make an epoch of few updates."""
+_QUESTIONS_IN_BATCH = 8
+"""Of a multiple choice, whose questions have a row for each choice."""
+_WARMUP_SHARE = 0.1
+_WIDE = 512
+"""Numbers of a hidden state above which a model wants smaller steps."""
+_LONG_TEXTS = 256
+"""Longest row in tokens of a question answering: a question and most of a paragraph."""
+_FEW_LABELLED = 0.5
 # What some reader of YAML takes for something else than text.
 _NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+
+
+@dataclass(frozen=True)
+class ProjectTeacher:
+    """The teacher of a new project."""
+
+    name: str | None
+    """As params.yaml has it; None: the packaged one."""
+    architecture: Architecture
+    most_tokens: int | None
+    """Longest row in tokens that it has positions for; None: any."""
 
 
 @dataclass(frozen=True)
@@ -24,71 +54,190 @@ class Sizes:
     """What the settings depend on."""
 
     n_train: int
-    """Training rows that there are."""
+    """Rows of the training file, without those set aside for validation."""
+    n_unlabelled: int
+    """Rows of the file of unlabelled texts."""
     max_rows: int
-    """Training rows to keep at most."""
-    n_layers: int
-    """Of the teacher."""
+    """Rows to keep at most of either."""
+    n_labelled: int
+    """Training examples with a label, of the rows that are kept."""
+    n_examples: int
+    """All training examples, of the rows that are kept."""
 
     @property
     def n_kept(self) -> int:
-        """Training rows that are kept."""
+        """Rows of the training file that are kept."""
         return min(self.n_train, self.max_rows)
 
+    @property
+    def n_unlabelled_kept(self) -> int:
+        """Rows of the file of unlabelled texts that are kept."""
+        return min(self.n_unlabelled, self.max_rows)
 
-def project_params(text: str, columns: Columns, teacher: str | None, sizes: Sizes) -> str:
-    """Return the text of `TEMPLATE` with another `data` section, teacher and training.
 
-    Epochs rise where few rows would give few updates, the students' learning rate falls where
-    many rows give many, and the captured layers of attention maps keep their share of the depth.
+def max_length(request: Request, most_tokens: int | None, default: int) -> int:
+    """Return the longest row in tokens: what the task wants, if the teacher can read it."""
+    wanted = _LONG_TEXTS if request.kind == "question_answering" else default
+    return wanted if most_tokens is None else min(wanted, most_tokens)
+
+
+def project_params(
+    text: str, request: Request, teacher: ProjectTeacher, sizes: Sizes, *, has_attentions: bool
+) -> str:
+    """Return the text of `TEMPLATE` for another task, other data and another teacher.
+
+    Sections that task and data decide are written anew: `data`, `task`, `students`. Of the
+    others single values change: epochs rise where few rows would give few updates, and what is
+    captured is what the students can match.
     """
     yaml = round_trip()
     params = yaml.load(text)
-    batch_size = params["training"]["batch_size"]
-    epochs = min(_MOST_EPOCHS, math.ceil(_LEAST_UPDATES * batch_size / sizes.n_kept))
-    for section in ("teacher", "training"):
-        params[section]["epochs"] = max(params[section]["epochs"], epochs)
-    n_updates = sizes.n_kept * params["training"]["epochs"] // batch_size
-    rate = _learning_rate(n_updates)
-    if rate is not None:
-        params["training"]["learning_rate"] = rate
-    if teacher is not None:
-        params["teacher"]["checkpoint"] = params["tokenizer"]["checkpoint"] = teacher
-        layers = params["capture"]["signals"]["attentions"]["layers"]
-        deepest = layers[-1]
-        layers[:] = [layer * sizes.n_layers // deepest for layer in layers]
+    longest = max_length(request, teacher.most_tokens, params["tokenizer"]["max_length"])
+    params["tokenizer"]["max_length"] = longest
+    if teacher.name is not None:
+        params["teacher"]["checkpoint"] = params["tokenizer"]["checkpoint"] = teacher.name
+    counts = {"teacher": sizes.n_labelled, "training": sizes.n_examples}
+    for section, rates in {"teacher": _OF_TEACHERS, "training": _OF_STUDENTS}.items():
+        schedule = _schedule(request.kind, teacher.architecture, counts[section], rates)
+        params[section].update(schedule)
+    _put_before(params["teacher"], "learning_rate", "warmup_share", _WARMUP_SHARE)
+    _set_signals(params["capture"]["signals"], request.kind, teacher, has_attentions=has_attentions)
+    params["augmentation"]["n_copies"] = 0
+    params["export"]["students"] = []
     file = io.StringIO()
     yaml.dump(params, file)
-    lines = file.getvalue().splitlines()
-    start, stop = lines_of(yaml.load(file.getvalue()), "data", len(lines))
-    lines[start:stop] = [*_data_lines(columns, sizes), ""]
-    return "\n".join(lines) + "\n"
+    text = file.getvalue()
+    students = default_students(
+        request.kind,
+        teacher.architecture,
+        has_attentions=has_attentions,
+        labels_alone=_labels_alone(sizes, params["training"]["batch_size"]),
+    )
+    sections = {
+        "data": _data_lines(request, sizes),
+        "task": [
+            "task:",
+            *(f"  {key}: {_flow(value)}" for key, value in request.task_section.items()),
+        ],
+        "students": _student_section(students),
+    }
+    for name, lines in sections.items():
+        text = _with_lines(text, name, lines)
+    return text
 
 
-def _learning_rate(n_updates: int) -> float | None:
-    """Return a student's learning rate for this many updates; None: the template's."""
-    if n_updates <= 300:
-        return None
-    return 2e-4 if n_updates <= 1000 else 1e-4
+@dataclass(frozen=True)
+class _Rates:
+    """Learning rates of narrow and of wide models."""
+
+    narrow: float
+    wide: float
 
 
-def _data_lines(columns: Columns, sizes: Sizes) -> list[str]:
-    named = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
-    flow = ", ".join(f"{key}: {_scalar(name)}" for key, name in named.items() if name is not None)
-    lines = [
-        "data:",
-        "  source: files",
-        "  path: data # a folder with train, validation and test files; train alone will do",
-        f"  columns: {{{flow}}}",
-    ]
-    if sizes.n_kept < sizes.n_train:
-        reason = f"of {sizes.n_train:,}; without this line all are used"
-        lines.append(f"  max_rows: {{train: {sizes.n_kept}}} # {reason}")
+_OF_TEACHERS = _Rates(1.0e-4, 5.0e-5)
+_OF_STUDENTS = _Rates(3.0e-4, 1.0e-4)
+
+
+def _schedule(kind: Kind, teacher: Architecture, n_examples: int, rates: _Rates) -> dict[str, Any]:
+    """Return the settings of a training over so many examples."""
+    batch_size = 32 if n_examples > _SMALL_DATA else _SMALL_BATCH
+    if kind == "multiple_choice":
+        batch_size = _QUESTIONS_IN_BATCH
+    return {
+        "epochs": _epochs(n_examples, batch_size),
+        "batch_size": batch_size,
+        "learning_rate": rates.narrow if teacher.hidden_size <= _WIDE else rates.wide,
+    }
+
+
+def _epochs(n_examples: int, batch_size: int) -> int:
+    return min(_MOST_EPOCHS, math.ceil(_LEAST_UPDATES / math.ceil(n_examples / batch_size)))
+
+
+def _put_before(section: CommentedMap, key: str, name: str, value: Any) -> None:
+    """Set a value before another one, whose comment would stand between them otherwise."""
+    section.pop(name, None)
+    section.insert(list(section).index(key), name, value)
+
+
+def _labels_alone(sizes: Sizes, batch_size: int) -> dict[str, Any]:
+    """Return the training of students that learn from labels alone, where few rows have one.
+
+    Their batches are of labelled rows but for one, so that each has something to teach.
+    """
+    if sizes.n_labelled >= _FEW_LABELLED * sizes.n_examples:
+        return {}
+    epochs = _epochs(sizes.n_labelled, batch_size - 1)
+    return {"epochs": epochs, "unlabelled_share": round(1 / batch_size, 3)}
+
+
+def _set_signals(
+    signals: CommentedMap, kind: Kind, teacher: ProjectTeacher, *, has_attentions: bool
+) -> None:
+    """Change what is captured to what the task's students can match."""
+    architecture = teacher.architecture
+    for signal in [name for name in signals if name not in ("logits", "cls")]:
+        del signals[signal]
+    if architecture.n_decoder_layers is not None:  # no head reads one token's state
+        signals.pop("cls", None)
+    if TASKS[kind].predicts == "piece" and architecture.n_labels <= DEFAULT_TOP_K:
+        signals["logits"]["top_k"] = architecture.n_labels - 1
+    for signal, layers in matched_layers(architecture).items() if has_attentions else ():
+        signals[signal] = _flow_map({"layers": layers, "encoding": "float16"})
+
+
+def _flow_map(values: Mapping[str, Any]) -> CommentedMap:
+    mapping = CommentedMap(values)
+    mapping.fa.set_flow_style()
+    return mapping
+
+
+def _data_lines(request: Request, sizes: Sizes) -> list[str]:
+    comments = {"path": "a folder with train, validation and test files; train alone will do"}
+    if request.source is None:
+        comments = {"path": "not read; DVC looks for it"}
+    lines = ["data:"]
+    for key, value in request.data_section("data").items():
+        comment = f" # {comments[key]}" if key in comments else ""
+        lines.append(f"  {key}: {_flow(value)}{comment}")
+    kept = {"train": sizes.n_train, "unlabelled": sizes.n_unlabelled}
+    cut = {split: n_rows for split, n_rows in kept.items() if n_rows > sizes.max_rows}
+    if cut:
+        of = " and ".join(f"{n_rows:,}" for n_rows in cut.values())
+        limits = _flow(dict.fromkeys(cut, sizes.max_rows))
+        lines.append(f"  max_rows: {limits} # of {of}; without this line all are used")
     return lines
+
+
+def _student_section(students: Iterable[Student]) -> list[str]:
+    lines = ["students:"]
+    for student in students:
+        first, *rest = student_lines(student.name, student.settings)
+        lines += [f"  {first} # {student.comment}", *(f"  {line}" for line in rest)]
+    return lines
+
+
+def _with_lines(text: str, section: str, lines: list[str]) -> str:
+    """Return the text with other lines for a section; what stands before the next one stays."""
+    old = text.splitlines()
+    start, stop = lines_of(round_trip().load(text), section, len(old))
+    while not old[stop - 1].strip() or old[stop - 1].startswith("#"):
+        stop -= 1
+    old[start:stop] = lines
+    return "\n".join(old) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """Return a value in one line, as it may stand in a flow mapping."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    return _scalar(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _scalar(value: str) -> str:
     """Return a text as it may stand within a flow mapping: plain words, or in quotes."""
-    is_word = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", value) is not None
+    is_word = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value) is not None
     is_plain = is_word and value.lower() not in _NOT_TEXT
     return value if is_plain else json.dumps(value, ensure_ascii=False)

@@ -12,16 +12,23 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from pipeline.core.errors import SettingsError
-from pipeline.core.settings import parse_params
+from pipeline.core.errors import DataError, SettingsError
+from pipeline.core.settings import parse_params, parse_section
 from pipeline.project.params_text import lines_of, round_trip
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
+from pipeline.tasks import TASKS
+from pipeline.text.corpus import Corpus, DataSettings, read_corpus
+from pipeline.text.labels import encode_labels, label_names
 
 PRESETS = BESIDE_PACKAGE / "presets"
 
+_MOST_SHOWN = 9
+_OF_FILES = ("columns", "labels")
 _OF_OTHER_DATA = ("hub_id", "columns", "labels", "splits")
 _OF_OTHER_TASKS = ("metrics", "masking")
 
@@ -34,6 +41,13 @@ class Preset(Shipped):
     def settings(self) -> dict[str, Any]:
         """The sections that it has, by name."""
         return parse_params(self.text, PRESETS / f"{self.name}.yaml")
+
+    def data_settings(self, path: str) -> DataSettings:
+        """The section `data`, for files of the data set in the place of the Hub's."""
+        data = {
+            key: self.settings["data"][key] for key in _OF_FILES if key in self.settings["data"]
+        }
+        return parse_section(DataSettings, {**data, "source": "files", "path": path}, "data")
 
 
 def list_presets() -> list[Preset]:
@@ -48,6 +62,45 @@ def find_preset(name: str) -> Preset:
         SettingsError: there is none of this name; with the nearest one, or all names.
     """
     return find_shipped(list_presets(), name)
+
+
+def check_files(preset: Preset, path: str) -> None:
+    """Refuse files that are not those of the preset's data set.
+
+    Raises:
+        DataError: they cannot be read as the preset says, or have labels that it does not name.
+    """
+    settings = preset.data_settings(path)
+    kind = TASKS[preset.settings["task"]["kind"]].label_kind
+    corpus = read_corpus(settings, kind)
+    check_labels(preset, corpus, path)
+    encode_labels(
+        corpus, kind, label_names(corpus, settings.names_by_value, kind), settings.names_by_value
+    )
+
+
+def check_labels(preset: Preset, corpus: Corpus, place: str) -> None:
+    """Refuse labels that a preset does not name, where it names any.
+
+    Raises:
+        DataError: with some of them, and how to begin with other data.
+    """
+    known = preset.data_settings(place).names_by_value
+    if known is None:
+        return
+    unknown: set[str] = set()
+    for table in corpus.values():
+        labels = table["label"]
+        values = pc.list_flatten(labels) if pa.types.is_list(labels.type) else labels
+        unknown |= set(pc.unique(values.cast(pa.string())).drop_null().to_pylist()) - {*known}
+    if unknown:
+        named, task = preset.settings["data"]["labels"], preset.settings["task"]["kind"]
+        shown = ", ".join(f"'{label}'" for label in sorted(unknown)[:_MOST_SHOWN])
+        raise DataError(
+            f"{place} has {len(unknown)} labels that preset '{preset.name}' does not name: "
+            f"{shown}; it names {', '.join(named[:_MOST_SHOWN])}. This is another data set: make "
+            f"a project for it with 'decant new DIR --task {task} --data {place}' and its columns."
+        )
 
 
 def apply_preset(text: str, preset: Preset, path: str | None) -> tuple[str, list[str]]:
@@ -113,5 +166,5 @@ def _flow(value: Any) -> str:
     yaml = round_trip()
     yaml.default_flow_style = True
     file = io.StringIO()
-    yaml.dump([value], file)
-    return file.getvalue().strip().removeprefix("[").removesuffix("]")
+    yaml.dump({"value": value}, file)
+    return file.getvalue().strip().removeprefix("{value: ").removesuffix("}")

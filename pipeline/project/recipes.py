@@ -10,6 +10,7 @@ round trip of the section `capture`, which is made only where one is missing.
 import io
 import re
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,9 +82,10 @@ def find_recipe(name: str) -> Recipe:
 def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:
     """Return the text of params.yaml with the recipe's student added, and what was changed.
 
-    `text` is that of a params file without faults. The student is called `name`. Signals and
-    layers are added to `capture.signals`; none is taken away, and the encodings of those that
-    are there stay. Whether the result has faults is left to the caller to check.
+    `text` is that of a params file without faults. The student is called `name`; that it was
+    added is the first change. Signals and layers are added to `capture.signals`; none is taken
+    away, and the encodings of those that are there stay. Whether the result has faults is left to
+    the caller to check.
 
     Raises:
         SettingsError: there is a student of this name, or the file is written so that none
@@ -102,6 +104,14 @@ def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:
         f"add the lines of 'decant recipe {recipe.name}' by hand",
     )
     return changed, [f"students.{name}: added", *changes]
+
+
+def next_step(changes: Sequence[str]) -> str:
+    """Return what is to be done after `apply_recipe` has made these changes."""
+    _, *of_signals = changes
+    if of_signals:
+        return "'decant plan' says what is to be captured, 'dvc repro' captures and trains."
+    return "No further signal is to be captured; 'dvc repro' trains it."
 
 
 def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:

@@ -1,47 +1,89 @@
-"""What a checkpoint's tokenizer makes of a sample of the texts."""
+"""What `prepare` is going to make of a sample of the texts."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.tasks.task import Task
+from pipeline.text.asking import asking_of
+from pipeline.text.corpus import Corpus
+from pipeline.text.masking_settings import MaskingSettings
+from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokens import open_tokens
 
 _N_TEXTS = 1000
 
 
 @dataclass(frozen=True)
 class TokenSample:
-    """Some texts as tokens."""
+    """Some texts as rows of a token table."""
 
     n_texts: int
     unknown_share: float
     """Of the tokens that stand for text, those which are the unknown token, 0 to 1."""
+    unknown_target_share: float
+    """The same of texts that are to be written; 0 where there are none."""
     mean_square_length: float
     """Of the rows, cut at the longest length, in tokens squared: an attention map's size."""
+    rows_per_text: float
+    """Several where a question has choices or a text windows; below one where texts are joined."""
+    examples_per_text: float
+    """The same of examples: a question's choices are one."""
 
 
 def sample_tokens(
-    train: pa.Table, tokenizer: "PreTrainedTokenizerFast", max_length: int
+    corpus: Corpus,
+    task: Task,
+    names: Sequence[str],
+    mapping: Mapping[str, str] | None,
+    checkpoint: Path,
+    max_length: int,
 ) -> TokenSample:
-    """Tokenise up to 1,000 training texts, drawn evenly from all; pairs as pairs."""
-    rows = train.take(np.unique(np.linspace(0, len(train) - 1, _N_TEXTS, dtype=np.int64)))
-    has_pairs = rows["text_pair"].null_count < len(rows)
-    encoded = tokenizer(
-        rows["text"].to_pylist(),
-        rows["text_pair"].to_pylist() if has_pairs else None,
-        truncation=True,
-        max_length=max_length,
-        return_special_tokens_mask=False,
-    )["input_ids"]
-    lengths = np.array([len(row) for row in encoded], dtype=np.float64)
-    tokens = np.concatenate([np.array(row) for row in encoded])
-    # The unknown token is a special one too, so those are counted that frame a text.
-    frame = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id}
-    framing = np.isin(tokens, [number for number in frame if number is not None])
-    unknown = tokenizer.unk_token_id
-    is_unknown = tokens == (-1 if unknown is None else unknown)
-    n_text = int((~framing).sum())
-    return TokenSample(len(rows), float(is_unknown.sum() / max(n_text, 1)), (lengths**2).mean())
+    """Tokenise up to 1,000 training texts, drawn evenly from all, as `prepare` does.
+
+    `names` and `mapping` are those of the labels, as `write_tokens` takes them.
+
+    Raises:
+        CheckpointError: the checkpoint has no fast tokenizer.
+        DataError, SettingsError: as `write_tokens`.
+    """
+    train = corpus["train"]
+    chosen = np.unique(np.linspace(0, len(train) - 1, _N_TEXTS, dtype=np.int64))
+    tokenizer = load_tokenizer(checkpoint)
+    asking = asking_of(task.label_kind, MaskingSettings(), checkpoint, tokenizer)
+    with TemporaryDirectory() as folder:
+        write_tokens(
+            {"train": train.take(chosen)},
+            task.label_kind,
+            names,
+            mapping,
+            tokenizer,
+            max_length,
+            Path(folder),
+            asking=asking,
+        )
+        split = open_tokens(Path(folder)).splits["train"]
+        lengths = split.lengths.astype(np.float64)
+        special = [
+            number for number in tokenizer.all_special_ids if number != tokenizer.unk_token_id
+        ]
+        is_text = ~np.isin(split.input_ids, special)
+        targets = split.labels if task.label_kind == "target_text" else split.labels[:0]
+        unknown = tokenizer.unk_token_id
+        return TokenSample(
+            n_texts=len(chosen),
+            unknown_share=_share(split.input_ids[is_text], unknown),
+            unknown_target_share=_share(targets, unknown),
+            mean_square_length=float((lengths**2).mean()),
+            rows_per_text=len(split) / len(chosen),
+            examples_per_text=split.n_examples / len(chosen),
+        )
+
+
+def _share(tokens: NDArray[np.generic], unknown: int | None) -> float:
+    return 0.0 if unknown is None or not len(tokens) else float((tokens == unknown).mean())

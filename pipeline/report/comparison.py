@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.work import Work
 from pipeline.metrics import METRICS, Metric
+from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.metrics.measure import Measure
 from pipeline.report.student_metrics import Scores, SplitMetrics, StudentMetrics
 from pipeline.report.things import things_of
@@ -66,17 +66,6 @@ class Comparison:
         """What students are ranked by."""
         return self.metrics[0] if self.labelled_split_names else self.fidelities[0]
 
-    @property
-    def best(self) -> StudentMetrics:
-        """The student of the best score, or without labels the one closest to the teacher.
-
-        Of equally good ones it is the smallest, then the first by name.
-        """
-        return min(
-            self.students,
-            key=lambda one: (self.drop(one), one.cost.student.n_parameters, one.student),
-        )
-
     def split_of(self, student: StudentMetrics) -> SplitMetrics:
         """Return what was measured on the split that students are compared on."""
         return student.splits[self.compared_on]
@@ -89,6 +78,18 @@ class Comparison:
     def teacher_scores(self, split_name: SplitName) -> Scores | None:
         """Return the teacher's scores on a split, or None where it has no labels."""
         return self.students[0].splits[split_name].teacher
+
+    def fault(self, student: StudentMetrics) -> str:
+        """Return why a student is useless, a clause about `it`; empty where it is not."""
+        return self._fault(self.split_of(student).constant_baseline.student)
+
+    @property
+    def teacher_fault(self) -> str:
+        """Why the teacher is useless, likewise."""
+        return self._fault(self.split_of(self.students[0]).constant_baseline.teacher)
+
+    def _fault(self, baseline: ConstantBaseline | None) -> str:
+        return "" if baseline is None else baseline.fault("it", self.compared_on)
 
     @property
     def teacher_score(self) -> float:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pipeline.core.arrow import as_numpy
 from pipeline.core.errors import PipelineError
 from pipeline.evaluate.shown_parts import (
     ATTENTIONS_NAME,
@@ -23,6 +24,7 @@ from pipeline.evaluate.shown_parts import (
     Part,
     Provenance,
     Similarity,
+    texts_name,
 )
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -31,6 +33,7 @@ from pipeline.text.tokens import is_labelled
 Probabilities = Float[np.ndarray, "prediction class"]
 
 _COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
+_TEXTS = ("text", "references", "student", "teacher")
 _TOKENS = ("label_token", "student_token", "teacher_token")
 _OF_PIECES = (*_TOKENS, "student_confidence", "teacher_confidence", "context")
 _MORE_COLUMNS: dict[Kind, tuple[str, ...]] = {
@@ -76,7 +79,7 @@ class Predictions:
         """Which predictions have the same first for both models."""
         if self.is_of_pieces:
             ours, theirs = (self.table[f"{who}_token"] for who in ("student", "teacher"))
-            return np.asarray(pc.equal(ours, theirs))
+            return as_numpy(pc.equal(ours, theirs))
         return np.asarray(self.student.argmax(1) == self.teacher.argmax(1))
 
     @property
@@ -117,6 +120,8 @@ class Evidence:
     predictions: Predictions | str
     similarity: Similarity | str
     attentions: Attentions | str
+    texts: pa.Table | str
+    """What the models wrote or answered."""
     provenance: Provenance | str
     curves: Mapping[str, Curve] = field(default_factory=dict)
     """By name, such as `train/soft_target`."""
@@ -134,6 +139,7 @@ def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str, kind: Kind
         predictions=_read_predictions(evaluation_dir / f"{split}.arrow", kind),
         similarity=_read(Similarity, evaluation_dir / SIMILARITY_NAME),
         attentions=_read(Attentions, evaluation_dir / ATTENTIONS_NAME),
+        texts=_read_texts(evaluation_dir / texts_name(split)),
         provenance=_read(Provenance, evaluation_dir / PROVENANCE_NAME),
         curves=_read_curves(curves_dir),
     )
@@ -169,7 +175,7 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
             logits = {name: _softmax(values) for name, values in logits.items()}
         return Predictions(
             kind=kind,
-            labels=np.asarray(table["label"].combine_chunks()),
+            labels=as_numpy(table["label"].combine_chunks()),
             student=logits["student"],
             teacher=logits["teacher"],
             table=table,
@@ -180,8 +186,18 @@ def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
         raise _damaged(path, str(error).splitlines()[0]) from None
 
 
+def _read_texts(path: Path) -> pa.Table | str:
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return table.select(_TEXTS)
+    except FileNotFoundError:
+        return f"{path} is not here"
+    except (pa.ArrowException, KeyError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from None
+
+
 def _as_table(lists: pa.ListArray) -> Float[np.ndarray, "prediction class"]:
-    values = np.asarray(lists.flatten(), dtype=np.float64)
+    values = as_numpy(lists.flatten()).astype(np.float64)
     return values.reshape(len(lists), len(lists[0]) if len(lists) else 0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.core.atomic import write_file
 from pipeline.report.comparison import compare
 from pipeline.report.figures.pareto import LATENCY, SIZE, draw_pareto
+from pipeline.report.findings import find
 from pipeline.report.metrics_files import read_all_metrics
 from pipeline.report.report_content import Content, Sources, read_content
 from pipeline.report.report_markdown import render_markdown
@@ -33,7 +34,10 @@ def write_report(
             same teacher; or another file is not what its stage writes.
     """
     comparison = compare(read_all_metrics(metrics_paths))
-    content = Content(comparison) if sources is None else read_content(comparison, sources)
+    if sources is None:
+        content = Content(comparison, find(comparison, {}))
+    else:
+        content = read_content(comparison, sources)
     pareto = {axis.name: draw_pareto(comparison, axis) for axis in (LATENCY, SIZE)}
     figures = {f"quality_against_{name}.svg": figure for name, figure in pareto.items()}
     documents = {

@@ -9,10 +9,12 @@ from pipeline.evaluate.shown_parts import Provenance
 from pipeline.report.comparison import Comparison
 from pipeline.report.disagreements import Disagreement, find_disagreements
 from pipeline.report.evidence import Evidence, read_evidence
+from pipeline.report.findings import Findings, find
 from pipeline.report.provenance_text import describe_provenance
 from pipeline.report.sections import Section, build_sections
 from pipeline.report.seed_groups import SeedColumn, SeedGroup, build_seed_columns, group_by_seed
 from pipeline.report.stage_seconds import StageRun, read_stage_seconds
+from pipeline.report.text_examples import TextExample, find_text_examples
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class Content:
     """What the report says of these students."""
 
     comparison: Comparison
+    findings: Findings
     sections: tuple[Section, ...] = ()
     groups: tuple[SeedGroup, ...] = ()
     group_columns: tuple[SeedColumn, ...] = ()
     disagreements: tuple[tuple[str, tuple[Disagreement, ...]], ...] = ()
     """By student."""
+    texts: tuple[tuple[str, tuple[TextExample, ...]], ...] = ()
+    """By student, where texts were written or questions answered."""
     provenance: tuple[tuple[str, str], ...] = ()
     """Pairs of a name and a text."""
     stages: tuple[StageRun, ...] = ()
@@ -63,10 +68,16 @@ def read_content(comparison: Comparison, sources: Sources) -> Content:
     groups = group_by_seed(comparison.students, sources.settings)
     return Content(
         comparison=comparison,
+        findings=find(comparison, sources.settings),
         sections=build_sections(comparison, evidence),
         groups=groups,
         group_columns=build_seed_columns(comparison, groups) if groups else (),
         disagreements=_find_disagreements(comparison, evidence),
+        texts=tuple(
+            (name, find_text_examples(one.texts))
+            for name, one in evidence.items()
+            if not isinstance(one.texts, str)
+        ),
         provenance=_describe(evidence),
         stages=read_stage_seconds(sources.seconds, names),
     )

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from pipeline.report import disagreements, seed_groups
+from pipeline.report import disagreements, seed_groups, text_examples
 from pipeline.report.disagreements import Answer, Disagreement
+from pipeline.report.headline import write_headline, write_warnings
 from pipeline.report.report_content import Content
 from pipeline.report.report_table import MISSING, build_columns
 from pipeline.report.report_text import (
@@ -12,7 +13,6 @@ from pipeline.report.report_text import (
     describe_student,
     describe_timing,
     describe_work,
-    write_headline,
 )
 
 
@@ -39,7 +39,8 @@ def render_markdown(content: Content, figure_names: Sequence[str]) -> str:
     notes = (describe_rows(comparison), describe_timing(comparison), describe_work(comparison))
     blocks = [
         "# Students beside their teacher",
-        _escape(write_headline(comparison)),
+        _escape(write_headline(comparison, content.findings)),
+        *_warnings(content),
         _table(["model", *headings], rows),
         _escape(" ".join(notes)),
         *(f"![Quality against cost, one point a model]({name})" for name in figure_names),
@@ -47,9 +48,15 @@ def render_markdown(content: Content, figure_names: Sequence[str]) -> str:
         "\n".join(meanings),
         *_seeds(content),
         *_disagreements(content),
+        *_texts(content),
         *_provenance(content),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _warnings(content: Content) -> Iterator[str]:
+    if sentences := write_warnings(content.findings):
+        yield "\n".join(f"- {_escape(sentence)}" for sentence in sentences)
 
 
 def _seeds(content: Content) -> Iterator[str]:
@@ -83,6 +90,32 @@ def _disagreements(content: Content) -> Iterator[str]:
             _table(
                 ["text", "label", "teacher", "student", divergence],
                 [_example_cells(example) for example in examples],
+            )
+            if examples
+            else "The two never differ."
+        )
+
+
+def _texts(content: Content) -> Iterator[str]:
+    kind = content.comparison.students[0].task
+    title = text_examples.title_of(kind)
+    if not content.texts or title is None:
+        return
+    yield f"## {title}"
+    yield _escape(text_examples.how_to_read(kind))
+    for name, examples in content.texts:
+        yield f"### {_escape(name)}"
+        yield (
+            _table(
+                ["text", "right", "teacher", "student"],
+                [
+                    [
+                        MISSING if cell is None else _escape(cell)
+                        for cell in (one.text, one.references, one.teacher, one.student)
+                    ]
+                    for one in examples
+                ],
+                n_texts=4,
             )
             if examples
             else "The two never differ."

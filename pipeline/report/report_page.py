@@ -7,8 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report import disagreements, seed_groups
+from pipeline.report import disagreements, seed_groups, text_examples
 from pipeline.report.figures.style import INK, STUDENT_COLOUR, SURFACE, TEACHER_COLOUR
+from pipeline.report.headline import write_headline, write_warnings
 from pipeline.report.report_content import Content
 from pipeline.report.report_table import build_columns
 from pipeline.report.report_text import (
@@ -16,7 +17,6 @@ from pipeline.report.report_text import (
     describe_student,
     describe_timing,
     describe_work,
-    write_headline,
 )
 
 TEMPLATE_NAME = "report.html.jinja"
@@ -36,10 +36,11 @@ def render_page(content: Content, pareto: Mapping[str, bytes]) -> str:
     comparison = content.comparison
     kind = comparison.students[0].task
     return environment.get_template(TEMPLATE_NAME).render(
-        headline=write_headline(comparison),
+        headline=write_headline(comparison, content.findings),
+        warnings=write_warnings(content.findings),
         columns=build_columns(comparison),
         students=[(one.student, describe_student(one)) for one in comparison.students],
-        best=comparison.best.student,
+        best=[one.student for one in content.findings.best[0].members],
         notes=[
             describe_rows(comparison),
             describe_timing(comparison),
@@ -49,6 +50,8 @@ def render_page(content: Content, pareto: Mapping[str, bytes]) -> str:
         content=content,
         seeds_how_to_read=seed_groups.HOW_TO_READ,
         disagreements_how_to_read=disagreements.how_to_read(kind),
+        texts_title=text_examples.title_of(kind),
+        texts_how_to_read=text_examples.how_to_read(kind),
         divergence=disagreements.divergence_heading(kind),
         better="up" if comparison.measure.is_larger_better else "down",
         can_be_wrong=disagreements.can_be_wrong(kind),

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from pipeline.evaluate.cost import BATCH_SIZE, Cost
+from pipeline.evaluate.cost_figures import BATCH_SIZE, Cost, Work
 from pipeline.evaluate.fidelity import note_on
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.work import Work
 from pipeline.metrics import Metric
 from pipeline.report.comparison import Comparison
 from pipeline.report.student_metrics import Scores, StudentMetrics

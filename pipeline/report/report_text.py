@@ -7,28 +7,6 @@ from pipeline.tasks import TASKS
 _N_LABELS_SHOWN = 12
 
 
-def write_headline(comparison: Comparison) -> str:
-    """Return the result in a sentence or two: the teacher, and the best student beside it."""
-    best = comparison.best
-    split = comparison.compared_on
-    measure = comparison.measure
-    score = measure.write_with_unit(comparison.score(best))
-    n_students = len(comparison.students)
-    if not comparison.labelled_split_names:
-        who = f"the closest of {n_students} students" if n_students > 1 else "the student"
-        return (
-            "No row has a label, so only closeness to the teacher is known: "
-            f"{who}, {best.student}, {_closeness(comparison, score)}{_costs(comparison, best)}."
-        )
-    who = f"The best of {n_students} students" if n_students > 1 else "The student"
-    return (
-        f"The teacher's {measure.heading} on {split} is "
-        f"{measure.write_with_unit(comparison.teacher_score)}. "
-        f"{who}, {best.student}, reaches {score}: {_drop(comparison, best)}"
-        f"{_costs(comparison, best)}."
-    )
-
-
 def describe_student(student: StudentMetrics) -> str:
     """Return what the student is and what it learnt from."""
     layers = ""
@@ -105,39 +83,8 @@ def describe_work(comparison: Comparison) -> str:
 
 def _count(comparison: Comparison, split: SplitMetrics) -> str:
     rows = f"{split.n_rows:,} rows"
+    if split.n_questions is not None:
+        rows = f"{split.n_questions:,} questions in {rows}"
     if comparison.things == "rows" or split.n_predictions is None:
         return rows
     return f"{rows} with {split.n_predictions:,} {comparison.things}"
-
-
-def _closeness(comparison: Comparison, score: str) -> str:
-    split, measure = comparison.compared_on, comparison.measure
-    if measure.name == "agreement":
-        return f"agrees with it on {score} of the {split} {comparison.things}"
-    return f"has a {measure.heading} of {score} {measure.unit.name} with it on {split}"
-
-
-def _drop(comparison: Comparison, student: StudentMetrics) -> str:
-    drop, measure = comparison.drop(student), comparison.measure
-    written = measure.write_difference(abs(drop))
-    if not float(written):
-        return f"no {measure.loss_heading}"
-    is_less = (drop > 0) == measure.is_larger_better
-    unit = measure.unit_of_differences
-    return f"{written}{unit and f' {unit}'} {'less' if is_less else 'more'}"
-
-
-def _costs(comparison: Comparison, student: StudentMetrics) -> str:
-    smaller, faster = comparison.times_smaller(student), comparison.times_faster(student)
-    phrases = []
-    if smaller is not None:
-        phrases.append(_times(smaller, "smaller", "larger", "as large"))
-    if faster is not None:
-        phrases.append(_times(faster, "faster", "slower", "as fast"))
-    return f", {' and '.join(phrases)}" if phrases else ""
-
-
-def _times(ratio: float, more: str, less: str, equal: str) -> str:
-    if f"{ratio:.1f}" == "1.0":
-        return equal
-    return f"{ratio:.1f} times {more}" if ratio > 1 else f"{1 / ratio:.1f} times {less}"

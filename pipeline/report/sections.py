@@ -21,8 +21,10 @@ from pipeline.tasks.task import Kind
 _WITHOUT_CONFUSIONS: dict[Kind, str] = {
     "multi_label": "a text may have several labels, so none is taken for another",
     "regression": "numbers are near or far, and none is taken for another",
-    "multiple_choice": "each question has choices of its own",
-    "question_answering": "each text has tokens of its own",
+    "multiple_choice": "each question has choices of its own, so there are no labels that all "
+    "questions share",
+    "question_answering": "an answer begins and ends at tokens of its own text, so there are no "
+    "labels that all texts share",
     "masked_lm": "a vocabulary has too many word pieces for a table",
     "sequence_to_sequence": "a vocabulary has too many word pieces for a table",
 }
@@ -194,7 +196,10 @@ def _draw_attentions(name: str, one: Evidence) -> Iterator[Picture] | str:
     if isinstance(one.attentions, str):
         return one.attentions
     return (
-        Picture(attention_maps.draw_attention_maps(text, pair, name), text.text)
+        Picture(
+            attention_maps.draw_attention_maps(text, pair, name),
+            text.text if text.text_pair is None else f"{text.text} ‖ {text.text_pair}",
+        )
         for text in one.attentions.texts
         for pair in text.pairs
     )

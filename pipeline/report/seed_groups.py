@@ -25,7 +25,7 @@ HOW_TO_READ = (
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """At least two students that differ in their seed alone."""
+    """Students that differ in their seed alone."""
 
     name: str
     """What their names have in common."""
@@ -44,16 +44,22 @@ class SeedColumn:
 def group_by_seed(
     students: Sequence[StudentMetrics], settings: Mapping[str, Any]
 ) -> tuple[SeedGroup, ...]:
-    """Return the groups in the order of their first member; `settings` are params' `students`."""
+    """Return the groups of two or more; `settings` are params' `students`."""
+    return tuple(group for group in group_all(students, settings) if len(group.members) > 1)
+
+
+def group_all(
+    students: Sequence[StudentMetrics], settings: Mapping[str, Any]
+) -> tuple[SeedGroup, ...]:
+    """Return the groups in the order of their first member; a student may be one of its own."""
     by_rest: dict[str, list[StudentMetrics]] = {}
     for student in students:
-        if student.student in settings:
-            rest = digest_json(_without_seed(settings[student.student]))
-            by_rest.setdefault(rest, []).append(student)
+        is_known = student.student in settings
+        rest = _without_seed(settings[student.student]) if is_known else [student.student]
+        by_rest.setdefault(digest_json(rest), []).append(student)
     return tuple(
         SeedGroup(_common_name([one.student for one in members]), tuple(members))
         for members in by_rest.values()
-        if len(members) > 1
     )
 
 

@@ -12,11 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, fidelities_of
 from pipeline.evaluate.settings import SplitName
-from pipeline.evaluate.work import Work
 from pipeline.metrics import METRICS
+from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.metrics.measure import Measure
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -42,10 +42,26 @@ ScoresIfLabelled = Annotated[Scores | None, BeforeValidator(_none_if_empty)]
 """In the file, a split without labels has an empty object."""
 
 
+class Baselines(Part):
+    """Both models beside the best prediction that is the same for all; None where it is unknown."""
+
+    student: ConstantBaseline | None = None
+    teacher: ConstantBaseline | None = None
+
+    @model_validator(mode="after")
+    def _has_known_metrics(self) -> Self:
+        for baseline in filter(None, (self.student, self.teacher)):
+            if baseline.metric not in METRICS:
+                raise ValueError(f"there is no metric {baseline.metric}")
+        return self
+
+
 class SplitMetrics(Part):
     """What was measured on one split."""
 
     n_rows: int
+    n_questions: int | None = None
+    """Of questions that are read in windows, each of them a row."""
     n_predictions: int | None = None
     """None where each row is one prediction."""
     n_labelled: int
@@ -55,6 +71,8 @@ class SplitMetrics(Part):
     teacher: ScoresIfLabelled
     fidelity: Scores
     """Closeness of the student to its teacher."""
+    constant_baseline: Baselines = Baselines()
+    """Files of earlier versions do not have it."""
 
     @model_validator(mode="after")
     def _has_both_scores_or_none(self) -> Self:

@@ -21,14 +21,6 @@ TORCH_TYPES: dict[Encoding, torch.dtype] = {
     "uint8_cbrt": torch.uint8,
     "int32": torch.int32,
 }
-NUMPY_TYPES: dict[Encoding, np.dtype[np.generic]] = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype("<u2"),
-    "uint8_cbrt": np.dtype("u1"),
-    "int32": np.dtype("<i4"),
-}
-"""The type in the array; numpy has no bfloat16, so its bits are stored."""
 
 # Probabilities are rounded to the forward's precision, of 8 bits with bfloat16, and to 1.
 _LARGEST_PROBABILITY = 1 + 2.0**-7

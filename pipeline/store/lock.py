@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -49,6 +50,20 @@ def locked(store_dir: Path, *, is_needed: bool = True) -> Iterator[None]:
             os.ftruncate(descriptor, 0)  # the file stays: removing it would let two writers in
     finally:
         os.close(descriptor)
+
+
+def discard_store(store_dir: Path) -> None:
+    """Remove everything from a store's folder but its lock.
+
+    Raises:
+        StoreLockedError: another process is writing to it.
+    """
+    with locked(store_dir):
+        for path in store_dir.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK_NAME:
+                path.unlink()
 
 
 def _take(descriptor: int, store_dir: Path) -> None:

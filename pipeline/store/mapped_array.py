@@ -9,15 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.core.errors import OutOfMemoryError
-from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES
-from pipeline.store.spec import Encoding
-
-_MAPPED_TYPES: dict[Encoding, torch.dtype] = {**TORCH_TYPES, "bfloat16": torch.uint16}
-"""What numpy can hold without conversion; see `encoding.NUMPY_TYPES`."""
+from pipeline.store.spec import NUMPY_TYPES, Encoding
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,14 @@ def map_file(path: Path, shape: tuple[int, ...], encoding: Encoding) -> NDArray[
     Raises:
         OutOfMemoryError: the process may not address so much memory.
     """
+    import torch
+
+    from pipeline.store.encoding import TORCH_TYPES
+
+    # numpy must hold them without conversion, and it has no bfloat16.
+    dtype = torch.uint16 if encoding == "bfloat16" else TORCH_TYPES[encoding]
     try:
-        bits = torch.from_file(
-            str(path), shared=False, size=math.prod(shape), dtype=_MAPPED_TYPES[encoding]
-        )
+        bits = torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=dtype)
     except RuntimeError as error:
         if os.strerror(errno.ENOMEM) not in str(error):
             raise

@@ -1,7 +1,12 @@
 """Mean and standard deviation over all rows of a store, from those of its segments."""
 
-from jaxtyping import Float, Int
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
 
 
 def join_moments(

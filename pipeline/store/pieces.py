@@ -6,15 +6,18 @@ each of the k is exp(logit - log_sum_exp) and what they leave is known too; and 
 the right piece, wherever it ranks.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from __future__ import annotations
 
-from jaxtyping import Float, Int
-from torch import Tensor
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import StoreIncompleteError
 from pipeline.store.spec import LOG_SUM_EXP, TARGET_LOGITS, ArraySpec, logits_array
 from pipeline.tasks.task import Unit
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
 
 
 class TopArrays(NamedTuple):

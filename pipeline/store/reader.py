@@ -6,6 +6,8 @@ manifest and asks for the files' sizes; the rows' keys are read when rows are lo
 An open store can be pickled: it is then opened again where it is unpickled.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -13,14 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_tokenizer
-from pipeline.store.encoding import NUMPY_TYPES, as_tensor
 from pipeline.store.manifest import Manifest, differing_fields, read_manifest
 from pipeline.store.moments import join_moments
 from pipeline.store.open_arrays import OpenArrays
@@ -28,13 +26,23 @@ from pipeline.store.pieces import TopLogits, top_arrays
 from pipeline.store.presence import check_present
 from pipeline.store.recycling import RecycledMemory
 from pipeline.store.segment_size import Part
-from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, logits_array, parse_array_name
+from pipeline.store.spec import (
+    CLS,
+    CLS_MOMENTS,
+    NUMPY_TYPES,
+    ArraySpec,
+    logits_array,
+    parse_array_name,
+)
 from pipeline.store.stored_rows import Coverage, StoredRows
-from pipeline.store.stored_signal import StoredSignal
 from pipeline.tasks import TASKS
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast
+
+    from pipeline.store.stored_signal import StoredSignal
 
 Rows = Sequence[int] | NDArray[np.int64]
 """Row numbers of a store, as `TeacherStore.find` returns them."""
@@ -91,7 +99,7 @@ class TeacherStore:
     def check(
         self,
         *,
-        tokenizer: "PreTrainedTokenizerFast | None" = None,
+        tokenizer: PreTrainedTokenizerFast | None = None,
         labels: Sequence[str] | None = None,
         max_length: int | None = None,
     ) -> None:
@@ -164,6 +172,11 @@ class TeacherStore:
             StoreIncompleteError: an array was not captured for one of the rows.
             IndexError: there is no such row.
         """
+        import torch
+
+        from pipeline.store.encoding import as_tensor
+        from pipeline.store.stored_signal import StoredSignal
+
         numbers = np.asarray(rows, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(
@@ -195,7 +208,7 @@ class TeacherStore:
             map_lengths = None
             if opened.encoding == "uint8_cbrt":
                 queries, keys = self._rows.map_sides(array, numbers)
-                map_lengths = keys.repeat_interleave(opened.width * queries)
+                map_lengths = torch.from_numpy(np.repeat(keys, opened.width * queries))
             signals[array] = StoredSignal(values, opened.encoding, map_lengths)
         return signals
 
@@ -280,6 +293,8 @@ class TeacherStore:
         Raises:
             StoreIncompleteError: [CLS] was not captured.
         """
+        import torch
+
         parts = []
         for index, segment in enumerate(self.manifest.segments):
             shape = CLS_MOMENTS.shape(segment.size, self.manifest.teacher)
@@ -292,7 +307,7 @@ class TeacherStore:
         """Refuse word pieces that there are none of: nothing could be looked up by them."""
         if not pieces.numel():
             return
-        lowest, highest = torch.aminmax(pieces)
+        lowest, highest = pieces.aminmax()
         if lowest < 0 or highest >= self.manifest.teacher.n_labels:
             raise StoreDamagedError(
                 f"{self.store_dir}: {array.name} has word pieces {int(lowest):,} to "

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.core.arrow import as_numpy
 from pipeline.core.errors import StoreDamagedError
 from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.manifest import Segment
@@ -67,12 +68,12 @@ def read_row_table(store_dir: Path, segment: Segment) -> RowTable:
         if any(column.null_count for column in batch.columns):
             raise ValueError("it has empty cells")
         keys = np.frombuffer(batch["key"].buffers()[1], f"V{KEY_BYTES}", batch.num_rows)
-        lengths = np.asarray(batch["length"]).astype(np.int64)
+        lengths = as_numpy(batch["length"]).astype(np.int64)
         if (lengths < 1).any():
             raise ValueError(f"it has a row of {int(lengths.min())} tokens")
         n_targets = None
         if segment.has_targets:
-            n_targets = np.asarray(batch["n_targets"]).astype(np.int64)
+            n_targets = as_numpy(batch["n_targets"]).astype(np.int64)
             if (n_targets < 0).any():
                 raise ValueError(f"it has a row of {int(n_targets.min())} targets")
         _check_size(lengths, n_targets, segment.size)

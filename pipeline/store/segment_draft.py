@@ -19,12 +19,12 @@ from zarr.storage import LocalStore
 from pipeline.core.atomic import disk_full_is_an_error, make_folders, sync_folder, sync_tree
 from pipeline.core.fingerprint import digest_file
 from pipeline.models.architecture import Architecture
-from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.groups import make_groups
 from pipeline.store.manifest import ArrayRecord, FileRecord, Segment
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.spec import (
     CHECKSUM_BYTES,
+    NUMPY_TYPES,
     ArraySpec,
     Encoding,
     array_folder,

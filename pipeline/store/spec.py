@@ -48,13 +48,14 @@ SIGNAL_FOLDERS = ("logits", "cls", "hidden_states", "attentions")
 """One folder, and one DVC output, per signal; an unused one is empty."""
 STORE_FOLDERS = (ROWS_FOLDER, TEACHER_FOLDER, *SIGNAL_FOLDERS)
 
-ITEM_BYTES: dict[Encoding, int] = {
-    "float32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "uint8_cbrt": 1,
-    "int32": 4,
+NUMPY_TYPES: dict[Encoding, np.dtype[np.generic]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+    "uint8_cbrt": np.dtype("u1"),
+    "int32": np.dtype("<i4"),
 }
+"""The type in the array; numpy has no bfloat16, so its bits are stored."""
 CHECKSUM_BYTES = 4
 """CRC32C behind the raw data of every chunk file."""
 
@@ -221,7 +222,7 @@ class ArraySpec:
 
     def size_bytes(self, size: SegmentSize, teacher: Architecture, encoding: Encoding) -> int:
         """Return the size of the array's raw data, without checksum and metadata."""
-        return math.prod(self.shape(size, teacher)) * ITEM_BYTES[encoding]
+        return math.prod(self.shape(size, teacher)) * NUMPY_TYPES[encoding].itemsize
 
 
 LOGITS = ArraySpec("logits")

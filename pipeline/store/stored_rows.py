@@ -9,10 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Int
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.core.errors import StoreDamagedError
 from pipeline.core.fingerprint import KEY_BYTES
@@ -122,11 +119,10 @@ class StoredRows:
 
     def map_sides(
         self, array: ArraySpec, rows: NDArray[np.int64]
-    ) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how many queries and how many keys each row has in an array of maps."""
         n_tokens, n_targets = self.table.lengths[rows], self.n_targets[rows]
-        queries, keys = array.sides(n_tokens, n_targets)
-        return torch.from_numpy(queries), torch.from_numpy(keys)
+        return array.sides(n_tokens, n_targets)
 
 
 def _targets(table: RowTable) -> NDArray[np.int64]:

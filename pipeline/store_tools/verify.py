@@ -21,17 +21,16 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.core.errors import StoreDamagedError
-from pipeline.store.encoding import NUMPY_TYPES
 from pipeline.store.groups import group_files
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import ArrayRecord, FileRecord, Manifest, Segment, read_exact_manifest
-from pipeline.store.mapped_array import map_file
 from pipeline.store.presence import Absent, absent_of
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import (
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
+    NUMPY_TYPES,
     STORE_FOLDERS,
     ArraySpec,
     chunk_file,
@@ -228,7 +227,7 @@ def _piece_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faults:
             if array.signal != "top_pieces" or name in known or not segment.n_targets:
                 continue
             shape = array.shape(segment.size, manifest.teacher)
-            pieces = map_file(store_dir / name, shape, record.encoding)
+            pieces = np.memmap(store_dir / name, NUMPY_TYPES[record.encoding], "r", shape=shape)
             lowest, highest = int(pieces.min()), int(pieces.max())
             if lowest < 0 or highest >= n_pieces:
                 faults[name] = (

@@ -166,10 +166,6 @@ class BilstmEncoder(PreTrainedModel):
 class BilstmForSequenceClassification(BilstmEncoder):
     """Attention pooling of the states, a ReLU layer and a linear classifier."""
 
-    auto_class = "AutoModelForSequenceClassification"
-    pools_by_attention = True
-    """Whether `attentions` of the outputs is how much of each token the head reads."""
-
     def __init__(self, config: BilstmConfig) -> None:
         super().__init__(config)
         width = 2 * config.lstm_size
@@ -224,8 +220,6 @@ class BilstmForTokenClassification(BilstmEncoder):
     """
 
     config_class = BilstmTaggerConfig
-    auto_class = "AutoModelForTokenClassification"
-    pools_by_attention = False
 
     def __init__(self, config: BilstmTaggerConfig) -> None:
         super().__init__(config)

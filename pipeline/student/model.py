@@ -9,7 +9,7 @@ from pipeline.core.settings import faults_at, parse_section
 from pipeline.objectives.models import Models
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import parse_array_name
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER, ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
 
@@ -23,9 +23,7 @@ def model_of(value: Any, place: str) -> ModelSettings:
     place = f"{place}.model"
     architecture = value.get("architecture", TRANSFORMER) if isinstance(value, dict) else None
     if isinstance(architecture, str) and architecture in STUDENTS:
-        from pipeline.student.network_settings import network_settings
-
-        return parse_section(network_settings(architecture), value, place)
+        return parse_section(STUDENTS[architecture], value, place)
     if isinstance(value, dict) and architecture != TRANSFORMER:
         known = ", ".join([TRANSFORMER, *STUDENTS])
         raise SettingsError(

@@ -44,7 +44,7 @@ def build_network(
         label2id={name: index for index, name in enumerate(labels)},
         problem_type=task.problem_type,
     )
-    student = settings.network()(config)
+    student = settings.network_class()(config)
     embedding = student.get_input_embeddings()
     weight = embedding.weight
     assert isinstance(weight, torch.nn.Parameter)

@@ -6,10 +6,9 @@ AutoModelForSequenceClassification.from_pretrained("artifacts/students/NAME")
 
 import transformers
 
-from pipeline.student import STUDENTS
-from pipeline.student.network_settings import auto_class_of, network_class
+from pipeline.student.network_settings import STUDENTS
 
-for _name in STUDENTS:
-    _network = network_class(_name)
+for _name, _settings in STUDENTS.items():
+    _network = _settings.network_class()
     transformers.AutoConfig.register(_name, _network.config_class)
-    getattr(transformers, auto_class_of(_network)).register(_network.config_class, _network)
+    getattr(transformers, _settings.auto_class).register(_network.config_class, _network)

@@ -11,11 +11,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.core.settings import Section
 from pipeline.models.architecture import Architecture, read_architecture
-from pipeline.objectives.models import (
-    ENCODER_DECODER_PARTS,
-    TRANSFORMER_PARTS,
-    StudentShape,
-)
+from pipeline.objectives.models import ENCODER_DECODER_PARTS, TRANSFORMER_PARTS, StudentShape
 
 TRANSFORMER = "transformer"
 

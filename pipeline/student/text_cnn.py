@@ -101,9 +101,6 @@ class TextCnnForSequenceClassification(PreTrainedModel):
 
     config_class = TextCnnConfig
     config: TextCnnConfig
-    auto_class = "AutoModelForSequenceClassification"
-    pools_by_attention = False
-    """Whether `attentions` of the outputs is how much of each token the head reads."""
 
     def __init__(self, config: TextCnnConfig) -> None:
         super().__init__(config)

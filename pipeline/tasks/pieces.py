@@ -12,12 +12,16 @@ that where the teacher leaves little to the others. At a temperature the softmax
 is no longer what the other pieces have together, which is why objectives refuse it.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, Int
+    from torch import Tensor
 
 LEAST_REST = 8
 """The probability that the other pieces have at least, in units of the last place of 1: less
@@ -45,6 +49,8 @@ def teacher_classes(
 
     The others have at least LEAST_REST, though rounded logits may leave them nothing.
     """
+    import torch
+
     left_over = 1 - (values - log_sum_exp[:, None]).exp().sum(1)
     least = LEAST_REST * torch.finfo(values.dtype).eps
     rest = log_sum_exp + left_over.clamp(min=least).log()
@@ -55,5 +61,7 @@ def in_classes(
     logits: Float[Tensor, "target piece"], pieces: Int[Tensor, "target k"]
 ) -> Float[Tensor, "target class"]:
     """Return a model's logits in the classes of a teacher whose likeliest pieces are these."""
-    others = logits.scatter(1, pieces, -torch.inf)
+    import torch
+
+    others = logits.scatter(1, pieces, -math.inf)
     return torch.cat([logits.gather(1, pieces), others.logsumexp(1, keepdim=True)], 1)

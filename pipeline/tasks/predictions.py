@@ -5,16 +5,20 @@ know whether a prediction is about a text, one of its labels, a word, a question
 the tokens that an answer begins or ends with.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.tasks.task import Unit
 from pipeline.text.tokens import IGNORED, UNLABELLED, Labels, TokenSplit
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor
 
 ABSENT = -1e4
 """The logit of a choice that a question does not have, or of a token that a row does not: no
@@ -71,7 +75,7 @@ def is_there(logits: Float[Tensor, "prediction class"]) -> Bool[Tensor, "predict
 
 
 def arrange(
-    logits: Float[Tensor, "flat width"], predicts: Unit, places: Int[Tensor, "..."] | None
+    logits: Float[Tensor, "flat width"], predicts: Unit, places: Int[Tensor, ...] | None
 ) -> Float[Tensor, "prediction class"]:
     """Return a model's flat logits as predictions; `places` as in `Targets`.
 
@@ -80,6 +84,8 @@ def arrange(
     its last one. A label that may be there or not is a prediction of two
     classes with the logits 0 and z, whose softmax is the sigmoid of z.
     """
+    import torch
+
     if predicts == "label":
         return torch.stack([torch.zeros_like(logits), logits], -1).view(-1, 2)
     if places is None:

@@ -12,21 +12,20 @@ from typing import NoReturn
 
 import torch
 
-from pipeline.core.checkpoint import read_config
 from pipeline.core.errors import CheckpointError, DiskFullError, SettingsError
-from pipeline.core.fingerprint import digest_config, digest_weights
 from pipeline.core.processes import Processes
 from pipeline.store.groups import make_groups
 from pipeline.store.lock import locked
-from pipeline.store.manifest import Identity, read_manifest
-from pipeline.store.spec import MANIFEST_NAME, Arrays, with_moments
+from pipeline.store.manifest import read_manifest
+from pipeline.store.spec import Arrays, with_moments
 from pipeline.store.take_over import TakenOver, take_over
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
-from pipeline.teacher.capture_settings import AskedPrecision, CaptureSettings
+from pipeline.teacher.begun_store import begun_from, choose_precision, identify, teacher_files
+from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.compute import compute
-from pipeline.teacher.extract import EXTRACTION, Extractor, Precision
+from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.stored_teacher import has_weights, read_origin
@@ -40,15 +39,6 @@ from pipeline.teacher.work import (
 )
 from pipeline.text.tokens import Tokens
 
-_TEACHER_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-)
-
 
 @dataclass(frozen=True)
 class CaptureReport:
@@ -56,6 +46,8 @@ class CaptureReport:
 
     n_computed: int
     """Rows that the teacher saw, once for each pass over them."""
+    n_extended: int
+    """Of these, rows that the store had already, and that were given further arrays."""
     n_present: int
     """Distinct rows that had nothing to compute."""
     n_tokens: int
@@ -97,7 +89,8 @@ def capture(
     faults = settings.signals.faults(task, architecture)
     if faults:
         raise SettingsError(faults)
-    precision = choose_precision(settings.precision, begun_from(store_dir, teacher_dir), device)
+    begun_dir = begun_from(store_dir, teacher_dir)
+    precision = choose_precision(settings.precision, begun_dir, lambda: device)
     identity = identify(teacher_dir, tokens, task, precision)
     rows = distinct_rows(tokens)
     origin = read_origin(teacher_dir)
@@ -144,6 +137,7 @@ def capture(
             writer.adopt_finished()
     return CaptureReport(
         n_computed=sum(len(work.rows) for work in works),
+        n_extended=sum(len(work.rows) for work in works if work.segment is not None),
         n_present=len(rows.keys) - count_rows(works),
         n_tokens=sum(int(rows.lengths[work.rows].sum()) for work in works),
         size_bytes=size_bytes,
@@ -152,48 +146,17 @@ def capture(
     )
 
 
-def begun_from(store_dir: Path, teacher_dir: Path) -> Path:
-    """Return the store that a capture adds to: its own, or the one that it begins with."""
-    origin = read_origin(teacher_dir)
-    is_begun = (store_dir / MANIFEST_NAME).is_file()
-    return store_dir if origin is None or is_begun else origin.store_dir
-
-
-def identify(teacher_dir: Path, tokens: Tokens, task: Task, precision: Precision) -> Identity:
-    """Return the identity of a store that this teacher's signals of these tokens go into."""
-    origin = read_origin(teacher_dir)
-    if origin is not None and not has_weights(teacher_dir):
-        weights = origin.identity.weights
-    else:
-        weights = digest_weights(teacher_dir)
-    return Identity(
-        task=task.kind,
-        labels=tokens.labels,
-        weights=weights,
-        config=digest_config(read_config(teacher_dir)),
-        tokenizer=tokens.tokenizer,
-        max_length=tokens.max_length,
-        precision=precision,
-        extraction=EXTRACTION,
+def describe_capture(report: CaptureReport) -> str:
+    """Return what a capture did as a line for people."""
+    rows = f"{report.n_computed - report.n_extended:,} rows computed"
+    present = f"{report.n_present:,} already present"
+    if report.n_extended:
+        rows = f"arrays added to {report.n_extended:,} rows already present, {rows}"
+        present = f"{report.n_present:,} left as they are"
+    return (
+        f"{rows}, {present}, {report.n_tokens:,} tokens and {report.size_bytes / 2**20:,.1f} MiB "
+        f"in {report.seconds:.1f} s"
     )
-
-
-def choose_precision(asked: AskedPrecision, store_dir: Path, device: torch.device) -> Precision:
-    """Return the number format of the forward; `auto` is an existing store's."""
-    if asked == "auto" and (store_dir / MANIFEST_NAME).is_file():
-        return read_manifest(store_dir).identity.precision
-    if asked == "auto":
-        return "bfloat16" if device.type == "cuda" else "float32"
-    return asked
-
-
-def teacher_files(teacher_dir: Path, *, with_weights: bool) -> dict[str, Path]:
-    """Return, by name, the files of a teacher that its store carries copies of."""
-    files = [teacher_dir / name for name in _TEACHER_FILES if (teacher_dir / name).is_file()]
-    if with_weights:
-        files += sorted(teacher_dir.glob("*.safetensors"))
-        files += sorted(teacher_dir.glob("*.safetensors.index.json"))
-    return {path.name: path for path in files}
 
 
 def _refuse_without_weights(teacher_dir: Path, works: list[Work]) -> NoReturn:

@@ -6,7 +6,6 @@ Values at padded positions mean nothing; who stores the signals leaves them out.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +20,9 @@ from pipeline.models.padding import pad_rows
 from pipeline.store.encoding import encode, fits
 from pipeline.store.pieces import TopLogits
 from pipeline.store.spec import Arrays, ArraySpec, SignalName
+from pipeline.teacher.begun_store import Precision
 from pipeline.teacher.top_logits import top_logits
 from pipeline.text.token_row import TokenRow
-
-EXTRACTION = 1
-"""Version of the rules by which signals are taken. Raise it when the same teacher and row
-would give other numbers: stores carry it in their identity."""
 
 _OF_STATES = ("cls", "hidden_states", "decoder_hidden_states")
 _OF_TOP: dict[SignalName, str] = {
@@ -41,8 +37,6 @@ _MAPS_OF: dict[SignalName, AttentionKind] = {
     "decoder_attentions": "decoder",
     "cross_attentions": "cross",
 }
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)

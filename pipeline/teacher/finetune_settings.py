@@ -21,12 +21,17 @@ class TeacherSettings(Section):
     """Passes over the labelled training rows; 0 takes a fine-tuned checkpoint as it is."""
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Its largest value; after the warm-up it falls to zero in a straight line."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's, for matrices; biases and normalisation weights have none."""
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises to its value."""
+    """Share of the updates in which the learning rate rises to its value."""
     validations_per_epoch: int = Field(default=10, ge=1)
-    """The weights with the best validation accuracy among these are kept."""
+    """Most validations in an epoch. There are fewer where they would take more than about a fifth
+    of the time, by the numbers of tokens, and always one after the last update. The weights of
+    the best are kept: the best score of the primary metric, of equal scores the lowest loss."""
     seed: int = Field(default=42, ge=0, lt=2**32)
+    """Of a new head's weights, the order of the rows and dropout."""
 
     @model_validator(mode="after")
     def _is_named(self) -> Self:

@@ -5,18 +5,16 @@ replaced by its mode, as beam search finds it. Each source is written for once, 
 many rows have it; rows go into batches by length, and padding changes no text.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast
 
 from pipeline.core.errors import CheckpointError, SettingsError
-from pipeline.models.writing import Pieces, Writer
 from pipeline.tasks.task import Task
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
@@ -24,8 +22,14 @@ from pipeline.teacher.stored_teacher import has_weights
 from pipeline.text.rows import TokenisedTexts, make_asking_rows
 from pipeline.text.target_texts import end_of_text
 from pipeline.text.token_row import PiecesAsked, TokenRow
-from pipeline.text.tokenise import write_table
+from pipeline.text.tokenise import write_variants
 from pipeline.text.tokens import Tokens, TokenSplit
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from pipeline.models.writing import Pieces, Writer
 
 _ROWS_AT_ONCE = 1000
 
@@ -42,7 +46,7 @@ def generate(
     """Write a token table of the teacher's own texts into an empty folder.
 
     It has the chosen splits of `tokens`, row by row: the sources are the same, the labels are
-    what the teacher wrote, and `text_pair` is that as text. Without splits it has no rows.
+    what the teacher wrote, and `text_pair` is that as text.
 
     Returns the table's summary, `tokens.json`.
 
@@ -50,39 +54,33 @@ def generate(
         CheckpointError: the teacher does not fit the tokenizer, or has no weights.
         SettingsError: the task writes no texts, or the longest one would be too long.
     """
+    from torch import nn
+
+    from pipeline.models.writing import Writer
+
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
-    splits: dict[str, Iterator[TokenisedTexts] | tuple[()]] = {"train": ()}
-    if settings.splits:
-        _check(teacher_dir, tokens, settings)
-        model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
-        nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
-        start = tokens.decoder_start
-        assert start is not None  # a table of target texts says it
-        writer = Writer(
-            model,
-            start=start,
-            end=end_of_text(tokenizer),
-            n_beams=settings.n_beams,
-            max_new_tokens=settings.max_new_tokens or tokens.max_length,
-            length_penalty=settings.length_penalty,
-        )
-        written: dict[bytes, Pieces] = {}
-        splits = {
-            name: _rows(
-                split, _write(writer, name, split, settings.batch_size, written), start, tokenizer
-            )
-            for name, split in tokens.splits.items()
-            if name in settings.splits
-        }
-    return write_table(
-        splits,
-        tokens.label_kind,
-        tokens.labels,
-        tokenizer,
-        tokens.max_length,
-        folder,
-        source=tokens.digest,
+    _check(teacher_dir, tokens, settings)
+    model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
+    nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
+    start = tokens.decoder_start
+    assert start is not None  # a table of target texts says it
+    writer = Writer(
+        model,
+        start=start,
+        end=end_of_text(tokenizer),
+        n_beams=settings.n_beams,
+        max_new_tokens=settings.max_new_tokens or tokens.max_length,
+        length_penalty=settings.length_penalty,
     )
+    written: dict[bytes, Pieces] = {}
+    splits: dict[str, Iterator[TokenisedTexts]] = {
+        name: _rows(
+            split, _write(writer, name, split, settings.batch_size, written), start, tokenizer
+        )
+        for name, split in tokens.splits.items()
+        if name in settings.splits
+    }
+    return write_variants(tokens, splits, folder)
 
 
 def _write(

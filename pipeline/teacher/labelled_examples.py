@@ -37,6 +37,11 @@ class LabelledExamples(Dataset[LabelledExample]):
     def __len__(self) -> int:
         return len(self._examples)
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all rows together."""
+        return int(self.split.lengths[self.split.rows_of(self._examples)].sum())
+
     def __getitem__(self, index: int) -> LabelledExample:
         rows = self.split.rows_of(self._examples[[index]])
         return LabelledExample([self.split.row(row) for row in rows], self.split.labels_of(rows))

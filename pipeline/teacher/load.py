@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import PreTrainedModel
-
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_tokenizer
@@ -18,12 +16,12 @@ from pipeline.teacher.architecture import teacher_architecture
 from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 def load_teacher(
     checkpoint: Path, task: Task, labels: Sequence[str], *, needs_head: bool
-) -> PreTrainedModel:
+) -> "PreTrainedModel":
     """Return the model with the task's head, in float32 and evaluation mode.
 
     With `needs_head` the checkpoint must hold a trained head. Without it a missing head

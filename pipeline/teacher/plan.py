@@ -7,14 +7,10 @@ with its size. Nothing in the store is written, locked or cleaned.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from transformers import PreTrainedModel
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import SettingsError, StoreMismatchError
 from pipeline.models.architecture import Architecture
@@ -34,9 +30,15 @@ from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encodi
 from pipeline.store.writer import first_manifest, segment_of
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
-from pipeline.teacher.capture import begun_from, choose_precision, identify, teacher_files
+from pipeline.teacher.begun_store import (
+    Precision,
+    begun_from,
+    choose_precision,
+    has_stored_tokenizer,
+    identify,
+    teacher_files,
+)
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.teacher.extract import Precision
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.work import (
     DistinctRows,
@@ -47,6 +49,11 @@ from pipeline.teacher.work import (
     missing_work,
 )
 from pipeline.text.tokens import Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+    from zarr.core.buffer import Buffer
 
 _NO_DIGEST = "0" * 64
 
@@ -87,10 +94,13 @@ def make_plan(
     settings: CaptureSettings,
     store_dir: Path,
     *,
-    device: torch.device,
+    device: "Callable[[], torch.device]",
     is_finetuned: bool,
 ) -> Plan:
     """Return what `capture` would do with the same arguments.
+
+    The `device` is looked for only where a new store's precision depends on it; of a finished
+    store that a capture would add nothing to, no model or tokenizer is loaded.
 
     Where the teacher `is_finetuned` not yet, `teacher_dir` is the checkpoint that it will
     be made from: sizes are those of the teacher to come, and an existing store is taken
@@ -103,7 +113,6 @@ def make_plan(
         StoreIncompleteError: files are missing, or rows that a segment needs.
         StoreDamagedError: a committed file has another size.
     """
-    load_matching_tokenizer(teacher_dir, tokens)
     teacher = teacher_architecture(teacher_dir, task)
     if task.predicts != "piece":  # the checkpoint may have another head, or none
         teacher = teacher.model_copy(update={"n_labels": len(tokens.labels)})
@@ -112,6 +121,7 @@ def make_plan(
     if faults:
         raise SettingsError(faults)
     store_dir = begun_from(store_dir, teacher_dir)
+    _check_tokenizer(teacher_dir, tokens, store_dir)
     precision = choose_precision(settings.precision, store_dir, device)
     identity = identify(teacher_dir, tokens, task, precision)
     present = _read_present(store_dir, identity, teacher, is_finetuned=is_finetuned)
@@ -144,6 +154,16 @@ def make_plan(
         planned=Manifest.model_validate(planned.model_dump()),
         free_bytes=_free_bytes(store_dir),
     )
+
+
+def _check_tokenizer(teacher_dir: Path, tokens: Tokens, store_dir: Path) -> None:
+    """Refuse another tokenizer than the tokens'; loaded only if the store does not know it."""
+    if (store_dir / MANIFEST_NAME).is_file():
+        store = read_manifest(store_dir)
+        is_known = store.identity.tokenizer == tokens.tokenizer
+        if is_known and has_stored_tokenizer(teacher_dir, store):
+            return
+    load_matching_tokenizer(teacher_dir, tokens)
 
 
 def _read_present(
@@ -201,6 +221,8 @@ def _planned_segments(
 
 def _metadata_bytes(array: ArraySpec, n_axes: int, encoding: Encoding) -> int:
     """Return the size of an array's Zarr metadata where every axis has length 1."""
+    from zarr.storage import MemoryStore
+
     files: dict[str, Buffer] = {}
     create_array(MemoryStore(files), array.name, array, (1,) * n_axes, encoding)
     return len(files[f"{array.name}/zarr.json"])
@@ -234,7 +256,7 @@ def _records_of(files: Mapping[str, Path]) -> dict[str, FileRecord]:
     return {name: _record(path.stat().st_size) for name, path in files.items()}
 
 
-def _weights_bytes(model: PreTrainedModel) -> int:
+def _weights_bytes(model: "PreTrainedModel") -> int:
     """Return the size of the safetensors file that a model is saved as."""
     tensors = dict(model.named_parameters())  # each once, as they are saved
     data_bytes = sum(tensor.nbytes for tensor in tensors.values())

@@ -1,10 +1,15 @@
 """A plan as text for people."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from pipeline.store_tools.summary import FolderSizes, folder_sizes, format_size, format_table
 from pipeline.teacher.plan import Plan
-from pipeline.teacher.speed import Speed
+from pipeline.teacher.work import count_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.teacher.speed import Speed
 
 
 def describe_plan(plan: Plan) -> str:
@@ -13,6 +18,8 @@ def describe_plan(plan: Plan) -> str:
     new = [work for work in plan.works if work.segment is None]
     extended = [work for work in plan.works if work.segment is not None]
     n_all, n_rows = len(plan.rows.keys), plan.n_rows
+    n_extended = count_rows(extended)
+    to_extend = f", arrays to add to {n_extended:,}" if n_extended else ""
     words = "labels" if plan.rows.n_targets is None else "word pieces"
     facts = [
         (
@@ -24,7 +31,8 @@ def describe_plan(plan: Plan) -> str:
         ("store", f"{plan.store_dir} ({'new' if plan.present is None else 'to be added to'})"),
         (
             "rows",
-            f"{n_all:,} distinct: {n_all - n_rows:,} already present, {n_rows:,} to compute",
+            f"{n_all:,} distinct: {n_all - n_rows:,} already present, "
+            f"{n_rows - n_extended:,} to compute{to_extend}",
         ),
         ("tokens", f"{plan.n_tokens:,} to compute, in {plan.precision}{_targets(plan)}"),
         (
@@ -77,7 +85,7 @@ def _describe_disk(total_bytes: int, before: FolderSizes | None, free_bytes: int
     return f"disk      {found}"
 
 
-def describe_speed(speed: Speed, device: torch.device) -> str:
+def describe_speed(speed: "Speed", device: "torch.device") -> str:
     """Return the expected time and what it was measured on."""
     return (
         f"time      about {_describe_seconds(speed.seconds)} on {device.type} in one process "

@@ -10,9 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.core.errors import OutOfMemoryError, SignalError
-from pipeline.store.encoding import NUMPY_TYPES, TORCH_TYPES, as_numpy, as_tensor, decode, largest
+from pipeline.store.encoding import TORCH_TYPES, as_numpy, as_tensor, decode, largest
 from pipeline.store.segment_size import Part, parts_of
-from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec, Encoding
+from pipeline.store.spec import CLS, CLS_MOMENTS, NUMPY_TYPES, ArraySpec, Encoding
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import DistinctRows, Work, batches_by_length
 from pipeline.text.token_row import TokenRow

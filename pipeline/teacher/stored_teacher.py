@@ -16,7 +16,7 @@ from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.checkpoint import read_config
 from pipeline.core.errors import CheckpointError, StoreDamagedError, StoreMismatchError
 from pipeline.core.fingerprint import digest_config, digest_file, digest_weights
-from pipeline.core.made_from import write_record
+from pipeline.core.stamp import stamp_in
 from pipeline.store.manifest import Identity, Manifest, differing_fields, read_manifest
 from pipeline.store.presence import is_weights
 from pipeline.store.spec import TEACHER_FOLDER
@@ -86,7 +86,7 @@ def take_teacher(
             )
         origin = {"store": str(store_dir), "identity": manifest.identity.model_dump(mode="json")}
         write_json(folder / ORIGIN_NAME, origin)
-        write_record(folder, inputs)
+        stamp_in(folder).write(inputs)
     return manifest
 
 

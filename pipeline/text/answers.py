@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.core.errors import DataError
 from pipeline.text.column_settings import ColumnSettings
+from pipeline.text.list_texts import KEEP_LISTS, is_list_text
 from pipeline.text.source import Source, is_list
 
 ANSWERS = pa.list_(pa.struct({"text": pa.string(), "start": pa.int64()}))
@@ -47,8 +48,9 @@ def _of_structs(source: Source, column: str) -> list[list[dict[str, Any]] | None
     if not pa.types.is_null(kind) and not {"text", "answer_start"} <= {*names}:
         raise DataError(
             f"{source.place}, column '{column}' holds {values.type}, but each row needs the lists "
-            "'text' and 'answer_start', as SQuAD has them. Where the answer's text and place are "
-            "columns, name them as data.columns.label and data.columns.answer_start."
+            "'text' and 'answer_start', as SQuAD has them, in Parquet or JSON lines. Where the "
+            "answer's text and place are columns, name them as data.columns.label and "
+            "data.columns.answer_start."
         )
     found: list[list[dict[str, Any]] | None] = []
     for number, row in enumerate(values.to_pylist(), start=1):
@@ -75,9 +77,10 @@ def _of_two_columns(source: Source, column: str, place: str) -> list[list[dict[s
         try:
             start = int(float(number)) if number else None
         except (ValueError, OverflowError):
+            remedy = KEEP_LISTS if is_list_text(number) else "Correct it, or remove the row"
             raise DataError(
                 f"{source.place}: row {row} has '{number}' in column '{place}', which needs the "
-                "number of a character. Correct it, or remove the row."
+                f"number of a character. {remedy}."
             ) from None
         if text:
             found.append([{"text": text, "start": start}])

@@ -28,7 +28,7 @@ from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.labels import unlabelled
 from pipeline.text.rows import TokenisedTexts, tokenise
-from pipeline.text.tokenise import write_table
+from pipeline.text.tokenise import write_variants
 from pipeline.text.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -101,16 +101,7 @@ def augment(
         raise SettingsError(
             [f"augmentation.n_copies: {NOT_VARIED[tokens.label_kind]}; set it to 0"]
         )
-    parts = _new_rows(tokens, tokenizer, settings) if settings.n_copies else ()
-    return write_table(
-        {"train": parts},
-        tokens.label_kind,
-        tokens.labels,
-        tokenizer,
-        tokens.max_length,
-        folder,
-        source=tokens.digest,
-    )
+    return write_variants(tokens, {"train": _new_rows(tokens, tokenizer, settings)}, folder)
 
 
 def _new_rows(

@@ -2,86 +2,169 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
+from pipeline.text.source import Source, is_list
 from pipeline.text.tokens import UNLABELLED
 
 _BLANK = re.compile("_+")
 
+_GIVE_NAMES = (
+    "Where the choices have names, keep them beside the choices, as 'choices.label' beside "
+    "'choices.text'."
+)
+
+_Pair = tuple[str | None, Sequence[str]]
+"""A label and the choices of its question."""
+_Labelled = tuple[str, str, Sequence[str]]
+"""Where a label is, the label, and the choices of its question."""
 _Reading = Callable[[str, Sequence[str]], int | None]
 """A label and the choices of its question to the position of the right choice, if it has one."""
+
+
+def named_choices(source: Source, column: str, labels: Any) -> Any:
+    """Return the position of the right choice of each row, where the choices have names.
+
+    They have some where `column` is a part of a column with another part, `label`, whose lists
+    hold as many names as there are choices, as ARC's do. `labels` are returned as they are
+    without one, and where no label is such a name.
+
+    Raises:
+        DataError: a row has more or fewer names than choices, or a label is none of its names.
+    """
+    whole, _, part = column.rpartition(".")
+    names_column = f"{whole}.label"
+    if not whole or part == "label" or not source.has(names_column):
+        return labels
+    if not is_list(source.column("choices", names_column).type):
+        return labels
+    names = source.lists("choices", names_column, "names of choices").to_pylist()
+    if any(held is not None and len({*held}) < len(held) for held in names):
+        return labels  # such as 1 for the right choice and 0 for the others
+    choices = source.lists("choices", column, "choices").to_pylist()
+    found = [
+        label if label is not None and _is_label(label) else None for label in labels.to_pylist()
+    ]
+    if not any(label in (held or ()) for label, held in zip(found, names, strict=True)):
+        return labels  # which say in another way which choice is right
+    positions: list[int | None] = []
+    for row, (label, held, texts) in enumerate(zip(found, names, choices, strict=True), start=1):
+        if label is None:
+            positions.append(None)
+            continue
+        own, n_choices = held or [], len(texts or [])
+        if len(own) != n_choices:
+            raise DataError(
+                f"{source.place}: row {row} has {n_choices} choices in '{column}' and {len(own)} "
+                f"names for them in '{names_column}'. Correct it, or remove the row."
+            )
+        if label not in own:
+            raise DataError(
+                f"{source.place}: row {row}: label '{label}' is none of the names of its choices "
+                f"in '{names_column}', {', '.join(own)}. Correct it, or remove the row."
+            )
+        positions.append(own.index(label))
+    return pa.array(positions, pa.int64())
 
 
 def right_choices(corpus: dict[str, pa.Table]) -> dict[str, pa.Array]:
     """Return the position of the right choice of each question, by split.
 
-    A label is a letter from A, a number from 0, or the choice itself. All labels are read in
-    the way that reads every one; where none does, each in the first that reads it. A label of
-    -1 is none.
+    A label is a position where the choices have names (`named_choices`). Else it is a letter from
+    A, a number from 0, or the choice itself; all labels are read in the way that reads every one.
+    A label of -1 is none.
 
     Raises:
-        DataError: a label that says which choice is right in none of these ways, or labels that
-            all do in two ways which differ.
+        DataError: a label that says which choice is right in none of these ways, labels that do
+            so in different ways, that all do in two ways which differ, or numbers of which none
+            is 0.
     """
-    pairs = {
-        split: list(zip(table["label"].to_pylist(), table["choices"].to_pylist(), strict=True))
-        for split, table in corpus.items()
-    }
-    labelled = [pair for pair in chain(*pairs.values()) if _is_label(pair[0])]
-    fitting = [read for read in _READINGS if all(read(*pair) is not None for pair in labelled)]
-    _check_agree(pairs, fitting)
-    readings = fitting[:1] or _READINGS
-    return {
-        split: pa.array(
-            [
-                _position(label, choices, readings, f"{split}: row {row}")
-                for row, (label, choices) in enumerate(rows, start=1)
-            ],
-            pa.int64(),
-        )
-        for split, rows in pairs.items()
-    }
-
-
-def _check_agree(
-    pairs: Mapping[str, Sequence[tuple[str | None, Sequence[str]]]], fitting: Sequence[_Reading]
-) -> None:
-    """Refuse labels of which nobody can say whether they are places or the choices themselves."""
+    found, pairs = {}, {}
+    for split, table in corpus.items():
+        labels = table["label"].combine_chunks()
+        if pa.types.is_integer(labels.type):
+            found[split] = labels.fill_null(UNLABELLED)
+        else:
+            pairs[split] = [*zip(labels.to_pylist(), table["choices"].to_pylist(), strict=True)]
+    read = _reading(pairs)
     for split, rows in pairs.items():
-        for row, (label, choices) in enumerate(rows, start=1):
-            if label is None or not _is_label(label):
-                continue
-            places = [read(label, choices) for read in fitting]
-            if len({*places}) > 1:
-                others = "numbers from 0" if label.isalpha() else "letters from A"
-                raise DataError(
-                    f"{split}: row {row}: label '{label}' may be the place of choice {places[0]} "
-                    f"(from 0) or the text of choice {places[1]}, and all labels can be read in "
-                    f"both ways. Write them as {others}."
-                )
+        positions = [
+            UNLABELLED if label is None or not _is_label(label) else read(label, choices)
+            for label, choices in rows
+        ]
+        found[split] = pa.array(positions, pa.int64())
+    return {split: found[split] for split in corpus}
+
+
+def _reading(pairs: Mapping[str, Sequence[_Pair]]) -> _Reading:
+    """Return the way to read all labels of all splits."""
+    labelled = [
+        (f"{split}: row {row}", label, choices)
+        for split, rows in pairs.items()
+        for row, (label, choices) in enumerate(rows, start=1)
+        if label is not None and _is_label(label)
+    ]
+    fitting = [
+        read for read in _READINGS if all(read(one[1], one[2]) is not None for one in labelled)
+    ]
+    _check_agree(labelled, fitting)
+    if labelled and _by_text not in fitting:
+        _check_zero(labelled)
+    if not fitting:
+        _refuse(labelled)
+    return fitting[0]
+
+
+def _check_zero(labelled: Sequence[_Labelled]) -> None:
+    """Refuse numbers of which none is 0: nobody knows whether they begin at 1."""
+    numbers = [int(label) for _, label, _ in labelled if label.isascii() and label.isdecimal()]
+    if len(numbers) == len(labelled) and min(numbers) > 0:
+        place, label, _ = labelled[0]
+        raise DataError(
+            f"{place}: label '{label}': all labels are numbers, from {min(numbers)} to "
+            f"{max(numbers)}, and none is 0, but the first choice is 0. Subtract 1 where they "
+            f"begin at 1, or write letters from A. {_GIVE_NAMES}"
+        )
+
+
+def _refuse(labelled: Sequence[_Labelled]) -> NoReturn:
+    """Raise the error of labels that cannot all be read in one way."""
+    for place, label, choices in labelled:
+        if all(read(label, choices) is None for read in _READINGS):
+            raise DataError(
+                f"{place}: label '{label}' is none of the {len(choices)} choices. It needs a "
+                "letter from A, a number from 0, or the choice as it is written, once. Correct "
+                "it, or set data.columns.label to another column, or data.columns.unlabelled to "
+                "what says that there is none."
+            )
+    first, label, choices = labelled[0]
+    read = next(read for read in _READINGS if read(label, choices) is not None)
+    other, second, _ = next(one for one in labelled if read(one[1], one[2]) is None)
+    raise DataError(
+        f"{first}: label '{label}', {other}: label '{second}': some labels are letters, numbers or "
+        "choices, and others are not, so that a number may begin at 0 or 1. Write all as letters "
+        f"from A, all as numbers from 0, or all as the choices. {_GIVE_NAMES}"
+    )
+
+
+def _check_agree(labelled: Sequence[_Labelled], fitting: Sequence[_Reading]) -> None:
+    """Refuse labels of which nobody can say whether they are places or the choices themselves."""
+    for place, label, choices in labelled:
+        places = [read(label, choices) for read in fitting]
+        if len({*places}) > 1:
+            others = "numbers from 0" if label.isalpha() else "letters from A"
+            raise DataError(
+                f"{place}: label '{label}' may be the place of choice {places[0]} (from 0) or the "
+                f"text of choice {places[1]}, and all labels can be read in both ways. Write them "
+                f"as {others}."
+            )
 
 
 def _is_label(label: str | None) -> bool:
     return label is not None and label != str(UNLABELLED)
-
-
-def _position(
-    label: str | None, choices: Sequence[str], readings: Sequence[_Reading], place: str
-) -> int:
-    if label is None or not _is_label(label):
-        return UNLABELLED
-    for read in readings:
-        position = read(label, choices)
-        if position is not None:
-            return position
-    raise DataError(
-        f"{place}: label '{label}' is none of the {len(choices)} choices. It needs a letter from "
-        "A, a number from 0, or the choice as it is written, once. Correct it, or set "
-        "data.columns.label to another column."
-    )
 
 
 def _by_letter(label: str, choices: Sequence[str]) -> int | None:

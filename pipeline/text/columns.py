@@ -7,8 +7,8 @@ is written in the source; what it is depends on the kind of labels:
 - `names`: lists of such strings; null where a row is not labelled;
 - `number`: floats, or strings that are to be numbers;
 - `word_names`: lists of such strings, as long as the lists in a further column `words`;
-- `choice`: strings that say which of the strings in a further column `choices` is right; a
-  further column `question` is null where there is none;
+- `choice`: strings that say which of the strings in a further column `choices` is right, or its
+  position where they have names; a further column `question` is null where there is none;
 - `masked`: null, for the texts are all there is;
 - `target_text`: strings that are to be written; null where a row has none;
 - `answers`: lists of texts and places, of type `text.answers.ANSWERS`, beside a further column
@@ -22,6 +22,7 @@ from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.label_column import select_label
+from pipeline.text.other_kinds import check_kind
 from pipeline.text.source import Source
 
 
@@ -37,6 +38,7 @@ def select_columns(
         DataError: a column is missing or holds something else than it should.
     """
     source = Source(table, f"{place} ({split})")
+    check_kind(source, columns, label_kind)
     selected: dict[str, pa.ChunkedArray | pa.Array] = {}
     nothing = pa.nulls(len(table), pa.string())
     if label_kind == "word_names":

@@ -16,12 +16,18 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from pipeline.core.errors import DataError, first_line
+from pipeline.core.fingerprint import digest_file, digest_folder, digest_json
 from pipeline.core.settings import Section
 from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
 from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.columns import select_columns
-from pipeline.text.docstrings import DEFAULT_LIBRARIES, read_docstrings
+from pipeline.text.docstrings import (
+    DEFAULT_LIBRARIES,
+    hide_labels,
+    library_files,
+    read_docstrings,
+)
 from pipeline.text.files import find_splits, read_table
 from pipeline.text.tokens import SPLITS
 
@@ -69,6 +75,20 @@ class DocstringSettings(Section):
     """Import names; each is a label."""
     max_sentences: MaxRows = MaxRows()
     """They come mixed and balanced, so the first ones are kept."""
+    n_labelled: int | None = Field(default=None, ge=1)
+    """Training sentences that keep their label, as many of each library as there are; the others
+    are unlabelled. null: all keep it."""
+    seed: int = Field(default=0, ge=0)
+    """Which sentences those are."""
+
+    @model_validator(mode="after")
+    def _every_library_keeps_a_label(self) -> "DocstringSettings":
+        if self.n_labelled is not None and self.n_labelled < len(self.libraries):
+            raise ValueError(
+                f"n_labelled must be at least {len(self.libraries)}, a sentence of each library, "
+                f"got {self.n_labelled}"
+            )
+        return self
 
 
 class DataSettings(Section):
@@ -161,19 +181,34 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
     return {split: corpus[split] for split in SPLITS if split in corpus}
 
 
+def digest_source(settings: DataSettings) -> str:
+    """Return the digest of the data itself, as far as it lies on this machine.
+
+    For files it covers every byte, for docstrings the names and sizes of the libraries' files. A
+    dataset of the Hub has none: what was prepared of it stays until the settings change.
+    """
+    if settings.source == "hub":
+        return ""
+    if settings.source == "docstrings":
+        return digest_json(library_files(settings.docstrings.libraries))
+    place = Path(settings.path)
+    return digest_json(digest_folder(place) if place.is_dir() else digest_file(place))
+
+
 def _describe(settings: DataSettings) -> str:
     places = {"docstrings": "the docstrings", "files": settings.path, "hub": settings.hub_id}
     return str(places[settings.source])
 
 
 def _read_docstrings(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
-    return {
-        split: (
-            table.slice(0, getattr(settings.docstrings.max_sentences, split)),
-            "the docstrings",
-        )
-        for split, table in read_docstrings(settings.docstrings.libraries).items()
+    docstrings = settings.docstrings
+    corpus = {
+        split: table.slice(0, getattr(docstrings.max_sentences, split))
+        for split, table in read_docstrings(docstrings.libraries).items()
     }
+    if docstrings.n_labelled is not None:
+        corpus["train"] = hide_labels(corpus["train"], docstrings.n_labelled, docstrings.seed)
+    return {split: (table, "the docstrings") for split, table in corpus.items()}
 
 
 def _read_files(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
@@ -203,10 +238,11 @@ def _read_hub(settings: DataSettings) -> dict[str, tuple[pa.Table, str]]:
             f"{', '.join(found)}. Correct data.splits."
         )
     named = {split: given.get(split, split) for split in _SOURCE_SPLITS}
+    tables = {split: found[theirs] for split, theirs in named.items() if theirs in found}
+    place = settings.hub_id
     return {
-        split: (name_classes(found[theirs].data.table, found[theirs].features), settings.hub_id)
-        for split, theirs in named.items()
-        if theirs in found
+        split: (name_classes(dataset.data.table, dataset.features.to_dict(), place), place)
+        for split, dataset in tables.items()
     }
 
 

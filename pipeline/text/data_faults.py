@@ -1,8 +1,9 @@
 """What the section `data` cannot say beside a kind of task."""
 
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind
+from pipeline.tasks.task import Kind, TaskSettings
 from pipeline.text.corpus import DataSettings
+from pipeline.text.tag_scheme import tag_fault
 
 _SECOND_TEXTS: dict[Kind, str] = {
     "token_classification": "reads one text in each row",
@@ -66,3 +67,12 @@ def data_faults(data: DataSettings, kind: Kind) -> list[str]:
     if is_answer and columns.question is None:
         faults.append("data.columns.question: a question_answering needs the column of questions")
     return faults
+
+
+def tag_faults(data: DataSettings, task: TaskSettings) -> list[str]:
+    """Return a line where a metric counts entities and `data.labels` names none."""
+    metrics = TASKS[task.kind].judged_by(task.metrics).metrics
+    if data.source == "tokens" or "entity_f1" not in metrics:
+        return []
+    fault = tag_fault([*dict.fromkeys((data.names_by_value or {}).values())])
+    return [] if fault is None else [f"data.labels: {fault}"]

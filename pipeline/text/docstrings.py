@@ -16,7 +16,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.core.errors import DataError
 
@@ -124,6 +126,48 @@ def read_docstrings(libraries: Sequence[str]) -> dict[str, pa.Table]:
     return {split: _mix(kept, split) for split in _SHARES}
 
 
+def library_files(libraries: Sequence[str]) -> dict[str, int]:
+    """Return the files that the libraries' docstrings are read from, with their sizes in bytes.
+
+    Raises:
+        DataError: a library is not installed.
+    """
+    return {
+        name: path.stat().st_size
+        for library, folder in _find_folders(libraries).items()
+        for name, path in _source_files(library, folder).items()
+    }
+
+
+def hide_labels(train: pa.Table, n_labelled: int, seed: int) -> pa.Table:
+    """Return the rows with null in place of all labels but `n_labelled`.
+
+    `train` has the columns that `read_docstrings` returns. The libraries take turns until they
+    run out, each with its sentences in the order of a hash of `seed` and text: the labels that
+    are kept are balanced, and with a larger number those of a smaller one are kept again.
+
+    Raises:
+        DataError: there are fewer sentences.
+    """
+    if n_labelled > len(train):
+        raise DataError(
+            f"data.docstrings.n_labelled is {n_labelled:,}, but there are {len(train):,} training "
+            "sentences. Lower it, or raise data.docstrings.max_sentences.train."
+        )
+    rows_of_label: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
+    for row, (text, label) in enumerate(zip(*train.to_pydict().values(), strict=True)):
+        rows_of_label[label].append((_hash(f"{seed} {text}"), row))
+    turns = sorted(
+        (turn, digest, row)
+        for rows in rows_of_label.values()
+        for turn, (digest, row) in enumerate(sorted(rows))
+    )
+    is_kept = np.zeros(len(train), dtype=bool)
+    is_kept[[row for _, _, row in turns[:n_labelled]]] = True
+    labels = pc.if_else(pa.array(is_kept), train["label"], None)
+    return train.set_column(train.schema.get_field_index("label"), "label", labels)
+
+
 def _find_folders(libraries: Sequence[str]) -> dict[str, Path]:
     folders = {}
     for library in libraries:
@@ -161,16 +205,20 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _read_library(library: str, folder: Path, names: re.Pattern[str]) -> Iterator[_Row]:
     """Yield the library's rows; of a sentence in many files, always the same file's first."""
-    paths = {
-        f"{library}/{path.relative_to(folder).as_posix()}": path
-        for path in folder.rglob("*.py")
-        if not any(map(_SKIPPED_PART.fullmatch, path.relative_to(folder).parts))
-    }
+    paths = _source_files(library, folder)
     for name in sorted(paths, key=_hash):
         split = _choose_split(name)
         for docstring in _find_docstrings(paths[name]):
             for sentence in _find_sentences(docstring):
                 yield _Row(names.sub(PLACEHOLDER, sentence), library, split)
+
+
+def _source_files(library: str, folder: Path) -> dict[str, Path]:
+    return {
+        f"{library}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.rglob("*.py")
+        if not any(map(_SKIPPED_PART.fullmatch, path.relative_to(folder).parts))
+    }
 
 
 def _choose_split(name: str) -> str:

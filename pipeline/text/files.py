@@ -5,13 +5,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 from pipeline.core.errors import DataError
-from pipeline.text.class_names import name_classes
+from pipeline.text.class_names import name_stored_classes
 from pipeline.text.conll import read_conll
+from pipeline.text.delimited import read_csv, read_tsv
+from pipeline.text.json_lines import read_json_lines
+from pipeline.text.lines import read_lines
 
 _FILE_STEMS = {
     "train": ("train",),
@@ -59,10 +60,10 @@ def find_splits(
 def read_table(path: Path) -> pa.Table:
     """Read one CSV, TSV, JSON-lines, Parquet, plain text or CoNLL file.
 
-    CSV follows the usual quoting rules; in TSV a quote is a character like any other,
-    as in GLUE's files. Plain text has the column `text`, a row for each line that is not
-    blank. Integer columns that a Parquet file marks as class labels come
-    back as their names, and -1 there as null, the Hub's mark for an unlabelled row.
+    `text.lines` says in which encodings text may be. Plain text has the column `text`, a row for
+    each line that is not blank. Integer columns that a Parquet file marks as class labels come back
+    as their names, and -1 there as null, the Hub's mark for an unlabelled row. Columns that cannot
+    be used are faults (`text.faults`).
 
     Raises:
         DataError: unknown kind of file, or one that cannot be parsed.
@@ -70,71 +71,28 @@ def read_table(path: Path) -> pa.Table:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: unknown kind of file; use {', '.join(_READERS)}")
-    try:
-        return reader(path)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}") from error
-
-
-def _read_csv(path: Path) -> pa.Table:
-    return _read_delimited(path, pyarrow.csv.ParseOptions(newlines_in_values=True))
-
-
-def _read_tsv(path: Path) -> pa.Table:
-    return _read_delimited(path, pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False))
-
-
-def _read_delimited(path: Path, options: pyarrow.csv.ParseOptions) -> pa.Table:
-    """Read every column as text: a label `01` is not `1`, and a text `1.50` not a number."""
-    with pyarrow.csv.open_csv(path, parse_options=options) as reader:
-        types = dict.fromkeys(reader.schema.names, pa.string())
-    return pyarrow.csv.read_csv(
-        path,
-        parse_options=options,
-        convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False),
-    )
-
-
-def _read_jsonl(path: Path) -> pa.Table:
-    table = pyarrow.json.read_json(path)
-    # Text that looks like a time is parsed as one, unless the schema says that it is text.
-    texts = {field.name: _without_times(field.type) for field in table.schema}
-    schema = pa.schema([(name, texts[name]) for name in texts if texts[name] is not None])
-    if not len(schema):
-        return table
-    return pyarrow.json.read_json(
-        path, parse_options=pyarrow.json.ParseOptions(explicit_schema=schema)
-    )
-
-
-def _without_times(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type that a column is read with instead, or None to leave it as it is."""
-    if pa.types.is_timestamp(kind):
-        return pa.string()
-    inner = _without_times(kind.value_type) if pa.types.is_list(kind) else None
-    return None if inner is None else pa.list_(inner)
+    return reader(path)
 
 
 def _read_txt(path: Path) -> pa.Table:
-    lines = path.read_text(encoding="utf-8-sig").split("\n")  # other ends may stand within one
-    texts = [text for line in lines if (text := line.rstrip("\r")).strip()]
+    texts = [text for line in read_lines(path) if (text := line.rstrip("\r\n")).strip()]
     return pa.table({"text": pa.array(texts, pa.string())})
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    from datasets import Features
-
-    table = pyarrow.parquet.read_table(path)
-    if table.schema.metadata and b"huggingface" in table.schema.metadata:
-        return name_classes(table, Features.from_arrow_schema(table.schema))
-    return table
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:  # read_table adds columns for folders
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as PARQUET: {reason}") from error
+    return name_stored_classes(table, str(path))
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": read_json_lines,
     ".parquet": _read_parquet,
     ".txt": _read_txt,
     ".conll": read_conll,

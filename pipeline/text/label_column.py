@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.answers import ANSWERS, read_answers
+from pipeline.text.choices import named_choices
 from pipeline.text.column_settings import ColumnSettings
+from pipeline.text.list_texts import KEEP_LISTS, is_joined_list
 from pipeline.text.lists import lists_of
 from pipeline.text.source import Source, is_list, is_named
 
@@ -60,8 +62,11 @@ def select_label(
         return _without_number(_without_blanks(strings), columns.unlabelled)
     strings = _without(strings, columns.unlabelled)
     if label_kind == "names":
-        return _separated(strings, columns.label_separator)
-    return _without_blanks(strings)
+        return _separated(strings, columns.label_separator, f"{source.place}, column '{first}'")
+    labels = _without_blanks(strings)
+    if label_kind == "choice" and isinstance(columns.choices, str):
+        return named_choices(source, columns.choices, labels)
+    return labels
 
 
 def _without_blanks(strings: Any) -> Any:
@@ -147,11 +152,20 @@ def _holds_names(lists: pa.DataType) -> bool:
     )
 
 
-def _separated(strings: pa.ChunkedArray, separator: str) -> pa.Array:
+def _separated(strings: pa.ChunkedArray, separator: str, place: str) -> pa.Array:
     """Return what stands between the separators, without blanks around it, as lists.
 
     Null where there is nothing but white space.
+
+    Raises:
+        DataError: a text is a list that was written as text.
     """
+    for row, text in enumerate(strings.to_pylist(), start=1):
+        if text is not None and is_joined_list(text, separator):
+            raise DataError(
+                f"{place}: row {row} has {text!r}, a list that became text. {KEEP_LISTS}, or write "
+                f"the names alone with data.columns.label_separator between them: a{separator}b."
+            )
     parts = [
         None
         if text is None or not (text.strip() or separator in text)

@@ -1,6 +1,6 @@
 """Label names and numbers: the one place where labels of the source become those of a table."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -12,8 +12,15 @@ from pipeline.core.errors import DataError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.choices import right_choices
 from pipeline.text.corpus import Corpus
+from pipeline.text.label_faults import (
+    as_number,
+    check_alike,
+    check_marked,
+    check_values,
+    unknown_labels,
+)
 from pipeline.text.lists import as_lists, lists_of
-from pipeline.text.numbers import number_labels
+from pipeline.text.numbers import check_marks, number_labels
 from pipeline.text.source import is_named
 from pipeline.text.tokens import UNLABELLED
 
@@ -38,7 +45,8 @@ def label_names(
     predicted, there are none.
 
     Raises:
-        DataError: fewer than two labels.
+        DataError: fewer than two labels; values of the training split that would be other classes
+            than their user means, unless `mapping` names them.
     """
     if label_kind in _PREDICTED:
         return list(_PREDICTED[label_kind])
@@ -46,8 +54,13 @@ def label_names(
         return _at_least_two(list(dict.fromkeys(mapping.values())))
     values = _values(corpus)
     if is_named(values.type):
-        return _at_least_two(values.dictionary.to_pylist())
-    return _at_least_two(sorted(pc.unique(values).drop_null().to_pylist(), key=_natural_order))
+        names = values.dictionary.to_pylist()
+    else:
+        names = sorted(pc.unique(values).drop_null().to_pylist(), key=_natural_order)
+        check_values(names, lambda name: _places(corpus, name))
+        _check_marked(corpus, names)
+    check_alike(names, lambda name: _places(corpus, name))
+    return _at_least_two(names)
 
 
 def is_alphabetic(
@@ -57,13 +70,33 @@ def is_alphabetic(
     if label_kind in _PREDICTED or mapping is not None or is_named(_values(corpus).type):
         return False
     names = pc.unique(_values(corpus)).drop_null().to_pylist()
-    return not all(_NUMBER.fullmatch(name) for name in names)
+    return any(as_number(name) is None for name in names)
 
 
-def _values(corpus: Corpus) -> pa.Array:
-    """Return all labels of the training split, those of lists one by one."""
-    values = corpus["train"]["label"].combine_chunks()
+def _values(corpus: Corpus, split: str = "train") -> pa.Array:
+    """Return all labels of a split, those of lists one by one."""
+    values = corpus[split]["label"].combine_chunks()
     return values.flatten() if pa.types.is_list(values.type) else values
+
+
+def _places(corpus: Corpus, name: str) -> str:
+    """Say in how many training rows a label is, and in which."""
+    rows = [
+        row
+        for row, held in enumerate(corpus["train"]["label"].to_pylist(), start=1)
+        if held == name or (isinstance(held, list) and name in held)
+    ]
+    return f"{len(rows):,} rows, the first is row {rows[0]}" if rows else "no rows"
+
+
+def _check_marked(corpus: Corpus, names: Sequence[str]) -> None:
+    counts = Counter(_values(corpus).drop_null().to_pylist())
+    others = [
+        {*pc.unique(_values(corpus, split)).drop_null().to_pylist()}
+        for split in corpus
+        if split != "train"
+    ]
+    check_marked(names, counts, others)
 
 
 def _at_least_two(names: list[str]) -> list[str]:
@@ -94,7 +127,9 @@ def encode_labels(
     if label_kind in ("answers", "masked", "target_text"):  # they become labels with the tokens
         return {split: table["label"].combine_chunks() for split, table in corpus.items()}
     if label_kind == "number":
-        return {split: number_labels(table["label"], split) for split, table in corpus.items()}
+        numbers = {split: number_labels(table["label"], split) for split, table in corpus.items()}
+        check_marks(numbers)
+        return numbers
     if label_kind == "name":
         return {
             split: label_ids(table["label"], names, mapping, split)
@@ -160,20 +195,11 @@ def _numbers(
     known = number
     if mapping is not None:
         known = {value: number[name] for value, name in mapping.items()}
-    unknown = sorted({value for value in values if value is not None and value not in known})
-    if unknown:
-        row = rows[values.index(unknown[0])] + 1
-        shown = ", ".join(repr(value) for value in unknown[:5])
-        raise DataError(
-            f"{split}: unknown label {shown} (first in row {row}); known labels: "
-            f"{', '.join(known)}. Correct the data, or name every label under data.labels."
-        )
+    if any(value is not None and value not in known for value in values):
+        raise unknown_labels(values, rows, names, mapping, split)
     return [UNLABELLED if value is None else known[value] for value in values]
 
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
-
-
 def _natural_order(value: str) -> tuple[bool, Decimal, str]:
-    is_number = _NUMBER.fullmatch(value) is not None
-    return (not is_number, Decimal(value) if is_number else Decimal(0), value)
+    number = as_number(value)
+    return (number is None, number or Decimal(0), value)

@@ -8,7 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.errors import DataError
+from pipeline.text.faults import fault_of
 from pipeline.text.lists import as_lists, lists_of
+
+_N_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class Source:
     """What messages call it."""
 
     def has(self, theirs: str) -> bool:
-        """Say whether there is a column of that name, or a part of one."""
+        """Say whether there is a column of that name, or a part of one, usable or not."""
         found: pa.Schema | pa.DataType = self.table.schema
-        if theirs in found.names:
+        if theirs in found.names or fault_of(self.table, theirs):
             return True
         for name in theirs.split("."):
             if name not in _names_in(found):
@@ -33,27 +36,45 @@ class Source:
     def column(self, ours: str, theirs: str) -> pa.ChunkedArray:
         """Return a column; `ours` is the setting that names it."""
         names = self.table.column_names
-        first, *parts = [theirs] if theirs in names else theirs.split(".")
-        if parts and first in names:
-            return _part(self.table[first], parts, f"{self.place}, column '{theirs}'")
-        if theirs not in names:
-            raise DataError(
-                f"{self.place} has no column '{theirs}'; it has {', '.join(names)}. "
-                f"Set data.columns.{ours}."
-            )
+        fault = fault_of(self.table, theirs)
+        if fault is not None:
+            raise DataError(f"{fault} data.columns.{ours} is '{theirs}'.")
         if names.count(theirs) > 1:
             raise DataError(f"{self.place} has several columns '{theirs}'; rename all but one")
-        return self.table[theirs]
+        if theirs in names:
+            return self.table[theirs]
+        first, *parts = theirs.split(".")
+        if not parts or first not in names:
+            raise DataError(
+                f"{self.place} has no column '{theirs}'; it has {quote_names(names)}. "
+                f"Set data.columns.{ours}."
+            )
+        column = self.table[first]
+        for position, part in enumerate(parts):
+            if pa.types.is_null(column.type):
+                break  # nothing has any parts
+            found = _names_in(column.type)
+            if part not in found:
+                whole = ".".join([first, *parts[:position]])
+                held = f"has the parts {quote_names(found)}" if found else f"holds {column.type}"
+                raise DataError(
+                    f"{self.place} has no column '{theirs}': '{whole}' {held}. "
+                    f"Set data.columns.{ours}."
+                )
+            column = pc.struct_field(column, part)
+        return column
 
     def strings(self, ours: str, theirs: str) -> pa.ChunkedArray:
         """Return a column of texts or numbers as texts; null where one is not a number."""
-        column = _without_nan(self.column(ours, theirs))
-        try:
-            return column.cast(pa.string())
-        except pa.ArrowException:
+        column = without_nan(self.column(ours, theirs))
+        strings = _as_strings(column)
+        if strings is None:
             raise DataError(
-                f"{self.place}, column '{theirs}' holds {column.type}, not text or numbers"
-            ) from None
+                f"{self.place}, column '{theirs}' holds {column.type}, not text or numbers. "
+                "Write what it should say as text, or name another column under "
+                f"data.columns.{ours}."
+            )
+        return strings
 
     def lists(self, ours: str, theirs: str, what: str) -> pa.ListArray:
         """Return a column of lists, of strings unless its values are named classes."""
@@ -67,15 +88,16 @@ class Source:
                 "JSON lines or .conll files."
             )
         found = as_lists(column)
-        values = _without_nan(found.flatten())
+        values = without_nan(found.flatten())
         if is_named(values.type) and ours == "label":
             return found
-        try:
-            values = values.cast(pa.string())
-        except pa.ArrowException:
-            raise DataError(f"{place} holds lists of {values.type}, not of {what}") from None
-        found = lists_of(found, values)
-        if ours != "label" and values.null_count:
+        strings = _as_strings(values)
+        if strings is None:
+            raise DataError(
+                f"{place} holds lists of {values.type}, not of {what}. Write them as text."
+            )
+        found = lists_of(found, strings)
+        if ours != "label" and strings.null_count:
             row = next(index for index, row in enumerate(found.to_pylist()) if row and None in row)
             raise DataError(f"{place}: row {row + 1} has nothing in the place of one of its {what}")
         return found
@@ -87,20 +109,29 @@ def _names_in(kind: pa.Schema | pa.DataType) -> list[str]:
     return [field.name for field in kind] if is_whole else []
 
 
-def _part(column: pa.ChunkedArray, parts: Sequence[str], place: str) -> pa.ChunkedArray:
-    """Return a part of a column, of a part of it, and so on; null where the whole is null."""
-    for part in parts:
-        found = _names_in(column.type)
-        if part not in found:
-            raise DataError(
-                f"{place}: there is no part '{part}' of what holds {column.type}; it has "
-                f"{', '.join(found) or 'no parts'}. Correct data.columns."
-            )
-        column = pc.struct_field(column, part)
-    return column
+def quote_names(names: Sequence[str]) -> str:
+    """Return the names of columns in quotes, which show blanks, for a message."""
+    shown = ", ".join(f"'{name}'" for name in names[:_N_NAMES_SHOWN])
+    shown = shown.replace("\r", "\\r").replace("\n", "\\n")  # a message is one line
+    more = len(names) - _N_NAMES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown or "no columns"
 
 
-def _without_nan(values: Any) -> Any:
+def _as_strings(values: Any) -> Any:
+    """Return texts or numbers as strings, or None if values of this type are neither.
+
+    Times are neither: their texts would depend on how a program had stored them.
+    """
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if pa.types.is_temporal(kind):
+        return None
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowException:
+        return None
+
+
+def without_nan(values: Any) -> Any:
     """Return values with null in the place of what is not a number: a gap, in many tables."""
     if not pa.types.is_floating(values.type):
         return values

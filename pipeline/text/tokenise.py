@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.core.arrow import empty_table
 from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import digest_file, digest_json, digest_tokenizer
 from pipeline.core.settings import Section
@@ -24,7 +25,14 @@ from pipeline.text.rows import TokenisedTexts, tokenise
 from pipeline.text.summary import summarise
 from pipeline.text.target_texts import tokenise_targets
 from pipeline.text.text_windows import tokenise_text_windows
-from pipeline.text.tokens import ALPHABETIC, FORMAT, FORMAT_VERSION, SUMMARY_NAME, schema_of
+from pipeline.text.tokens import (
+    ALPHABETIC,
+    FORMAT,
+    FORMAT_VERSION,
+    SUMMARY_NAME,
+    Tokens,
+    schema_of,
+)
 from pipeline.text.windows import tokenise_windows
 from pipeline.text.words import tokenise_words
 
@@ -82,7 +90,13 @@ def write_tokens(
     if is_alphabetic(corpus, mapping, label_kind):
         made_with["label_order"] = ALPHABETIC
     return write_table(
-        splits, label_kind, labels, tokenizer, max_length, folder, made_with=made_with
+        splits,
+        label_kind,
+        labels,
+        digest_tokenizer(tokenizer),
+        max_length,
+        folder,
+        made_with=made_with,
     )
 
 
@@ -90,7 +104,7 @@ def write_table(
     splits: Mapping[str, Iterable[TokenisedTexts]],
     label_kind: LabelKind,
     labels: Sequence[str],
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: str,
     max_length: int,
     folder: Path,
     *,
@@ -99,8 +113,8 @@ def write_table(
 ) -> dict[str, Any]:
     """Write tokenised splits as a token table into an empty folder; return its summary.
 
-    `source` is the digest of the table that the rows are variants of, if they are; `made_with`
-    is what else the summary says of how the rows were made.
+    `tokenizer` is the tokenizer's digest, `source` that of the table that the rows are variants
+    of, if they are; `made_with` is what else the summary says of how the rows were made.
     """
     summary: dict[str, Any] = {
         "format": FORMAT,
@@ -109,7 +123,7 @@ def write_table(
         "labels": list(labels),
         "max_length": max_length,
         **made_with,
-        "tokenizer": digest_tokenizer(tokenizer),
+        "tokenizer": tokenizer,
         "splits": {
             split: _write_split(folder / f"{split}.arrow", parts, label_kind, labels)
             for split, parts in splits.items()
@@ -122,12 +136,32 @@ def write_table(
     return summary
 
 
+def write_variants(
+    tokens: Tokens, splits: Mapping[str, Iterable[TokenisedTexts]], folder: Path
+) -> dict[str, Any]:
+    """Write rows that were made from those of `tokens` into an empty folder, as `write_table`."""
+    return write_table(
+        splits,
+        tokens.label_kind,
+        tokens.labels,
+        tokens.tokenizer,
+        tokens.max_length,
+        folder,
+        source=tokens.digest,
+    )
+
+
+def write_no_variants(tokens: Tokens, folder: Path) -> dict[str, Any]:
+    """Write the table of a stage that is turned off: one split, `train`, without rows."""
+    return write_variants(tokens, {"train": ()}, folder)
+
+
 def _write_split(
     path: Path, parts: Iterable[TokenisedTexts], label_kind: LabelKind, labels: Sequence[str]
 ) -> dict[str, Any]:
     """Write one split's file and return the numbers that describe it."""
     schema = schema_of(label_kind)
-    tables, n_truncated, counts = [schema.empty_table()], 0, Counter[str]()
+    tables, n_truncated, counts = [empty_table(schema)], 0, Counter[str]()
     for part in parts:
         tables.append(part.rows)
         n_truncated += int(part.is_cut.sum())

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.core.arrow import as_numpy, in_one
 from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.tasks.task import LabelKind
@@ -271,20 +272,20 @@ def _open_split(
         ) from error
     if not table.schema.equals(schema):
         raise DataError(f"{path} has other columns than a token table. Run 'dvc repro {made_by}'.")
-    ids = table["input_ids"].combine_chunks()
-    types = table["token_type_ids"].combine_chunks()
-    keys = table["key"].combine_chunks()
+    ids = in_one(table["input_ids"])
+    types = in_one(table["token_type_ids"])
+    keys = in_one(table["key"])
     if (len(keys), len(ids.values)) != (n_rows, n_tokens):
         raise DataError(
             f"{path} holds {len(keys):,} rows of {len(ids.values):,} tokens, {SUMMARY_NAME} says "
             f"{n_rows:,} of {n_tokens:,}. Run 'dvc repro {made_by}'."
         )
-    labels, label_offsets = _labels(table["label"].combine_chunks())
+    labels, label_offsets = _labels(in_one(table["label"]))
     return TokenSplit(
         keys=np.frombuffer(keys.buffers()[1], dtype=f"V{KEY_BYTES}", count=len(keys)),
-        offsets=np.asarray(ids.offsets).astype(np.int64),
-        input_ids=np.asarray(ids.values),
-        token_type_ids=np.asarray(types.values),
+        offsets=as_numpy(ids.offsets).astype(np.int64),
+        input_ids=as_numpy(ids.values),
+        token_type_ids=as_numpy(types.values),
         labels=labels,
         label_offsets=label_offsets,
         first_rows=_first_rows(table),
@@ -297,20 +298,20 @@ def _open_split(
 def _labels(column: pa.Array) -> tuple[Labels, NDArray[np.int64]]:
     """Return all rows' labels, joined, and where each row's begin and end."""
     if pa.types.is_list(column.type):
-        return np.asarray(column.values), np.asarray(column.offsets).astype(np.int64)
-    return np.asarray(column), np.arange(len(column) + 1)
+        return as_numpy(column.values), as_numpy(column.offsets).astype(np.int64)
+    return as_numpy(column), np.arange(len(column) + 1)
 
 
 def _of_labels(table: pa.Table, column: str) -> NDArray[np.int32] | None:
     """Return a column that has a number beside each label, joined, if there is one."""
     if column not in table.column_names:
         return None
-    return np.asarray(table[column].combine_chunks().values)
+    return as_numpy(in_one(table[column]).values)
 
 
 def _first_rows(table: pa.Table) -> NDArray[np.int64]:
     """Return the first row of every example, and the number of rows."""
     if "choice" not in table.column_names:
         return np.arange(len(table) + 1)
-    starts = np.flatnonzero(np.asarray(table["choice"].combine_chunks()) == 0)
+    starts = np.flatnonzero(as_numpy(in_one(table["choice"])) == 0)
     return np.append(starts, len(table))

@@ -45,7 +45,8 @@ def tokenise_windows(
     number of the first question, `first_row`, are for messages.
 
     Raises:
-        DataError: a question leaves no room for its text.
+        DataError: a question leaves no room for its text, or the windows do not reach from the
+            text's beginning to its end.
     """
     windows = _windows(questions, texts, tokenizer, max_length, stride, split, first_row)
     labels, n_lost = [], 0
@@ -108,7 +109,25 @@ def _windows(
         )
         for row, encoding in zip(rows, encoded.encodings or (), strict=True):
             found[row] = [encoding, *encoding.overflowing]
+    for row, windows in enumerate(found):
+        if len(windows) > 1:
+            whole = tokenizer(
+                [questions[row]], [texts[row]], return_attention_mask=False, verbose=False
+            )[0]
+            _check_ends(windows, whole, f"{split}: row {first_row + row}")
     return found
+
+
+def _check_ends(windows: Sequence["Encoding"], whole: "Encoding", place: str) -> None:
+    """Refuse windows that do not begin and end where the text does; `whole` has all its tokens."""
+    spans = [np.array(one.offsets)[_is_of_text(one)] for one in (*windows, whole)]
+    first, last, every = spans[0], spans[-2], spans[-1]
+    if (first[0] != every[0]).any() or (last[-1] != every[-1]).any():
+        raise DataError(
+            f"{place}: its windows cover characters {first[0][0]} to {last[-1][1]} of a text whose "
+            f"tokens are at {every[0][0]} to {every[-1][1]}: the tokenizer cuts texts at their "
+            "beginnings. Set truncation_side to right in its tokenizer_config.json."
+        )
 
 
 def _labels(

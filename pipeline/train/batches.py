@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.models.padding import pad_rows
-from pipeline.objectives.objective import Needs, TeacherSignals
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import TeacherSignals
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import (
     CLS,
@@ -38,6 +39,7 @@ from pipeline.train.order import (
     EpochOrder,
     block_order,
     global_order,
+    labelled_order,
     mixed_order,
     unlabelled_in_batch,
 )
@@ -189,12 +191,19 @@ class JoinedSplit:
         """Return the number of batches of an epoch.
 
         Raises:
-            DataError: a share of unlabelled examples is asked for, and all or none are labelled.
+            DataError: a share of unlabelled examples is asked for, and all or none are labelled;
+                or labelled ones alone, and there are none.
         """
         if settings.unlabelled_share is None:
             return -(-len(self) // settings.batch_size)
         n_labelled = int(self._split.has_label.sum())
-        if n_labelled in (0, len(self)):
+        if n_labelled == 0 and not settings.unlabelled_share:
+            raise DataError(
+                f"of {len(self):,} training examples none is labelled, and with "
+                "training.unlabelled_share 0 an epoch is a pass over those that are. Label some, "
+                "or set it to null."
+            )
+        if n_labelled in (0, len(self)) and settings.unlabelled_share:
             raise DataError(
                 f"of {len(self):,} training examples {n_labelled:,} are labelled, so none are "
                 "left to share a batch with. Put unlabelled texts into a file unlabelled.* of "
@@ -215,6 +224,12 @@ class JoinedSplit:
         first = self._split.first_rows[:-1]
         lengths = np.maximum.reduceat(self._student_split.lengths, first)
         of_all = lengths, settings.batch_size, settings.seed, epoch
+        if settings.unlabelled_share == 0:
+            return labelled_order(
+                *of_all,
+                group_by_length=settings.group_by_length,
+                is_labelled=self._split.has_label,
+            )
         if settings.unlabelled_share is not None:
             return mixed_order(
                 *of_all,

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError, StoreMismatchError
 from pipeline.models.limits import most_tokens, unreadable
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import Any
-
-from dvclive.live import Live
-from scmrepo.exceptions import SCMError
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.atomic import replacing_folder
 from pipeline.core.errors import DataError
+
+if TYPE_CHECKING:
+    from dvclive.live import Live
 
 Point = dict[str, Any]
 """`step`, and `values` by name."""
@@ -56,7 +56,10 @@ class Curves:
             self._live.end()
 
 
-def _open(folder: Path) -> Live:
+def _open(folder: Path) -> "Live":
+    from dvclive.live import Live
+    from scmrepo.exceptions import SCMError
+
     rmtree(folder, ignore_errors=True)
     try:
         return Live(str(folder), save_dvc_exp=False, dvcyaml=None)

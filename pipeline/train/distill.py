@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 from accelerate import Accelerator
 
-from pipeline.core.atomic import replacing_folder
-from pipeline.core.made_from import write_record
-from pipeline.metrics import METRICS
+from pipeline.core.atomic import replacing_folder, write_json
+from pipeline.core.progress import Progress
+from pipeline.core.stamp import METRICS_NAME, stamp_in
+from pipeline.metrics.validated import Validated
 from pipeline.store.view import View
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
@@ -20,13 +22,12 @@ from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
-from pipeline.train.progress import Progress
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.unfinished import UnfinishedTraining
 from pipeline.train.validation import Said, predict_shared
 
-Judge = Callable[[Said, TokenSplit], dict[str, float]]
-"""Scores by name from what a model says of a split."""
+Judge = Callable[[Said, TokenSplit], Validated]
+"""Says how good a model is from what it says of a split."""
 
 _CURVE_POINTS = 200
 
@@ -36,16 +37,42 @@ class TrainedStudent:
     """The outcome of a training, or of its beginning."""
 
     best_step: int = 0
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """On validation, of the weights that were kept; empty before the first validation."""
+    best: Validated | None = None
+    """The validation of the weights that were kept; None before the first one."""
     n_without_gain: int = 0
-    """Validations since the best step."""
+    """Validations since the last one that was better than all before."""
 
-    def judged(self, step: int, scores: dict[str, float], metric: str) -> "TrainedStudent":
-        """Return the outcome after one more validation."""
-        if not self.scores or METRICS[metric].is_better(scores[metric], self.scores[metric]):
-            return TrainedStudent(best_step=step, scores=scores)
-        return replace(self, n_without_gain=self.n_without_gain + 1)
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The scores of the weights that were kept, by the name of the metric."""
+        return {} if self.best is None else self.best.scores
+
+    def judged(self, step: int, found: Validated, metric: str) -> "TrainedStudent":
+        """Return the outcome after one more validation.
+
+        Of equal ones the last is kept, and patience goes on counting.
+        """
+        if self.best is None or found.is_better(self.best, metric):
+            return TrainedStudent(step, found)
+        n_without_gain = self.n_without_gain + 1
+        if found.is_equal(self.best, metric):
+            return TrainedStudent(step, found, n_without_gain)
+        return replace(self, n_without_gain=n_without_gain)
+
+    def is_stopped(self, patience: int | None) -> bool:
+        """Whether that many validations have passed without a better one; never for null."""
+        return self.n_without_gain == patience
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that the student's metrics file holds."""
+        counts = {"best_step": self.best_step, "n_without_gain": self.n_without_gain}
+        return counts if self.best is None else counts | self.best.to_json()
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> "TrainedStudent":
+        """Return what `to_json` was made of."""
+        best = Validated.from_json(form) if "validation" in form else None
+        return cls(form["best_step"], best, form["n_without_gain"])
 
 
 def distill(
@@ -67,8 +94,9 @@ def distill(
 ) -> TrainedStudent:
     """Train the student called `name` and write its best checkpoint to `student_dir`.
 
-    The folder appears when all is done: a Transformers checkpoint with tokenizer, model
-    card, learning curves and `inputs`, the digests of what it was made from. Until then
+    The best is that of the best validation, as `Validated` compares them; of equal ones the
+    last. The folder appears when all is done: a Transformers checkpoint with tokenizer, model
+    card, learning curves, metrics and `inputs`, the digests of what it was made from. Until then
     the training is kept in `unfinished_dir`, from where another call with the same inputs
     goes on; the student is bit for bit that of one call (on a CPU).
 
@@ -82,7 +110,7 @@ def distill(
     state = unfinished.load()
     if state is not None:
         learner.load_state_dict(state["learner"])
-        outcome, points = TrainedStudent(**state["outcome"]), state["points"]
+        outcome, points = TrainedStudent.from_json(state["outcome"]), state["points"]
 
     n_examples = begun.rows.count_examples(training) * training.epochs
     n_done = learner.step * n_examples // n_steps
@@ -95,8 +123,15 @@ def distill(
             progress.say(line)
         if learner.step:
             progress.say(f"goes on after step {learner.step:,} of {n_steps:,}")
-        for report in train(learner, begun.needs, begun.rows, training, accelerator):
-            progress.add(report)
+        reports = train(learner, begun.needs, begun.rows, training, accelerator)
+        # A training that patience has ended may have been killed before the student was written.
+        for report in () if outcome.is_stopped(training.patience) else reports:
+            progress.add(
+                report.n_examples,
+                report.step,
+                report.n_steps,
+                {"loss": report.loss, **report.terms},
+            )
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
@@ -108,16 +143,14 @@ def distill(
                     accelerator,
                     has_token_types=begun.has_token_types,
                 )
-                scores = judge(said, begun.validation)
-                curves.log(report.step, _validation_point(scores))
-                outcome = outcome.judged(report.step, scores, task.primary_metric)
-                if outcome.n_without_gain == training.patience:
-                    break
+                found = judge(said, begun.validation)
+                curves.log(report.step, _validation_point(found))
+                outcome = outcome.judged(report.step, found, task.primary_metric)
             is_best = outcome.best_step == report.step
             if is_main and (is_best or time.monotonic() - saved_at >= seconds_between_saves):
                 state = {
                     "learner": learner.state_dict(),
-                    "outcome": asdict(outcome),
+                    "outcome": outcome.to_json(),
                     "points": curves.points,
                 }
                 if is_best:
@@ -125,6 +158,8 @@ def distill(
                 else:
                     unfinished.save(state)
                 saved_at = time.monotonic()
+            if report.is_validation_due and outcome.is_stopped(training.patience):
+                break
     if is_main:
         with replacing_folder(student_dir) as folder:
             copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
@@ -133,7 +168,8 @@ def distill(
             write_model_card(
                 folder, name, view.manifest, tokens, model, settings, training, outcome.scores
             )
-            write_record(folder, inputs)
+            write_json(folder / METRICS_NAME, outcome.to_json())
+            stamp_in(folder).write(inputs)
         unfinished.discard()
     accelerator.wait_for_everyone()
     return outcome
@@ -147,5 +183,6 @@ def _training_point(report: StepReport) -> dict[str, float]:
     }
 
 
-def _validation_point(scores: Mapping[str, float]) -> dict[str, float]:
-    return {f"validation/{metric}": value for metric, value in scores.items()}
+def _validation_point(found: Validated) -> dict[str, float]:
+    values = {**found.scores, "loss": found.loss}
+    return {f"validation/{name}": value for name, value in values.items()}

@@ -11,8 +11,9 @@ from transformers.modeling_outputs import Seq2SeqLMOutput
 from pipeline.models.architecture import head_reads
 from pipeline.models.attention import AttentionTap
 from pipeline.models.cls import cls_state
-from pipeline.objectives.objective import Needs, StudentOutputs
-from pipeline.student import STUDENTS
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import StudentOutputs
+from pipeline.student.network_settings import STUDENTS
 from pipeline.train.batches import Batch
 
 StudentForward = Callable[[Batch], StudentOutputs]

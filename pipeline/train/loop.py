@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 from numpy.typing import NDArray
 
 from pipeline.core.errors import TrainingError
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.parallel import part_to_read, parts_of
 from pipeline.train.settings import TrainingSettings

@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from pipeline.core.fingerprint import digest_json
 from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
-from pipeline.student import STUDENTS
+from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind, Task

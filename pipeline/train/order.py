@@ -45,6 +45,21 @@ def global_order(
     return EpochOrder(_grouped(rows, lengths, batch_size, generator))
 
 
+def labelled_order(
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    group_by_length: bool,
+    is_labelled: NDArray[np.bool_],
+) -> EpochOrder:
+    """Return the labelled rows in the order that they would have if there were no others."""
+    rows = np.flatnonzero(is_labelled)
+    order = global_order(lengths[rows], batch_size, seed, epoch, group_by_length=group_by_length)
+    return EpochOrder([rows[batch] for batch in order.batches])
+
+
 def mixed_order(
     lengths: NDArray[np.int64],
     batch_size: int,
@@ -85,7 +100,12 @@ def mixed_order(
 
 
 def unlabelled_in_batch(batch_size: int, unlabelled_share: float) -> int:
-    """Return how many rows of a batch are unlabelled: the share, but at least one of each."""
+    """Return how many rows of a batch are unlabelled: the share, but at least one of each.
+
+    A share of 0 is none.
+    """
+    if not unlabelled_share:
+        return 0
     return min(max(1, round(batch_size * unlabelled_share)), batch_size - 1)
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Section, parse_section
-from pipeline.objectives.weighted_sum import ChosenObjectives, ObjectivesSettings
+from pipeline.objectives.chosen import ChosenObjectives, ObjectivesSettings
 from pipeline.text.generated import TargetsOf
 
 
@@ -42,12 +42,15 @@ class TrainingSettings(Section):
     block, and rows are shuffled among those that the buffer holds."""
     shuffle_buffer_mib: int = Field(default=1024, ge=1)
     """Signals (MiB) that the buffer of `shuffle: block` holds."""
-    unlabelled_share: float | None = Field(default=None, gt=0, lt=1)
+    unlabelled_share: float | None = Field(default=None, ge=0, lt=1)
     """Share of unlabelled rows in every batch; an epoch is then a pass over the labelled ones.
-    Null: all rows come mixed, each once an epoch."""
+    0: labelled rows alone. Null: all rows come mixed, each once an epoch."""
     validations_per_epoch: int = Field(default=1, ge=1)
+    """The weights of the best validation are kept: the best score of the primary metric, of equal
+    scores the lowest loss on the labels."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after this many validations without a better score; null never stops early."""
+    """Stop after this many validations of which none was better than all before; null never stops
+    early."""
     seed: int = Field(default=0, ge=0, lt=2**32)
 
 
@@ -118,11 +121,11 @@ def _check_mixing(training: TrainingSettings) -> None:
     if training.shuffle == "block":
         raise SettingsError(
             [
-                "training.unlabelled_share: rows of both kinds are drawn from everywhere, which "
+                "training.unlabelled_share: rows are drawn from everywhere by their kind, which "
                 "shuffle: block does not; set one of the two to null or global"
             ]
         )
-    if training.batch_size < 2:
+    if training.batch_size < 2 and training.unlabelled_share:
         raise SettingsError(
             ["training.unlabelled_share: a batch of 1 cannot be shared; raise training.batch_size"]
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.train.batches import Batch
 from pipeline.train.forward import make_forward

@@ -1,12 +1,10 @@
 """Digests are equal when, and only when, the things are the same."""
 
 import hashlib
-import importlib.util
 import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from safetensors.torch import save_file
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import (
-    digest_code,
     digest_config,
     digest_folder,
     digest_json,
@@ -210,90 +207,6 @@ def test_digest_tokenizer_sees_the_vocabulary(tmp_path: Path) -> None:
     make_tokenizer(tmp_path / "other", ("film", "the"))
     one, other = (load_tokenizer(tmp_path / name) for name in ("one", "other"))
     assert digest_tokenizer(one) != digest_tokenizer(other)
-
-
-SOURCE = '''"""What it is for."""
-
-from dataclasses import dataclass
-
-# A remark.
-LIMIT = 3
-
-
-@dataclass
-class Settings:
-    """Settings."""
-
-    rate: float = 0.5
-    """What the field is for."""
-
-
-def scale(value: int) -> int:
-    """Return the value, scaled."""
-    return value * LIMIT  # times three
-'''
-
-SAME_CODE = '''"""Another purpose."""
-from dataclasses import dataclass
-LIMIT = (3)
-@dataclass
-class Settings:
-    """Other words."""
-    rate: float = 0.5
-    """Another explanation,
-    on two lines."""
-def scale(
-    value: int,
-) -> int:
-    return value * LIMIT
-'''
-
-
-def write_module(path: Path, source: str) -> ModuleType:
-    """Write a source file and return its module, which is not run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("sample", path)
-    assert spec is not None
-    return importlib.util.module_from_spec(spec)
-
-
-def test_digest_code_ignores_what_does_not_run(tmp_path: Path) -> None:
-    """Catches hours of recapturing for a comment, a docstring or a line break."""
-    module = write_module(tmp_path / "sample.py", SOURCE)
-    digest = digest_code([module])
-    write_module(tmp_path / "sample.py", SAME_CODE)
-    assert digest_code([module]) == digest
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("LIMIT = 3", "LIMIT = 4"),
-        ("value * LIMIT", "value + LIMIT"),
-        ("rate: float = 0.5", "rate: float = 0.25"),
-        ("@dataclass", "@dataclass(frozen=True)"),
-        ('"""Return the value, scaled."""', 'raise ValueError("no")'),
-    ],
-)
-def test_digest_code_sees_every_change_of_code(tmp_path: Path, old: str, new: str) -> None:
-    """Catches a result that is kept although the code that makes it has changed."""
-    assert old in SOURCE
-    module = write_module(tmp_path / "sample.py", SOURCE)
-    digest = digest_code([module])
-    write_module(tmp_path / "sample.py", SOURCE.replace(old, new))
-    assert digest_code([module]) != digest
-
-
-def test_digest_code_of_a_package_covers_its_files(tmp_path: Path) -> None:
-    """Catches a change deep in a package that nothing notices."""
-    package = write_module(tmp_path / "sample" / "__init__.py", "")
-    write_module(tmp_path / "sample" / "inner" / "deep.py", "LIMIT = 1\n")
-    digest = digest_code([package])
-    write_module(tmp_path / "sample" / "inner" / "deep.py", "LIMIT = 2\n")
-    changed = digest_code([package])
-    write_module(tmp_path / "sample" / "another.py", "LIMIT = 1\n")
-    assert len({digest, changed, digest_code([package])}) == 3
 
 
 def test_digest_folder_names_every_file(tmp_path: Path) -> None:

@@ -137,5 +137,6 @@ def _attentions() -> dict[str, Any]:
         {"student_layer": 1, "teacher_layer": 2, "student": uniform, "teacher": diagonal},
         {"student_layer": 2, "teacher_layer": 4, "student": diagonal, "teacher": uniform},
     ]
-    text = {"text": "one $mall <text>", "student_tokens": TOKENS, "teacher_tokens": TOKENS}
+    texts = {"text": "one $mall <text>", "text_pair": "and its <pair>"}
+    text = {**texts, "student_tokens": TOKENS, "teacher_tokens": TOKENS}
     return {"split": "test", "texts": [{**text, "pairs": pairs}]}

@@ -228,6 +228,48 @@ def test_the_teachers_own_texts_are_scored_where_it_wrote_some(done: Evaluated) 
         assert twin["teacher"].keys() == twin["student"].keys()
 
 
+def test_scores_can_be_counted_again_from_the_texts(done: Evaluated) -> None:
+    """Catches texts that are kept nowhere, those of other rows, and one model's as the other's."""
+    for name, metrics in done.metrics.items():
+        path = done.folder / "evaluations" / name / "validation-texts.arrow"
+        if done.kind == "masked_lm":
+            assert not path.exists()
+            continue
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        split = done.tokens.splits["validation"]
+        rows = table["row"].to_pylist()
+        assert rows == table["number"].to_pylist() == np.flatnonzero(split.n_targets).tolist()
+        assert table["text"].to_pylist() == split.table["text"].take(rows).to_pylist()
+        right = [references for (references,) in table["references"].to_pylist()]
+        scores = metrics["splits"]["validation"]
+        for who in ("student", "teacher"):
+            written = table[who].to_pylist()
+            if "bleu" not in scores[who]:
+                assert (name, who) == ("other", "teacher") and written == [None] * len(rows)
+                continue
+            bleu = sacrebleu.corpus_bleu(written, [right]).score / 100
+            chrf = sacrebleu.corpus_chrf(written, [right]).score / 100
+            assert (scores[who]["bleu"], scores[who]["chrf"]) == pytest.approx((bleu, chrf))
+            exact = [one.strip() == other for one, other in zip(written, right, strict=True)]
+            assert scores[who]["text_exact_match"] == np.mean(exact)
+
+
+def test_the_report_shows_texts(done: Evaluated) -> None:
+    """Catches a translation of which nobody ever sees a word."""
+    report = done.report()
+    markdown = (report / "report.md").read_text(encoding="utf-8")
+    if done.kind == "masked_lm":
+        assert "Texts as they were written" not in markdown
+        return
+    part = markdown[markdown.index("## Texts as they were written") :].split("\n## ")[0]
+    twin, other = part[part.index("### twin") :], part[part.index("### other") :]
+    assert "The two never differ." in twin  # the teacher itself writes what the teacher wrote
+    lines = [line for line in other.split("### twin")[0].splitlines() if line.startswith("| ")]
+    assert len(lines) == 2 + 5
+    assert all(" | – | " in line for line in lines[2:]), "the teacher's own texts are not here"
+    assert section_of(report, "texts").count('<td class="text">') == 5
+
+
 def test_the_vocabulary_is_a_part_of_the_work(done: Evaluated) -> None:
     """Catches a count without the projection, and a decoder that is given nothing."""
     work = done.metrics["other"]["work"]
@@ -246,7 +288,7 @@ def test_the_report_ranks_by_the_lowest(done: Evaluated) -> None:
     }
     best, worst = sorted(values, key=lambda name: values[name])
     headline = headline_of(report)
-    assert f"The best of 2 students, {best}, reaches {values[best]:.2f}: " in headline
+    assert f"The best of 2 students, {best}, reaches {values[best]:.2f}" in headline
     table = table_of(report)
     assert table[worst]["perplexity, validation"] == f"{values[worst]:.2f}"
     rise = values["other"] - values["twin"]
@@ -266,7 +308,7 @@ def test_the_report_shows_pieces(done: Evaluated) -> None:
     confidence = section_of(report, "confidence")
     assert confidence.count("<svg") == 2 and ">same piece<" in confidence
     markdown = (report / "report.md").read_text(encoding="utf-8")
-    (other,) = [part for part in markdown.split("### ")[1:] if part.startswith("other")]
+    other, *_ = [part for part in markdown.split("### ")[1:] if part.startswith("other")]
     examples = [line for line in other.splitlines() if "»" in line]
     assert len(examples) == 5
     n_targets = len(done.tokens.splits["validation"].labels)

@@ -62,7 +62,8 @@ def section_of(folder: Path, anchor: str) -> str:
 
 
 def test_every_section_has_a_figure_of_every_student(written: Path) -> None:
-    """Catches a student that is silently left out, and a figure without its explanation."""
+    """Catches a student that is silently left out, a figure without its explanation, and a caption
+    with the first text of a pair alone."""
     expected = {"learning": 2, "confidence": 2, "confusions": 3, "layers": 2, "attention": 2}
     assert tuple(expected) == SECTIONS
     for anchor, n_figures in expected.items():
@@ -71,6 +72,8 @@ def test_every_section_has_a_figure_of_every_student(written: Path) -> None:
         assert len(re.findall(r"<figcaption>[^<]{80,}</figcaption>", section)) == 1
     assert "<h3>kd-3</h3>" in section_of(written, "learning")
     assert "<h3>teacher</h3>" in section_of(written, "confusions")
+    caption = '<p class="subtitle">one $mall &lt;text&gt; ‖ and its &lt;pair&gt;</p>'
+    assert section_of(written, "attention").count(caption) == 2
     assert "Not shown of cnn: a text_cnn has no attention maps." in section_of(written, "attention")
 
 

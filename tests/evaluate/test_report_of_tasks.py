@@ -32,6 +32,8 @@ def metrics_of(kind: str, student: str, first: float) -> dict[str, Any]:
     rest = dict.fromkeys(names[1:], 0.5)
     for split in metrics["splits"].values():
         split["n_predictions"] = 5000
+        if kind == "question_answering":
+            split["n_questions"] = 600
         split["student"] = {names[0]: first, **rest}
         split["teacher"] = {names[0]: 0.9, **rest}
         split["fidelity"] = dict.fromkeys(fidelities_of(TASKS[kind].kind), 0.25)
@@ -126,7 +128,8 @@ THINGS = {
     "regression": "test 1,000 rows, 800 of them labelled. Timed",
     "token_classification": "1,000 rows with 5,000 words, 800 of them labelled. 3 labels: O,",
     "multiple_choice": "test 1,000 rows with 5,000 questions, 800 of them labelled. Timed",
-    "question_answering": "1,000 rows with 5,000 ends of answers, 800 of them labelled. Timed",
+    "question_answering": "test 600 questions in 1,000 rows with 5,000 ends of answers, 800 of "
+    "them labelled. Timed",
 }
 
 

@@ -90,7 +90,8 @@ def test_mean_maps(make_store: MakeStore, checkpoint: Path, tokens: Tokens) -> N
 
 
 def test_long_text_is_cut_and_pairs_have_their_own_key(tmp_path: Path, checkpoint: Path) -> None:
-    """Uncut, a long text is another row; joined, a pair is one too."""
+    """Uncut, a long text is another row; joined, a pair is one too, and its first text is none:
+    the message must say that the second one is missing, and only then."""
     long = " ".join(["film", "story"] * 50)
     data = tmp_path / "data"
     data.mkdir()
@@ -101,8 +102,10 @@ def test_long_text_is_cut_and_pairs_have_their_own_key(tmp_path: Path, checkpoin
     store = open_store(capture_store(tmp_path / "store", checkpoint, tokens))
     row = find_row(store, "the film", "was dull")
     assert row.tokens == ("[CLS]", "the", "film", "[SEP]", "was", "dull", "[SEP]")
-    with pytest.raises(StoreIncompleteError, match="no row of this text, cut at 64 tokens"):
-        find_row(store, "the film was dull")
+    with pytest.raises(StoreIncompleteError, match=r"cut at 64 tokens.* or add it to the data"):
+        find_row(store, "the film was dull", tokens_dir=tmp_path / "tokens")
+    with pytest.raises(StoreIncompleteError, match="with a second one: give that with --pair"):
+        find_row(store, "the film", tokens_dir=tmp_path / "tokens")
     assert find_row(store, long, "film").n_tokens == 64
 
 

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from pipeline.core.errors import ExportError
-from pipeline.core.made_from import is_made_from
+from pipeline.core.stamp import stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export import export as exporting
 from pipeline.export.export import export
@@ -93,7 +93,7 @@ def test_metrics_are_those_of_the_files(shipped: dict[str, Path], name: str) -> 
         assert one["lost_points"] == pytest.approx(100 * lost)
     assert 0 < metrics["float32"]["largest_difference"] <= 1e-4
     assert metrics["int8"]["largest_difference"] > metrics["float32"]["largest_difference"]
-    assert is_made_from(shipped[name], INPUTS)
+    assert stamp_in(shipped[name]).holds(INPUTS)
 
 
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)

@@ -176,8 +176,38 @@ def test_no_entity_at_all_scores_0_and_other_labels_are_refused() -> None:
     nothing = made_answers(np.eye(5)[[0, 0]], np.zeros(2, int), predicts="token", names=TAGS)
     assert score(("entity_f1",), nothing) == {"entity_f1": 0.0}
     words = made_answers(np.eye(2), np.arange(2), predicts="token", names=("NOUN", "VERB"))
-    with pytest.raises(DataError, match=r"such as B-PER.* 'NOUN'.*\[accuracy, macro_f1\]"):
+    with pytest.raises(DataError, match=r"'NOUN' does not say.*B-PER.*\[accuracy, macro_f1\]"):
         score(("entity_f1",), words)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("O", "B-X", "I-X", "B-Y", "I-Y"), [1, 2, 2, 0, 1, 3, 4]),
+        (("O", "B-X", "I-X", "I-Y"), [2, 2, 2, 0, 2, 3, 3]),  # IOB1
+        (("O", "B-X", "I-X", "E-X", "S-X", "B-Y", "E-Y"), [1, 2, 3, 0, 4, 5, 6]),
+        (("O", "B-X", "I-X", "L-X", "U-X", "B-Y", "L-Y"), [1, 2, 3, 0, 4, 5, 6]),
+        (("O", "B-X", "M-X", "E-X", "W-X", "B-Y", "E-Y"), [1, 2, 3, 0, 4, 5, 6]),
+    ],
+)
+def test_entities_are_the_same_in_every_scheme(names: tuple[str, ...], numbers: list[int]) -> None:
+    """Catches tags of BILOU refused, and entities that end or begin elsewhere in one scheme."""
+    labels = np.array(numbers)
+    wrong = labels.copy()
+    wrong[4] = 0  # one of three entities is lost
+    logits, rows = np.eye(len(names))[wrong], np.zeros(7, int)
+    answers = made_answers(logits, labels, rows=rows, predicts="token", names=names)
+    found = score(("entity_f1",), answers)["entity_f1"]
+    assert found == pytest.approx(2 * (2 / 2) * (2 / 3) / (2 / 2 + 2 / 3))
+
+
+def test_tags_without_types_are_of_one() -> None:
+    """Catches B, I and O refused, or scored as words."""
+    logits, labels = np.eye(3)[[1, 2, 0, 1, 2, 2]], np.array([1, 2, 0, 1, 1, 2])
+    names, rows = ("O", "B", "I"), np.zeros(6, int)
+    answers = made_answers(logits, labels, rows=rows, predicts="token", names=names)
+    found = score(("entity_f1",), answers)["entity_f1"]
+    assert found == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
 
 
 def test_choices_are_scored_among_those_a_question_has() -> None:

@@ -3,11 +3,15 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import CONFIG_MAPPING
 
 from pipeline.core.errors import CheckpointError
 from pipeline.models.architecture import Architecture, read_architecture
+from pipeline.models.config_file import plain_config
+from pipeline.models.encoder_decoder import DECODER_NAMES
 from tests.conftest import DECODERS, MODEL_TYPES, make_model
 
 
@@ -64,3 +68,60 @@ def test_layers_in_inner_groups_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         read_architecture(tmp_path)
+
+
+def by_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Architecture:
+    """Return the architecture that Transformers' own config class gives."""
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.models.architecture.plain_config", lambda _: None)
+        return read_architecture(folder)
+
+
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *DECODER_NAMES])
+def test_the_file_says_what_transformers_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    """Catches a size under another name, and a default of this code instead of Transformers'.
+
+    Without the value the file is not enough, and Transformers is asked.
+    """
+    CONFIG_MAPPING[model_type](num_labels=5, pad_token_id=0).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    whole = json.loads(path.read_text())
+    n_labels = 5 if model_type in MODEL_TYPES else whole["vocab_size"]
+    if model_type == "marian":
+        n_labels = whole["decoder_vocab_size"]
+    assert plain_config(tmp_path) is not None
+    assert read_architecture(tmp_path) == by_transformers(tmp_path, monkeypatch)
+    assert read_architecture(tmp_path).n_labels == n_labels
+    names = {"pad_token_id"} if model_type in DECODERS else set()
+    names |= {"classifier_pooling"} if model_type == "modernbert" else set()
+    names |= {name for name in whole if re.search(r"(^|[a-z]_)(n_|num_)?(layers?|heads?)$", name)}
+    names -= {"num_key_value_heads", "max_window_layers"}
+    assert names
+    for name in names:
+        path.write_text(json.dumps({key: whole[key] for key in whole if key != name}))
+        assert plain_config(tmp_path) is None, name
+        if name != "pad_token_id":
+            assert read_architecture(tmp_path) == by_transformers(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": "3"},
+        {"num_hidden_layers": True},
+        {"num_labels": 3, "id2label": {"0": "a", "1": "b"}},
+        {"is_encoder_decoder": True},
+        {"model_type": "distilbert", "n_layers": 2},
+        {"model_type": ["bert"]},
+    ],
+)
+def test_an_unclear_file_is_left_to_transformers(tmp_path: Path, config: dict[str, Any]) -> None:
+    """Catches sizes taken from values that Transformers reads otherwise, or refuses."""
+    sizes = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 16}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "bert", **sizes}))
+    assert plain_config(tmp_path) is not None
+    path.write_text(json.dumps({"model_type": "bert", **sizes, **config}))
+    assert plain_config(tmp_path) is None

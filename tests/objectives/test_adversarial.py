@@ -10,9 +10,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives.adversarial import Adversarial, AdversarialSettings
+from pipeline.objectives.adversarial import Adversarial
 from pipeline.objectives.models import Models
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.settings import AdversarialSettings
 from pipeline.store.spec import CLS, LOGITS
 from tests.compared import make_models
 from tests.objectives.conftest import (

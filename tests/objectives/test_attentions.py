@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.attentions import AttentionsObjectiveSettings
-from pipeline.objectives.objective import Needs, Objective
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.settings import AttentionsObjectiveSettings
 from pipeline.store.spec import ArraySpec
 from tests.compared import make_models
 from tests.objectives.conftest import (

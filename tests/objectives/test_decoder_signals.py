@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.models import ENCODER_DECODER_PARTS
-from pipeline.objectives.objective import MapSignal, Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.needs import MapSignal
+from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.settings import OBJECTIVES
 from pipeline.store.spec import ArraySpec
 from tests.compared import make_models
 

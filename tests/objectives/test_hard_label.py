@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.objectives.hard_label import HardLabelSettings
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.settings import HardLabelSettings
 from tests.objectives.conftest import (
     MODELS,
     Case,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.hidden_states import HiddenStatesObjectiveSettings
-from pipeline.objectives.objective import Needs, Objective
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.settings import HiddenStatesObjectiveSettings
 from pipeline.store.spec import ArraySpec
 from tests.compared import make_models
 from tests.objectives.conftest import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.layer_map import LayerMap, PairWeights, resolve
+from pipeline.objectives.layer_map import LayerMap, resolve
+from pipeline.objectives.own_weights import PairWeights
 from tests.compared import make_models
 
 

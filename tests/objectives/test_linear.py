@@ -8,9 +8,10 @@ from torch import Tensor
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.linear import LinearTemperature, LinearWeight, value_at
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from tests.objectives.conftest import MODELS, MakeCase
 
 

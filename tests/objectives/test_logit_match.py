@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.objectives.logit_match import LogitMatchSettings
-from pipeline.objectives.objective import Needs
-from pipeline.objectives.soft_target import SoftTargetSettings
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.settings import LogitMatchSettings, SoftTargetSettings
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import (
     MODELS,

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from pipeline.core.settings import parse_section
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.tasks.predictions import Targets, arrange, targets_of
 from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.tokens import TokenSplit

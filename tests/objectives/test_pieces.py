@@ -11,9 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.models import Models
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.spec import ArraySpec
 from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import teacher_classes

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives.objective import Needs, Objective
-from pipeline.objectives.similarity import SimilaritySettings
-from pipeline.objectives.weighted_sum import ObjectivesSettings
+from pipeline.objectives.chosen import ObjectivesSettings
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.settings import SimilaritySettings
 from pipeline.store.spec import CLS
 from pipeline.train.settings import TrainingSettings, check_batches
 from tests.compared import make_models

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives.objective import Needs, Objective
-from pipeline.objectives.soft_target import SoftTargetSettings
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.objective import Objective
+from pipeline.objectives.settings import SoftTargetSettings
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import (
     MODELS,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.objectives import OBJECTIVES
 from pipeline.objectives.objective import Objective
+from pipeline.objectives.settings import OBJECTIVES
 from tests.objectives.conftest import (
     HIDDEN,
     MODELS,

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives import OBJECTIVES
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.models import DECODER_PARTS
-from pipeline.objectives.objective import Needs, ObjectiveSettings
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.needs import Needs, ObjectiveSettings
+from pipeline.objectives.settings import OBJECTIVES
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.spec import ArraySpec
 from tests.objectives.conftest import MODELS, NARROW_MODELS, Case, MakeCase
 

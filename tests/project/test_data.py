@@ -5,12 +5,16 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.project.data import Columns, copy_data, read_data
+from pipeline.project.data import Request, copy_data, read_data
 from pipeline.project.sample import sample_tokens
+from pipeline.tasks import TASKS
 from pipeline.text.files import read_table
 from tests.conftest import make_sentences, make_tokenizer, write_csv
 
-COLUMNS = Columns("text", "label")
+
+def request(folder: Path, **columns: str) -> Request:
+    """Return what `decant new` asks for by default, of these columns."""
+    return Request("classification", columns or {"text": "text", "label": "label"}, folder)
 
 
 @pytest.fixture
@@ -50,53 +54,85 @@ def test_of_a_folder_the_splits_are_copied(tmp_path: Path, target: Path) -> None
         write_csv(tmp_path / "reviews" / name, make_sentences(20))
     copy_data(tmp_path / "reviews", target, "utf-8")
     assert sorted(path.name for path in target.iterdir()) == ["dev.csv", "test.csv", "train.csv"]
-    data = read_data(target, COLUMNS)
+    data = read_data(target, request(target))
     assert {split: len(table) for split, table in data.corpus.items()} == {
         "train": 20,
         "validation": 20,
         "test": 20,
     }
-    assert data.label_counts == {"negative": 10, "positive": 10}
+    assert (data.labels, data.n_labelled) == ("negative (10), positive (10)", 20)
 
 
 def test_a_single_file_is_split_as_prepare_does(target: Path) -> None:
     """Catches numbers of rows that are not those of the training."""
     write_csv(target / "train.csv", make_sentences(200))
-    data = read_data(target, COLUMNS)
+    data = read_data(target, request(target))
     sizes = [len(data.corpus[split]) for split in ("train", "validation")]
     assert sum(sizes) == 200 and 5 < sizes[1] < 40
-    assert sum(data.label_counts.values()) == sizes[0]
+    assert data.n_labelled == sizes[0]
+
+
+def test_unlabelled_rows_need_no_label(tmp_path: Path, target: Path) -> None:
+    """Catches the file of texts without labels, which `prepare` reads, refused for its columns."""
+    for name in ("train.csv", "validation.csv"):
+        write_csv(tmp_path / "reviews" / name, make_sentences(20))
+    texts = ["text", *(text for text, _ in make_sentences(30, seed=7))]
+    (tmp_path / "reviews/unlabelled.csv").write_text("\n".join(texts), encoding="utf-8")
+    copy_data(tmp_path / "reviews", target, "utf-8")
+    data = read_data(target, request(target))
+    assert (len(data.corpus["train"]), data.n_unlabelled_file, data.n_labelled) == (50, 30, 20)
+    (target / "unlabelled.csv").write_text("words\nmany\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"unlabelled\.csv has no column 'text' for --text; it has"):
+        read_data(target, request(target))
+
+
+def test_rows_without_any_label_are_refused(target: Path) -> None:
+    """Catches a project whose teacher stops, after all texts were prepared, for want of labels."""
+    write_csv(target / "train.csv", make_sentences(20))
+    write_csv(target / "validation.csv", [(text, "") for text, _ in make_sentences(20)])
+    with pytest.raises(DataError, match=r"no row of validation has a label, but a teacher needs"):
+        read_data(target, request(target))
 
 
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        (Columns("txt", "label"), "no column 'txt' for --text; did you mean 'text'? It has text, "),
-        (Columns("text", "x"), "no column 'x' for --label; It has text, label."),
-        (Columns("text", "label", "text2"), "no column 'text2' for --text-pair; did you mean"),
-        (Columns("label", "text"), "column 'text' has 20 different values in the 20 training rows"),
+        (
+            {"text": "txt", "label": "label"},
+            "has no column 'txt' for --text; it has 'text', 'label'. Did you mean 'text'?",
+        ),
+        ({"text": "text", "label": "x"}, "no column 'x' for --label; it has 'text', 'label'."),
+        (
+            {"text": "text", "label": "label", "text_pair": "text2"},
+            "no column 'text2' for --text-pair; it has 'text', 'label'. Did you mean 'text'?",
+        ),
+        (
+            {"text": "label", "label": "text"},
+            "column 'text' has 20 different values among 20 labels of training rows; labels repeat",
+        ),
     ],
 )
-def test_columns_that_do_not_fit(target: Path, columns: Columns, expected: str) -> None:
+def test_columns_that_do_not_fit(target: Path, columns: dict[str, str], expected: str) -> None:
     """Catches a misspelt column found after the project was written, and texts as labels."""
     texts = [(f"text {number}", label) for number, (_, label) in enumerate(make_sentences(20))]
     for name in ("train.csv", "validation.csv"):
         write_csv(target / name, texts)
     with pytest.raises(DataError) as caught:
-        read_data(target, columns)
+        read_data(target, request(target, **columns))
     assert expected in str(caught.value)
 
 
 def test_unknown_tokens_are_counted(tmp_path: Path, target: Path) -> None:
     """Catches a frame of [CLS] and [SEP] counted as text, which hides the unknown."""
-    from pipeline.core.checkpoint import load_tokenizer
-
     make_tokenizer(tmp_path / "words")
     rows = [("the film 很", "negative"), ("warm 好 story", "positive")] * 10
     for name in ("train.csv", "validation.csv"):
         write_csv(target / name, rows)
-    train = read_data(target, COLUMNS).corpus["train"]
-    sample = sample_tokens(train, load_tokenizer(tmp_path / "words"), 64)
+    data = read_data(target, request(target))
+    task = TASKS["classification"]
+    sample = sample_tokens(data.corpus, task, data.names, None, tmp_path / "words", 64)
     assert sample.n_texts == 20
     assert sample.unknown_share == pytest.approx(1 / 3)
+    assert sample.unknown_target_share == 0
     assert sample.mean_square_length == 25
+    assert (sample.rows_per_text, sample.examples_per_text) == (1, 1)

@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -56,15 +58,20 @@ def made_place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Pa
         "rows: train 180, validation 20",
         "sample: 100 of the training rows are used, for a first run; take data.max_rows out of "
         "params.yaml for all of them",
+        f"teacher: params.yaml names it as ../../{checkpoint.name}, outside of the project; a "
+        "clone needs it at the same place beside it",
         "Run 'cd my-task', then 'dvc repro'.",
     ]
     return place
 
 
 @pytest.fixture
-def place(made_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, which is the current one."""
+def place(
+    made_place: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A copy of that folder, which is the current one, as another machine would have it."""
     shutil.copytree(made_place, tmp_path / "place")
+    (tmp_path / checkpoint.name).symlink_to(checkpoint)
     monkeypatch.chdir(tmp_path / "place")
     return tmp_path / "place"
 
@@ -79,9 +86,11 @@ def test_the_project_is_whole(place: Path, checkpoint: Path) -> None:
     assert (project / "data/train.csv").read_bytes() == (place / "reviews.csv").read_bytes()
     assert (project / "requirements.txt").read_text() == f"decant=={version('decant')}\n"
     params = parse_params((project / "params.yaml").read_text(encoding="utf-8"))
-    assert params["teacher"]["checkpoint"] == params["tokenizer"]["checkpoint"] == str(checkpoint)
-    assert params["capture"]["signals"]["attentions"]["layers"] == [1, 2, 4]
-    assert "pkd-attention-3" in params["students"]
+    named = params["teacher"]["checkpoint"]
+    assert named == params["tokenizer"]["checkpoint"]
+    assert named == f"../../{checkpoint.name}"
+    assert params["capture"]["signals"]["attentions"]["layers"] == [2, 4]
+    assert "pkd-attention-2" in params["students"]
     assert sorted(path.name for path in place.iterdir()) == ["my-task", "reviews.csv"]
     assert "no faults" in run(project, "decant", "check")
 
@@ -122,14 +131,13 @@ def test_another_version_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch
         assert invoke("prepare").exit_code == 0, line
 
 
-def test_within_a_repository(place: Path) -> None:
+def test_within_a_repository(place: Path, checkpoint: Path) -> None:
     """Catches a repository in a repository, and a commit among someone's own changes."""
     for name in ("reviews.csv", "my-task"):
         (place / name).rename(place / name.replace("my-task", "old"))
     run(place, "git", "init", "--quiet")
-    teacher = parse_params((place / "old/params.yaml").read_text(encoding="utf-8"))["teacher"]
     (place / "empty").mkdir()
-    result = new("empty", "--teacher", teacher["checkpoint"])
+    result = new("empty", "--teacher", str(checkpoint))
     assert result.exit_code == 0, result.output
     assert "git: commit the new files" in result.stdout and "sample:" not in result.stdout
     assert not (place / "empty/.git").exists() and (place / "empty/data.dvc").exists()
@@ -140,12 +148,85 @@ def test_nothing_is_left_of_what_is_refused(place: Path, checkpoint: Path) -> No
     before = sorted(place.rglob("*"))
     result = new("my-task")
     assert result.exit_code == 1 and "my-task is not an empty folder. Name a new" in result.stderr
-    result = new("other", "--label", "text")
+    result = invoke("new", "other", "--data", "reviews.csv", "--text", "text", "--label", "text")
     assert result.exit_code == 1
     assert result.stderr.startswith("new: column 'text' has "), result.stderr
     result = new("other", "--text", "txt")
-    assert result.stderr.startswith("new: reviews.csv has no column 'txt' for --text; did you mean")
+    assert "new: reviews.csv has no column 'txt' for --text; it has 'text', 'label'. Did you" in (
+        result.stderr
+    )
     result = new("other", "--teacher", "./nowhere")
     assert result.exit_code == 1 and "./nowhere: no such folder" in result.stderr
     assert new("other", "--encoding", "klingon").exit_code == 2
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_folder_that_was_empty_stays(place: Path) -> None:
+    """Catches parents made for nothing, and an empty folder of the user's that is gone."""
+    (place / "mine").mkdir()
+    before = sorted(place.rglob("*"))
+    for folder in ("mine", "far/away/other"):
+        assert new(folder, "--text", "txt").exit_code == 1
+        assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize("folder", ["other", "far/other", "mine"])
+def test_why_dvc_fails_is_said(place: Path, checkpoint: Path, folder: str) -> None:
+    """Catches a failure without its reason, and a half-made project that it leaves behind."""
+    (place / "mine").mkdir()
+    shutil.rmtree(place / "my-task")
+    run(place, "git", "init", "--quiet")
+    (place / ".gitignore").write_text("*.dvc\n", encoding="utf-8")
+    before = sorted(place.rglob("*"))
+    result = new(folder, "--teacher", str(checkpoint))
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert f"new: {place / folder} was not made, because 'dvc add data' failed: ERROR: " in (
+        result.stderr
+    )
+    assert "data.dvc' is git-ignored" in result.stderr
+    assert sorted(place.rglob("*")) == before
+    (place / ".gitignore").unlink()
+    assert new(folder, "--teacher", str(checkpoint)).exit_code == 0
+
+
+def test_why_git_fails_is_said(
+    place: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a commit that a hook refuses, after which a project seems to be there."""
+    hook = place / "hooks" / "pre-commit"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\necho no commits on Sundays >&2\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    for number, (key, value) in enumerate({"core.hooksPath": str(hook.parent)}.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    before = sorted(place.rglob("*"))
+    result = new("other", "--teacher", str(checkpoint))
+    assert result.exit_code == 1
+    assert "commit --quiet --message Start the project' failed: no commits on Sundays" in (
+        result.stderr
+    )
+    assert sorted(place.rglob("*")) == before
+
+
+def test_ctrl_c_leaves_nothing(
+    place: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a repository and a cache that an interrupted command leaves in the folder."""
+    started: list[str] = []
+    run_command = subprocess.run
+
+    def interrupted(command: Sequence[str], **options: Any) -> object:
+        started.append(" ".join(command))
+        if "add" in command and "dvc" in command:
+            run_command(command, **options)  # it is all but done when the user gives up
+            raise KeyboardInterrupt
+        return run_command(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    before = sorted(place.rglob("*"))
+    result = new("other", "--teacher", str(checkpoint))
+    assert result.exit_code == 1 and "new: interrupted; no result was left half-wr" in result.stderr
+    assert any("init" in command for command in started) and "add" in started[-1]
     assert sorted(place.rglob("*")) == before

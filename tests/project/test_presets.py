@@ -7,13 +7,13 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params, parse_section
+from pipeline.project.check import check_params
 from pipeline.project.presets import PRESETS as FOLDER
 from pipeline.project.presets import Preset, apply_preset, find_preset, list_presets
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.data_faults import data_faults
-from stages.check import check_params
 from tests.imports import ROOT
 from tests.stages.conftest import invoke
 

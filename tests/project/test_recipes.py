@@ -8,9 +8,9 @@ from click.testing import Result
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params
+from pipeline.project.check import check_params
 from pipeline.project.recipes import RECIPES as RECIPES_FOLDER
 from pipeline.project.recipes import Recipe, apply_recipe, find_recipe, list_recipes
-from stages.check import check_params
 from tests.added_lines import added_lines
 from tests.imports import ROOT
 from tests.stages.conftest import invoke
@@ -169,9 +169,10 @@ def test_the_command_applies_once(project: Path) -> None:
     """Catches a student that is overwritten, and a name of the user's that is not taken."""
     result = invoke("recipe", "distilbert", "--apply")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[:2] == [
+    assert result.stdout.splitlines() == [
         "params.yaml: students.distilbert: added",
         "params.yaml: capture.signals.hidden_states: added, layers [6], encoding float16",
+        "'decant plan' says what is to be captured, 'dvc repro' captures and trains.",
     ]
     text = (project / "params.yaml").read_text(encoding="utf-8")
     assert "students.distilbert is there already; give another name with --as NAME" in refused(
@@ -182,6 +183,15 @@ def test_the_command_applies_once(project: Path) -> None:
     students = parse_params((project / "params.yaml").read_text(encoding="utf-8"))["students"]
     assert students["second"] == students["distilbert"]
     assert list(project.iterdir()) == [project / "params.yaml"]
+
+
+def test_nothing_is_captured_for_signals_that_are_there(project: Path) -> None:
+    """Catches a capture that is announced for a recipe that reads what is captured anyway."""
+    lines = invoke("recipe", "text-cnn", "--apply").stdout.splitlines()
+    assert lines == [
+        "params.yaml: students.text-cnn: added",
+        "No further signal is to be captured; 'dvc repro' trains it.",
+    ]
 
 
 def test_nothing_is_written_where_the_result_has_faults(project: Path) -> None:

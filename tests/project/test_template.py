@@ -32,8 +32,7 @@ def test_stages_name_no_file_of_the_package() -> None:
         }
         data = [dep for dep in own["deps"] if dep.split("/")[0] not in PACKAGES]
         assert data and len(data) < len(own["deps"])
-        pinned = [] if name in STAGE_ONE else ["requirements.txt"]
-        assert stage["deps"] == [*pinned, *data]
+        assert stage["deps"] == ["requirements.txt", *data]
 
 
 def test_dvc_is_set_up_as_here() -> None:

@@ -56,7 +56,7 @@ def test_missing_column(project: Path) -> None:
     """The message must name the columns that there are."""
     write_params(project, change(PARAMS, "data.columns", {"text": "sentence"}))
     line = only_line(invoke("prepare"))
-    assert "no column 'sentence'; it has text, label" in line
+    assert "no column 'sentence'; it has 'text', 'label'" in line
     assert "data.columns.text" in line
 
 
@@ -118,7 +118,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function after which forced writes, but the first few, say the disk is full."""
 
     def fill() -> None:
-        sync, n_left = os.fsync, 4  # the new layer's group comes before its first segment
+        sync, n_left = os.fsync, 6  # stamp and group of the new layer come before its first segment
 
         def fail(descriptor: int) -> None:
             nonlocal n_left

@@ -11,13 +11,13 @@ import pytest
 
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import faults_at, parse_section
+from pipeline.project.check import check_params
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
 from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import Tokens
 from pipeline.train.settings import StudentSettings, check_batches, training_of
-from stages.check import check_params
 from tests.small_project import PARAMS
 from tests.train.other_tokens import make_student_checkpoint
 
@@ -105,12 +105,12 @@ OF_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no filters": (
         {**CNN, "n_filters": 0},
         {"hard_label": {}},
-        "model.n_filters: must be a whole number of at least 1, got 0",
+        "model.n_filters: should be greater than or equal to 1, got 0",
     ),
     "a dropout of everything": (
         {**BILSTM, "dropout": 1.0},
         {"hard_label": {}},
-        "model.dropout: must be at least 0 and below 1, got 1.0",
+        "model.dropout: should be less than 1, got 1.0",
     ),
 }
 """Model, objectives and the line, by name."""

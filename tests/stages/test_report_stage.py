@@ -6,9 +6,12 @@ from time import perf_counter
 
 import pytest
 
+from pipeline.evaluate.usefulness import usefulness_warnings
 from stages.paths import SECONDS
 from stages.seconds import record_seconds
 from tests.project_template import STAGE_ONE
+from tests.small_project import PARAMS
+from tests.stages.conftest import invoke
 
 
 def section_of(page: str, anchor: str) -> str:
@@ -42,6 +45,29 @@ def test_every_stage_has_its_time(finished_project: Path) -> None:
     }
     assert set(notes) == expected
     assert all(note["seconds"] > 0 for note in notes.values())
+
+
+def test_what_is_useless_is_said_by_the_log_and_first_in_the_report(project: Path) -> None:
+    """Catches a verdict that is measured, and that nobody is told."""
+    n_warnings = 0
+    for name in ("hard-2", "kd-2"):
+        result = invoke("evaluate", name)
+        assert result.exit_code == 0, result.output
+        path = project / "reports" / "metrics" / f"{name}.json"
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        warnings = [*usefulness_warnings(metrics, PARAMS["students"][name])]
+        assert result.stderr.splitlines() == [
+            f"evaluate: {name}: warning: {warning}." for warning in warnings
+        ]
+        n_warnings += len(warnings)
+        for split in metrics["splits"].values():
+            baseline = split["constant_baseline"]["teacher"]
+            baseline |= {"given_share": 1.0, "right_share": 0.5, "most_given": "the label 'x'"}
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+    assert n_warnings > 0, "these tiny models learn next to nothing"
+    assert invoke("report").exit_code == 0
+    markdown = (project / "reports" / "report.md").read_text(encoding="utf-8")
+    assert markdown.split("\n\n")[1].startswith("The teacher is useless: it gives the label 'x' to")
 
 
 def test_a_run_that_makes_nothing_new_keeps_the_time(

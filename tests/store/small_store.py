@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import row_key
 from pipeline.models.architecture import Architecture
-from pipeline.store.encoding import NUMPY_TYPES, as_numpy
+from pipeline.store.encoding import as_numpy
 from pipeline.store.manifest import Identity
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_table import RowTable
 from pipeline.store.segment_draft import SegmentDraft
-from pipeline.store.spec import CLS, LOGITS, ArraySpec, Encoding
+from pipeline.store.spec import CLS, LOGITS, NUMPY_TYPES, ArraySpec, Encoding
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 
 TEACHER = Architecture(

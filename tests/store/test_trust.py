@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.stamp import import_closure
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store_tools.verify import verify_store
-from tests.imports import ROOT, import_closure
+from tests.imports import ROOT
 from tests.store.altered import read_content, replace_file, write_sealed
 from tests.store.small_store import Sample
 

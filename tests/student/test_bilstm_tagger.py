@@ -9,10 +9,10 @@ from transformers import AutoModelForTokenClassification
 
 import pipeline.student.registration  # noqa: F401
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.cls import ClsObjectiveSettings
 from pipeline.objectives.models import Models
+from pipeline.objectives.settings import ClsObjectiveSettings
 from pipeline.student.bilstm import BilstmForTokenClassification, BilstmTaggerConfig
-from pipeline.student.network_settings import network_settings
+from pipeline.student.network_settings import STUDENTS
 from pipeline.tasks import TASKS
 from tests.same_model import assert_same_model
 from tests.student.own_models import PAD_ID, ROUNDING, make_texts, pad, with_large_biases
@@ -79,7 +79,7 @@ def test_a_saved_tagger_is_loaded_by_its_auto_class(tmp_path: Path) -> None:
 )
 def test_a_network_is_for_its_tasks_alone(architecture: str, kind: str, *, can: bool) -> None:
     """Catches a student that fails in its first step because it has no such head."""
-    shape = network_settings(architecture)().shape(MODELS.teacher, "")
+    shape = STUDENTS[architecture]().shape(MODELS.teacher, "")
     faults = Models(shape, MODELS.teacher, TASKS[kind]).head_faults()
     assert bool(faults) is not can
     if faults:
@@ -90,7 +90,7 @@ def test_a_network_is_for_its_tasks_alone(architecture: str, kind: str, *, can: 
 
 def test_it_has_no_state_of_the_whole_row() -> None:
     """Catches an objective of [CLS] states that fails in its first step."""
-    shape = network_settings("bilstm_tagger")().shape(MODELS.teacher, "")
+    shape = STUDENTS["bilstm_tagger"]().shape(MODELS.teacher, "")
     models = Models(shape, MODELS.teacher, TASKS["token_classification"])
     with pytest.raises(SettingsError, match="which a bilstm_tagger student does not have"):
         ClsObjectiveSettings().needs(models)

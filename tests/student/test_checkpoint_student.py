@@ -13,7 +13,7 @@ from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.models.limits import most_tokens
-from pipeline.objectives.attentions import AttentionsObjectiveSettings
+from pipeline.objectives.settings import AttentionsObjectiveSettings
 from pipeline.store.manifest import read_manifest
 from pipeline.student.build import build_student
 from pipeline.student.model import model_of, models_of

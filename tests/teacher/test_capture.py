@@ -11,6 +11,7 @@ from pipeline.core.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
 from pipeline.store.reader import open_store
+from pipeline.teacher.capture import describe_capture
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import batches_by_length
 from pipeline.text.augment import AugmentationSettings, augment
@@ -110,12 +111,15 @@ def test_variants_are_added_behind_what_is_there(
 def test_a_new_layer_computes_only_itself(
     tmp_path: Path, run: RunCapture, store: Path, seen: Seen
 ) -> None:
-    """Catches a new layer that costs the others again, or rewrites what was pushed."""
+    """Catches a new layer that costs the others again, or rewrites what was pushed, and rows
+    that are called computed where only arrays were added to them."""
     before = digest_folder(store)
     report = run(store, LAYERS_2_AND_3)
     assert seen.arrays == {"attentions/03"}
     assert sorted(seen.keys) == sorted(keys_of(run.tokens))
-    assert (report.n_computed, report.n_present) == (34, 0)
+    assert (report.n_computed, report.n_extended, report.n_present) == (34, 34, 0)
+    said = describe_capture(report)
+    assert said.startswith("arrays added to 34 rows already present, 0 rows computed, 0 left as")
     changed = changed_files(before, store)
     assert len(changed) == 2 + 3 * 2  # manifest, group, and two files a segment
     assert all(name == MANIFEST_NAME or name.startswith("attentions/03/") for name in changed)
@@ -133,6 +137,7 @@ def test_new_rows_and_a_new_layer_together(
     tokens = make_table(tmp_path, checkpoint, rows, more)
     report = run(store, LAYERS_2_AND_3, tokens=tokens)
     assert report.n_computed == len(seen.keys) == 34 + len(more)
+    assert report.n_extended == 34
     names = {"attentions/02", "attentions/03", "cls", "cls/moments", "logits"}
     assert all(set(segment.arrays) == names for segment in read_manifest(store).segments)
 

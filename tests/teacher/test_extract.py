@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from pipeline.core.errors import CheckpointError
 from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
-from pipeline.teacher.extract import Extractor, Precision
+from pipeline.teacher.begun_store import Precision
+from pipeline.teacher.extract import Extractor
 from pipeline.text.token_row import TokenRow
 from tests.conftest import DECODERS, MODEL_TYPES, PAD_ID, make_model, make_rows, own_outputs
 

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from pipeline.core.errors import CheckpointError, DataError
 from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.core.made_from import RECORD_NAME, is_made_from
+from pipeline.core.stamp import STAMP_NAME, stamp_in
 from pipeline.tasks import TASKS
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
@@ -23,9 +24,13 @@ from tests.conftest import BAD, GOOD, LABELS, PLAIN, make_checkpoint, make_token
 INPUTS = {"tokens": "0" * 64}
 
 
-def run(checkpoint: Path, tokens: Tokens, folder: Path, *, epochs: int) -> dict[str, object]:
+def run(
+    checkpoint: Path, tokens: Tokens, folder: Path, *, epochs: int, **options: Any
+) -> dict[str, Any]:
     settings = TeacherSettings(
-        checkpoint=str(checkpoint), epochs=epochs, batch_size=32, learning_rate=1e-3
+        checkpoint=str(checkpoint),
+        epochs=epochs,
+        **{"batch_size": 32, "learning_rate": 1e-3, **options},
     )
     return finetune(
         checkpoint,
@@ -60,10 +65,9 @@ def test_training_gives_a_teacher_with_its_metrics(
     validation = tokens.splits["validation"]
     right = own_predictions(folder, validation) == validation.labels
     assert metrics["n_rows"] == 30
-    assert isinstance(metrics["validation"], dict)
     assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
     assert set(metrics["validation"]) == {*TASKS["classification"].metrics, "loss"}
-    assert is_made_from(folder, INPUTS)
+    assert stamp_in(folder).holds(INPUTS)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     assert model.config.id2label == dict(enumerate(LABELS))
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == tokens.tokenizer
@@ -91,9 +95,8 @@ def test_no_epochs_keep_the_checkpoint_as_it_is(
     assert digest_weights(tmp_path / "teacher") == digest_weights(checkpoint)
     validation = tokens.splits["validation"]
     right = own_predictions(checkpoint, validation) == validation.labels
-    assert isinstance(metrics["validation"], dict)
     assert metrics["validation"]["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
-    assert is_made_from(tmp_path / "teacher", INPUTS)
+    assert stamp_in(tmp_path / "teacher").holds(INPUTS)
 
 
 def save_base(folder: Path, checkpoint: Path) -> Path:
@@ -240,8 +243,114 @@ def test_an_interrupted_training_leaves_the_old_teacher(
     assert list(tmp_path.iterdir()) == []
     run(checkpoint, tokens, folder, epochs=0)
     before = digest_folder(folder)
-    assert RECORD_NAME in before
+    assert STAMP_NAME in before
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, tokens, folder, epochs=1)
     assert digest_folder(folder) == before
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def with_labels(tokens: Tokens, split: str, labels: np.ndarray) -> Tokens:
+    rows = replace(tokens.splits[split], labels=labels)
+    return replace(tokens, splits={**tokens.splits, split: rows})
+
+
+def own_loss(checkpoint: Path, split: TokenSplit) -> float:
+    """Return the mean of -log p(label), row by row and without padding."""
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    losses = []
+    for row in range(len(split)):
+        ids = torch.from_numpy(split.row(row)[0].astype(np.int64))[None]
+        with torch.no_grad():
+            losses.append(float(-model(ids).logits[0].log_softmax(0)[split.labels[row]]))
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize(("falls", "has_old_names"), [(True, False), (False, False), (False, True)])
+def test_of_equal_scores_the_lowest_loss_is_kept(
+    tmp_path: Path,
+    tokens: Tokens,
+    falls: bool,
+    has_old_names: bool,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Catches a teacher of the first few steps, which is what Trainer keeps while accuracy stays
+    the same; the last one kept though its loss is higher; and the best weights with LayerNorms of
+    the last step, where the checkpoint has other names for these than the model.
+
+    The teacher is all too sure that every text is positive, and learns that none is, which costs
+    it less of the loss at each step; or that all are, which costs it more.
+    """
+    start = make_checkpoint(tmp_path / "start")
+    weights = load_file(start / "model.safetensors")
+    weights["classifier.bias"] = torch.tensor([0.0, 5.0])
+    if has_old_names:
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        for name in [name for name in weights if "LayerNorm" in name]:
+            stem = name.rpartition("LayerNorm.")[0]
+            weights[stem + old[name.removeprefix(stem)]] = weights.pop(name)
+    save_file(weights, start / "model.safetensors", metadata={"format": "pt"})
+    taught = with_labels(tokens, "train", np.full(90, 0 if falls else 1))
+    metrics = run(start, taught, tmp_path / "teacher", epochs=2, batch_size=8)
+    found = re.findall(
+        r"step (\d+) of 24: validation accuracy ([\d.]+), loss ([\d.]+)", said(capfd)
+    )
+    steps, scores, losses = zip(*found, strict=True)
+    assert len(steps) == 4 and len(set(scores)) == 1 and len(set(losses)) > 1
+    assert (losses == tuple(sorted(losses, reverse=falls))) and steps[-1] == "24"
+    best = 24 if falls else int(steps[0])
+    assert metrics["best_step"] == best
+    # Sums of some 100 float32 terms, padded in batches there and not here.
+    expected = own_loss(tmp_path / "teacher", tokens.splits["validation"])
+    assert metrics["validation"]["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def said(capfd: pytest.CaptureFixture[str]) -> str:
+    return capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("n_labelled", "options", "steps"),
+    [
+        (90, {"epochs": 1}, [6, 12]),
+        (90, {"epochs": 3}, [6, 12, 18, 24, 30, 36]),
+        (90, {"epochs": 3, "validations_per_epoch": 1}, [12, 24, 36]),
+        (90, {"epochs": 3, "batch_size": 90}, [1, 2, 3]),
+        (50, {"epochs": 1}, [7]),
+        (16, {"epochs": 1}, [2]),
+        (16, {"epochs": 5}, [5, 10]),
+    ],
+)
+def test_validations_take_a_fifth_of_the_time(
+    tmp_path: Path,
+    checkpoint: Path,
+    tokens: Tokens,
+    capfd: pytest.CaptureFixture[str],
+    n_labelled: int,
+    options: dict[str, Any],
+    steps: list[int],
+) -> None:
+    """Catches ten validations of 30 rows for 90 rows of training, more of them than the setting
+    allows where the steps are no multiple of it, and weights of the last step without one.
+
+    A validation of 30 rows costs as much as the training of 10, so there may be one for 40 rows.
+    """
+    labels = tokens.splits["train"].labels.copy()
+    labels[n_labelled:] = -1
+    some = with_labels(tokens, "train", labels)
+    run(checkpoint, some, tmp_path / "teacher", **{"batch_size": 8, **options})
+    found = re.findall(r"step (\d+) of (\d+): validation", said(capfd))
+    assert [int(step) for step, _ in found] == steps
+    assert {int(n_steps) for _, n_steps in found} == {steps[-1]}
+
+
+def test_the_default_is_at_most_ten_validations_an_epoch(
+    tmp_path: Path, checkpoint: Path, tokens: Tokens, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Catches more than ten: 38 steps were cut into twelve times three, and two."""
+    labels = np.full(30, -1)
+    labels[:2] = (0, 1)
+    few = with_labels(tokens, "validation", labels)
+    run(checkpoint, few, tmp_path / "teacher", epochs=1, batch_size=4)
+    found = re.findall(r"step (\d+) of 23: validation", said(capfd))
+    assert [int(step) for step in found] == [3, 6, 9, 12, 15, 18, 21, 23]

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError
+from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.tasks import TASKS
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
@@ -45,7 +46,9 @@ def make_table(folder: Path, teacher: Path, rows_of: Rows = ROWS) -> Tokens:
         for split, rows in rows_of.items()
     }
     made_with = {"decoder_start": START}
-    write_table(parts, "target_text", (), tokenizer, 16, folder, made_with=made_with)
+    write_table(
+        parts, "target_text", (), digest_tokenizer(tokenizer), 16, folder, made_with=made_with
+    )
     return open_tokens(folder)
 
 

@@ -136,7 +136,9 @@ def test_the_plan_is_what_is_written(tmp_path: Path, writing: Writing) -> None:
     ):
         settings = CaptureSettings.model_validate({"signals": signals, "segment_rows": 4})
         task, store_dir = TASKS[kind], tmp_path / kind
-        plan = make_plan(teacher, tokens, task, settings, store_dir, device=CPU, is_finetuned=True)
+        plan = make_plan(
+            teacher, tokens, task, settings, store_dir, device=lambda: CPU, is_finetuned=True
+        )
         text = describe_plan(plan)
         assert f"{N_PIECES} word pieces)" in text and said in text
         capture_store(store_dir, teacher, tokens, signals=signals, segment_rows=4)

@@ -53,7 +53,7 @@ def plan_store(
         TASKS["classification"],
         CaptureSettings.model_validate(settings),
         store_dir,
-        device=CPU,
+        device=lambda: CPU,
         is_finetuned=is_finetuned,
     )
 
@@ -122,6 +122,10 @@ def test_growth_counts_only_what_is_missing(
     assert len(extended) == 4 and len(added) == 1
     assert {array.name for work in extended for array in work.arrays} == {"attentions/04"}
     assert plan.n_rows == len(plan.rows.keys) > 150
+    n_extended = sum(len(work.rows) for work in extended)
+    n_new = plan.n_rows - n_extended
+    said = f"0 already present, {n_new} to compute, arrays to add to {n_extended}"
+    assert said in describe_plan(plan) and n_new and n_extended
     assert plan.planned.segment_rows == 40  # the store's, whatever is asked for
     capture_store(store_dir, checkpoint, more, segment_rows=1000)
     assert folder_sizes(plan.planned) == folder_sizes(read_manifest(store_dir))

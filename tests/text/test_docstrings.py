@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.text.docstrings import ALIASES, DEFAULT_LIBRARIES, read_docstrings
+from pipeline.text.docstrings import ALIASES, DEFAULT_LIBRARIES, hide_labels, read_docstrings
 
 SPLITS = ("train", "validation", "test")
 
@@ -329,6 +329,47 @@ def test_order_of_files_and_libraries_does_not_matter(
     assert read_docstrings(["okapi", "quagga"]) == corpus
     monkeypatch.setattr(Path, "rglob", lambda folder, pattern: sorted(list_files(folder, pattern)))
     assert read_docstrings(["okapi", "quagga"]) == corpus
+
+
+def labelled(n_labelled: int, seed: int = 0, table: pa.Table | None = None) -> dict[str, str]:
+    """Return the label by text of the rows that keep theirs."""
+    table = SENTENCES if table is None else table
+    hidden = hide_labels(table, n_labelled, seed)
+    assert hidden["text"] == table["text"] and hidden.schema == table.schema
+    return {row["text"]: row["label"] for row in hidden.to_pylist() if row["label"] is not None}
+
+
+SENTENCES = pa.table(
+    {
+        "text": [f"sentence {number}" for number in range(60)],
+        "label": [("okapi", "quagga", "quagga")[number % 3] for number in range(60)],
+    }
+)
+
+
+def test_labels_are_hidden_but_for_a_balanced_few() -> None:
+    """Catches a wrong number of labels, a label of another row, and a label that few rows have."""
+    kept = labelled(11)
+    assert Counter(kept.values()) in ({"okapi": 5, "quagga": 6}, {"okapi": 6, "quagga": 5})
+    of_text = dict(zip(*SENTENCES.to_pydict().values(), strict=True))
+    assert kept == {text: of_text[text] for text in kept}
+    assert Counter(labelled(50).values()) == {"okapi": 20, "quagga": 30}
+    assert labelled(60) == of_text
+
+
+def test_labels_that_are_kept_follow_from_seed_and_texts_alone() -> None:
+    """Catches a choice that differs from run to run, by the order of rows, or by no seed at all;
+    and one of more labels that throws away those that were there."""
+    assert labelled(20) == labelled(20)
+    assert labelled(20) == labelled(20, table=SENTENCES.take(list(reversed(range(60)))))
+    assert labelled(20).items() < labelled(30).items()
+    assert labelled(20) != labelled(20, seed=1)
+
+
+def test_more_labels_than_sentences_are_refused() -> None:
+    """Catches a number of labels that is not what the settings say."""
+    with pytest.raises(DataError, match=r"n_labelled is 61, but there are 60 training sentences"):
+        hide_labels(SENTENCES, 61, seed=0)
 
 
 def test_installed_libraries() -> None:

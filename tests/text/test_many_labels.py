@@ -82,7 +82,7 @@ def test_columns_of_zeros_and_ones(tmp_path: Path) -> None:
     [
         ("text,a,b\nt,1,0\nu,1,2\n", r"row 2 has '2' in column 'b', which needs 0 or 1"),
         ("text,a,b\nt,1,\n", r"row 1 is labelled in some of the columns of data\.columns\.label"),
-        ("text,a\nt,1\n", r"has no column 'b'; it has text, a\. Set data\.columns\.label"),
+        ("text,a\nt,1\n", r"has no column 'b'; it has 'text', 'a'\. Set data\.columns\.label"),
     ],
 )
 def test_columns_that_do_not_fit_are_named(tmp_path: Path, content: str, message: str) -> None:
@@ -191,7 +191,7 @@ def test_a_test_split_has_all_columns_of_labels_or_none(tmp_path: Path) -> None:
         {"source": "files", "path": str(tmp_path), "columns": {"label": ("warm", "cold")}}
     )
     (tmp_path / "test.csv").write_text("text,cold\na,1\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"has no column 'warm'; it has text, cold\. Set data"):
+    with pytest.raises(DataError, match=r"has no column 'warm'; it has 'text', 'cold'\."):
         read_corpus(settings, "names")
     (tmp_path / "test.csv").write_text("text\na\n", encoding="utf-8")
     assert read_corpus(settings, "names")["test"]["label"].to_pylist() == [None]

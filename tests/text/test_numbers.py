@@ -91,3 +91,14 @@ def test_integers_beyond_a_float_are_rounded(write_jsonl: Write) -> None:
     """Catches a traceback."""
     split = write_jsonl("number", rows_of([2**60 + 1, 2])).tokens.splits["train"]
     np.testing.assert_array_equal(split.labels, [2.0**60, 2.0])
+
+
+def test_a_test_split_of_minus_one_alone_has_no_labels(write_jsonl: Write) -> None:
+    """Catches scores of -1, which hide the right ones, taken for these."""
+    train, hidden = rows_of([0.0, 4.5]), rows_of([-1, -1])
+    with pytest.raises(DataError, match=r"validation: each of the 2 labels is -1, .*unlabelled to"):
+        write_jsonl("number", train, hidden)
+    marked = write_jsonl("number", train, hidden, columns={"unlabelled": "-1"})
+    assert not marked.tokens.splits["validation"].has_label.any()
+    write_jsonl("number", train, rows_of([-1, 0]))
+    write_jsonl("number", rows_of([-0.5, 4.5]), hidden)

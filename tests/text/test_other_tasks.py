@@ -1,11 +1,15 @@
 """What other stages make of a table with other labels than one name a row."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from transformers import AutoTokenizer
 
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.tasks.task import LabelKind
 from pipeline.text.asking import Asking
@@ -13,8 +17,13 @@ from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.augmented import with_augmented
 from pipeline.text.given_tokens import copy_tokens
 from pipeline.text.masking_settings import MaskingSettings
+from pipeline.text.questions import tokenise_questions
 from pipeline.text.retokenise import split_for
+from pipeline.text.rows import tokenise
+from pipeline.text.target_texts import tokenise_targets
 from pipeline.text.tokens import open_tokens
+from pipeline.text.words import tokenise_words
+from tests.conftest import make_tokenizer
 from tests.text.conftest import Write
 
 TEXT = "the film was very warm and the acting was fresh"
@@ -105,3 +114,46 @@ def test_a_table_for_another_task_is_refused(
         copy_tokens(folder, pieces, 16, "name", copied)
     copy_tokens(folder, pieces, 16, "number", copied)
     assert open_tokens(copied).label_kind == "number"
+
+
+def left_side(config: dict[str, Any], backend: dict[str, Any]) -> None:
+    """Make a tokenizer cut texts at their beginnings."""
+    config["truncation_side"] = "left"
+
+
+def left_direction(config: dict[str, Any], backend: dict[str, Any]) -> None:
+    """Do the same as the Tokenizers library does, which has no setting of Transformers'."""
+    backend["truncation"] = {
+        "direction": "Left",
+        "max_length": 8,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+
+
+@pytest.mark.parametrize("change", [left_side, left_direction])
+def test_texts_lose_their_ends_with_every_tokenizer(tmp_path: Path, change: Any) -> None:
+    """Catches texts, pairs, words or choices that lose their beginnings with one checkpoint, and
+    a student's tokenizer that is saved to do so."""
+    make_tokenizer(tmp_path)
+    before = load_tokenizer(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).truncation_side == "right"
+    paths = [tmp_path / name for name in ("tokenizer_config.json", "tokenizer.json")]
+    config, backend = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    change(config, backend)
+    for path, content in zip(paths, (config, backend), strict=True):
+        path.write_text(json.dumps(content), encoding="utf-8")
+    assert AutoTokenizer.from_pretrained(tmp_path).truncation_side == "left"
+    after, words, none = load_tokenizer(tmp_path), TEXT.split(), pa.array([-1])
+    for read in (
+        lambda tokenizer: tokenise([TEXT], None, none, "name", tokenizer, 8),
+        lambda tokenizer: tokenise([TEXT], [TEXT], none, "name", tokenizer, 8),
+        lambda tokenizer: tokenise_words([words], [[0] * len(words)], tokenizer, 8),
+        lambda tokenizer: tokenise_questions([TEXT], [None], [["warm"]], [0], tokenizer, 8),
+        lambda tokenizer: tokenise_targets([TEXT], [TEXT], tokenizer, 8, 0),
+    ):
+        ours, theirs = read(before), read(after)
+        assert ours.rows.equals(theirs.rows) and ours.is_cut.all()
+    assert before.decode(read(after).rows["input_ids"].to_pylist()[0][1:3]) == "the film"
+    after.save_pretrained(tmp_path / "saved")
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").truncation_side == "right"

@@ -93,7 +93,6 @@ def test_every_limit_holds(write_jsonl: Write, room: int) -> None:
         (["1", "0", "-1"], [1, 0, -1]),
         (["3", "1", "2"], [2, 0, 1]),  # numbers are the choices themselves where one is too large
         (["2", "1", "0"], [2, 1, 0]),
-        (["C", "1", None], [2, 1, -1]),
     ],
 )
 def test_answers_are_read_in_one_way(
@@ -107,6 +106,61 @@ def test_answers_are_read_in_one_way(
         for first in split.first_rows[:-1]
     ]
     assert found == expected
+
+
+def named(answer: Any, names: list[Any] | None, *texts: str) -> dict[str, Any]:
+    """Return a question whose choices have names, as ARC's have."""
+    return {"story": "the film", "answer": answer, "options": {"text": [*texts], "label": names}}
+
+
+NAMED = {"text": "story", "choices": "options.text", "label": "answer"}
+
+
+def test_names_of_choices_decide(write_jsonl: Write) -> None:
+    """Catches '1' of choices named 1 to 4 read as the second, among questions of letters."""
+    rows = [
+        named("B", ["A", "B"], "warm", "cold"),
+        named("1", ["1", "2", "3"], "warm", "cold", "dull"),
+        named("3", ["1", "2", "3"], "1", "2", "3"),
+        named(None, ["A"], "warm"),
+        named("A", ["B", "A"], "warm", "cold"),
+    ]
+    validation = [named("2", ["1", "2"], "warm", "cold"), named("-1", ["1", "2"], "a", "bit")]
+    splits = write_jsonl("choice", rows, validation, columns=NAMED).tokens.splits
+    assert splits["train"].labels.tolist() == [0, 1, 1, 0, 0, 0, 0, 1, -1, 0, 1]
+    assert splits["validation"].labels.tolist() == [0, 1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "names"),
+    [
+        ((1, 0), ["A", "B"]),  # places, of choices whose names are letters
+        (("cold", "warm"), ["A", "B"]),
+        ((1, 0), [0, 0]),  # such as which is right
+        (("B", "A"), None),
+    ],
+)
+def test_what_names_no_choice_decides_nothing(
+    write_jsonl: Write, answers: tuple[Any, Any], names: list[Any] | None
+) -> None:
+    """Catches questions refused for a part called label that does not say which is right."""
+    rows = [named(answer, names, "warm", "cold") for answer in answers]
+    split = write_jsonl("choice", rows, columns=NAMED).tokens.splits["train"]
+    assert split.labels.tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (named("C", ["A", "B"], "a", "bit"), r"row 2: label 'C' is none .* 'options\.label', A, B"),
+        (named("A", ["A"], "a", "bit"), r"row 2 has 2 choices in 'options\.text' and 1 names for"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(write_jsonl: Write, bad: Any, message: str) -> None:
+    """Catches a label read as a letter where the choices have other names."""
+    rows = [named("A", ["A", "B"], "warm", "cold"), bad]
+    with pytest.raises(DataError, match=message):
+        write_jsonl("choice", rows, columns=NAMED)
 
 
 def test_an_answer_may_be_the_choice_itself(write_jsonl: Write) -> None:
@@ -149,6 +203,19 @@ def test_columns_of_choices_may_end_early(write_jsonl: Write) -> None:
             [row(None, ["b", "a"]), row("a", ["b", "a"])],
             r"row 2: label 'a' may be the place of choice 0 .* choice 1, .* as numbers from 0",
         ),
+        (
+            [row("C", ["a", "b", "c"]), row(None, ["a"]), row("1", ["a", "b", "c"])],
+            r"train: row 1: label 'C', train: row 3: label '1': .* may begin at 0 or 1.*letters",
+        ),
+        (
+            [row("A", ["warm", "cold"]), row("warm", ["warm", "cold"])],
+            r"train: row 1: label 'A', train: row 2: label 'warm': some labels are letters",
+        ),
+        (
+            [row("1", ["a", "b", "c"]), row("-1", ["a"]), row("3", ["a", "b", "c"])],
+            r"row 1: label '1': all labels are numbers, from 1 to 3, and none is 0.*Subtract 1",
+        ),
+        ([row(2, ["a", "b", "c"])], r"numbers, from 2 to 2, and none is 0"),
         ([row("a a", ["a a", "a a"])], r"row 1: label 'a a' is none of .* as it is written, once"),
         ([row("A", ["a", "b"]), row("A", [])], r"the question of row 2 has no choices"),
         ([row("A", ["a", " "])], r"choice 1 \(from 0\) of the question of row 1 is empty"),

@@ -131,9 +131,9 @@ def test_a_part_of_a_column_has_its_name(write_jsonl: Write) -> None:
     whole = write_jsonl("target_text", rows, columns=columns | {"target": "a.b"}, asking=FROM_2)
     assert whole.tokens.splits["train"].table["text_pair"].to_pylist() == ["x", "y"]
     for target, message in {
-        "translation.fr": r"no part 'fr' of what holds struct<.*>; it has de, en\. Correct",
-        "translation.en.us": r"no part 'us' of what holds string; it has no parts",
-        "other.en": r"has no column 'other\.en'; it has translation, a\.b\. Set data\.columns\.tar",
+        "translation.fr": r"'translation\.fr': 'translation' has the parts 'de', 'en'\. Set",
+        "translation.en.us": r"no column 'translation\.en\.us': 'translation\.en' holds string\.",
+        "other.en": r"no column 'other\.en'; it has 'translation', 'a\.b'\. Set data\.col",
     }.items():
         with pytest.raises(DataError, match=message):
             write_jsonl("target_text", rows, columns=columns | {"target": target}, asking=FROM_2)

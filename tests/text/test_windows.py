@@ -1,15 +1,19 @@
 """Questions about texts: the answer's tokens in every window, and faults named with their row."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
 from pipeline.core.settings import parse_section
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.tokens import TokenSplit
+from pipeline.text.windows import tokenise_windows
+from tests.conftest import make_tokenizer
 from tests.text.conftest import Write
 
 COLUMNS = {"text": "context", "question": "ask", "label": "answers"}
@@ -177,8 +181,10 @@ def test_answers_of_another_shape_are_refused(write_jsonl: Write) -> None:
     with pytest.raises(DataError, match=r"'answer' holds string, but .* data.columns.answer_start"):
         write_jsonl("answers", [mere], columns={**COLUMNS, "label": "answer"})
     columns = {**COLUMNS, "label": "answer", "answer_start": "at"}
-    with pytest.raises(DataError, match="row 1 has '4x' in column 'at', which needs the number"):
+    with pytest.raises(DataError, match=r"row 1 has '4x' in column 'at', .*number.*Correct it"):
         write_jsonl("answers", [mere], columns=columns)
+    with pytest.raises(DataError, match=r"has '\[4\]' in column 'at', .* Keep lists in JSON lines"):
+        write_jsonl("answers", [{**mere, "at": "[4]"}], columns=columns)
 
 
 @pytest.mark.parametrize("max_length", range(7, 18))
@@ -198,6 +204,34 @@ def test_every_token_of_the_text_is_in_a_window(write_jsonl: Write, max_length: 
     assert len(seen - {(-1, -1)}) == len(LONG.split())
     found = {text_between(split, i, *ends) for i, ends in enumerate(labels_of(split)) if ends[0]}
     assert found == {"plot"}
+
+
+@pytest.mark.parametrize("side", ["truncation_side", "padding_side"])
+def test_windows_do_not_depend_on_the_sides_of_a_tokenizer(tmp_path: Path, side: str) -> None:
+    """Catches windows from the end of the text to its beginning, which lose its answers."""
+    make_tokenizer(tmp_path, tuple(dict.fromkeys(f"{LONG} it".split())))
+    asked = ["was it"], [LONG], [[{"text": "dull", "start": LONG.index("dull")}]]
+    right = tokenise_windows(*asked, load_tokenizer(tmp_path), 10, 2, "train", 1)
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {side: "left"}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    left = tokenise_windows(*asked, load_tokenizer(tmp_path), 10, 2, "train", 1)
+    assert left.rows.equals(right.rows) and len(right.rows) == 3
+    assert right.rows["label"].to_pylist() == [[0, 0], [0, 0], [8, 8]]
+    assert left.counts == {"n_answers_lost": 0}
+
+
+def test_windows_reach_the_ends_of_the_text(pieces: Any) -> None:
+    """Catches windows in another order, with the ends of the text between them."""
+    asked = ["was it"], [LONG], [None]
+    tokenise_windows(*asked, pieces, 10, 2, "train", 8)
+    other = copy.deepcopy(pieces)
+    other.truncation_side = "left"
+    with pytest.raises(
+        DataError, match=rf"train: row 8: its windows cover .* tokens are at 0 to {len(LONG)}: "
+    ):
+        tokenise_windows(*asked, other, 10, 2, "train", 8)
+    tokenise_windows(["was it"], ["the film"], [None], other, 10, 2, "train", 8)
 
 
 def test_validation_is_set_aside_by_the_text(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """One student, distilled from a store with all that belongs to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.settings import parse_section
+from pipeline.metrics.validated import Validated
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens, TokenSplit
-from pipeline.train.distill import TrainedStudent, distill
+from pipeline.train.distill import Judge, TrainedStudent, distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.validation import Said
 
 INPUTS = {"view": "0" * 64}
 STUDENT: dict[str, Any] = {
@@ -31,12 +33,11 @@ STUDENT: dict[str, Any] = {
     },
 }
 
-Judge = Callable[[NDArray[np.floating], NDArray[np.int64]], dict[str, float]]
 
-
-def accuracy(logits: NDArray[np.floating], split: TokenSplit) -> dict[str, float]:
-    """Return the share of rows whose largest logit is their label's."""
-    return {"accuracy": float((logits.argmax(1) == split.labels).mean())}
+def accuracy(said: Said, split: TokenSplit) -> Validated:
+    """Return the share of rows whose largest logit is their label's, and no loss."""
+    assert isinstance(said, np.ndarray)
+    return Validated({"accuracy": float((said.argmax(1) == split.labels).mean())}, 0.0)
 
 
 @dataclass
@@ -45,13 +46,18 @@ class Judgement:
 
     scores: Sequence[float]
     """After the last one, Ctrl-C comes."""
+    losses: Sequence[float] | None = None
+    """0 where there are none."""
     logits: list[NDArray[np.floating]] = field(default_factory=list)
 
-    def __call__(self, logits: NDArray[np.floating], split: TokenSplit) -> dict[str, float]:
-        self.logits.append(logits)
-        if len(self.logits) > len(self.scores):
+    def __call__(self, said: Said, split: TokenSplit) -> Validated:
+        assert isinstance(said, np.ndarray)
+        number = len(self.logits)
+        self.logits.append(said)
+        if number >= len(self.scores):
             raise KeyboardInterrupt
-        return {"accuracy": self.scores[len(self.logits) - 1]}
+        loss = 0.0 if self.losses is None else self.losses[number]
+        return Validated({"accuracy": self.scores[number]}, loss)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pipeline.core.settings import parse_section
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.models import Models
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.reader import TeacherStore
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import JoinedSplit

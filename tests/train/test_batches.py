@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.core.errors import StoreIncompleteError
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, ArraySpec
 from pipeline.text.tokens import Tokens, TokenSplit

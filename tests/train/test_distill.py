@@ -16,10 +16,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.core.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
-from pipeline.core.made_from import is_made_from
+from pipeline.core.stamp import stamp_in
 from pipeline.models.predict import predict
 from pipeline.store.manifest import read_manifest
 from pipeline.text.tokens import Tokens
+from pipeline.train.distill import METRICS_NAME
 from tests.train.bench import INPUTS, STUDENT, Bench, Judgement, accuracy
 
 
@@ -38,10 +39,10 @@ def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(
     assert "attention_tap" not in (folder / "config.json").read_text(encoding="utf-8")
     validation = bench.tokens.splits["validation"]
     logits = predict(model, validation, 0, predicts="row", has_token_types=True)
-    assert trained.scores == accuracy(logits, validation)
+    assert trained.scores == accuracy(logits, validation).scores
     assert trained.best_step in (4, 8)
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == bench.tokens.tokenizer
-    assert is_made_from(folder, INPUTS)
+    assert stamp_in(folder).holds(INPUTS)
     assert list((tmp_path / "students").iterdir()) == [folder]
 
 
@@ -88,13 +89,23 @@ def test_the_card_says_what_the_student_is(tmp_path: Path, bench: Bench) -> None
 
 
 @pytest.mark.parametrize(
-    ("scores", "best"), [([0.5, 0.9, 0.7], 2), ([0.9, 0.9, 0.9], 1), ([0.0, 0.1, 0.2], 3)]
+    ("scores", "losses", "best"),
+    [
+        ([0.5, 0.9, 0.7], [0.0, 0.0, 0.0], 2),
+        ([0.0, 0.1, 0.2], [0.1, 0.2, 0.3], 3),
+        ([0.7, 0.7, 0.7], [0.6, 0.4, 0.5], 2),
+        ([0.7, 0.7, 0.7], [0.6, 0.5, 0.4], 3),
+        ([0.7, 0.7, 0.7], [0.4, 0.5, 0.6], 1),
+        ([0.7, 0.7, 0.7], [0.5, 0.5, 0.5], 3),
+        ([0.7, 0.7, 0.6], [0.5, 0.5, 0.1], 2),
+    ],
 )
 def test_the_best_weights_are_kept(
-    tmp_path: Path, bench: Bench, scores: list[float], best: int
+    tmp_path: Path, bench: Bench, scores: list[float], losses: list[float], best: int
 ) -> None:
-    """Catches the last weights under the best score; of equal ones the first are kept."""
-    judge = Judgement(scores)
+    """Catches the last weights under the best score, and of equal scores the first, which are
+    those of a student that has hardly been trained."""
+    judge = Judgement(scores, losses)
     trained = bench.run(tmp_path / "a", judge=judge, epochs=3)
     assert trained.best_step == 4 * best
     assert trained.scores == {"accuracy": scores[best - 1]}
@@ -105,25 +116,61 @@ def test_the_best_weights_are_kept(
     assert [np.array_equal(logits, shown) for shown in judge.logits] == [
         number == best for number in (1, 2, 3)
     ]
+    found = json.loads((tmp_path / "a" / METRICS_NAME).read_text(encoding="utf-8"))
+    assert found["best_step"] == 4 * best
+    assert found["validation"] == {"accuracy": scores[best - 1], "loss": losses[best - 1]}
 
 
 @pytest.mark.parametrize(
-    ("patience", "scores", "n_validations"),
+    ("patience", "scores", "losses", "n_validations"),
     [
-        (1, [0.5, 0.5], 2),
-        (2, [0.5, 0.4, 0.3], 3),
-        (2, [0.5, 0.4, 0.6, 0.6, 0.6], 5),
-        (None, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 6),
+        (1, [0.5, 0.5], [0.1, 0.1], 2),
+        (1, [0.5, 0.5, 0.5], [0.3, 0.2, 0.2], 3),
+        (2, [0.5, 0.4, 0.3], None, 3),
+        (2, [0.5, 0.4, 0.6, 0.6, 0.6], None, 5),
+        (None, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0], None, 6),
     ],
 )
 def test_patience_ends_the_training(
-    tmp_path: Path, bench: Bench, patience: int | None, scores: list[float], n_validations: int
+    tmp_path: Path,
+    bench: Bench,
+    patience: int | None,
+    scores: list[float],
+    losses: list[float] | None,
+    n_validations: int,
 ) -> None:
-    """Catches a count that is off by one, or that a better score does not reset."""
-    judge = Judgement(scores)
+    """Catches a count that is off by one, that a better one does not reset, or that goes on for
+    ever where nothing changes; and a student whose last, equal weights were not written."""
+    judge = Judgement(scores, losses)
     trained = bench.run(tmp_path / "a", judge=judge, epochs=6, patience=patience)
     assert len(judge.logits) == n_validations
     assert trained.scores == {"accuracy": max(scores)}
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a")
+    kept = trained.best_step // 4 - 1
+    validation = bench.tokens.splits["validation"]
+    logits = predict(model, validation, 0, predicts="row", has_token_types=True)
+    assert np.array_equal(logits, judge.logits[kept])
+
+
+def test_a_training_that_patience_has_ended_does_not_go_on(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a training that was killed after its last validation and before the student was
+    written: resumed, it would go on past its end, and be another student."""
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    whole, killed = tmp_path / "students" / "whole", tmp_path / "students" / "killed"
+    options: dict[str, Any] = {"epochs": 6, "patience": 1}
+    expected = bench.run(whole, judge=Judgement([0.5, 0.5]), **options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipeline.train.distill.write_model_card", interrupt)
+        bench.run(killed, judge=Judgement([0.5, 0.5]), **options)
+    assert bench.run(killed, judge=Judgement([]), **options) == expected
+    ours, theirs = (digest_folder(path, without=["README.md"]) for path in (killed, whole))
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"made_from.json"}
+    assert digest_weights(killed) == digest_weights(whole)
 
 
 def test_one_seed_gives_one_student(tmp_path: Path, bench: Bench) -> None:

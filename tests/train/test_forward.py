@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.models.padding import pad_rows
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.train.batches import Batch
 from pipeline.train.forward import make_forward
 from tests.conftest import DECODERS, MODEL_TYPES, PAD_ID, make_model, make_rows, own_outputs

@@ -16,9 +16,10 @@ from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
+from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.models import Models, StudentShape
-from pipeline.objectives.objective import Needs
-from pipeline.objectives.weighted_sum import ObjectivesSettings, WeightedSum
+from pipeline.objectives.needs import Needs
+from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.spec import Arrays, ArraySpec
 from pipeline.text.tokens import TokenSplit

@@ -1,15 +1,17 @@
 """Labelled and unlabelled rows in every batch, in a ratio."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.objectives.weighted_sum import ObjectivesSettings
-from pipeline.text.tokens import Tokens
+from pipeline.objectives.chosen import ObjectivesSettings
+from pipeline.text.tokens import UNLABELLED, Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.order import EpochOrder, mixed_order
+from pipeline.train.order import EpochOrder, global_order, labelled_order, mixed_order
 from pipeline.train.settings import TrainingSettings, check_batches
 from tests.train.conftest import MakeSetting
 from tests.train.test_parts import partly_labelled
@@ -82,6 +84,40 @@ def test_a_student_trains_on_mixed_batches(make_setting: MakeSetting, even_token
     assert n_examples == sum(report.n_examples for report in reports)
 
 
+@pytest.mark.parametrize("group_by_length", [False, True])
+def test_labelled_rows_alone_come_as_if_there_were_no_others(*, group_by_length: bool) -> None:
+    """Catches an order by which unlabelled rows change what a student of labels alone learns."""
+    of_all = labelled_order(
+        LENGTHS, BATCH_SIZE, 7, 2, group_by_length=group_by_length, is_labelled=IS_LABELLED
+    ).batches
+    of_labelled = global_order(
+        LENGTHS[IS_LABELLED], BATCH_SIZE, 7, 2, group_by_length=group_by_length
+    ).batches
+    rows = np.flatnonzero(IS_LABELLED)
+    assert len(of_all) == len(of_labelled) == 4
+    for batch, expected in zip(of_all, of_labelled, strict=True):
+        assert np.array_equal(batch, rows[expected])
+
+
+def test_a_student_trains_on_labelled_rows_alone(
+    make_setting: MakeSetting, even_tokens: Tokens
+) -> None:
+    """Catches batches of unlabelled rows, from which labels alone teach nothing."""
+    setting = make_setting(hard_label={})
+    setting.tokens = even_tokens_with(even_tokens)
+    rows = setting.join()
+    split = setting.tokens.splits["train"]
+    settings = setting.options(unlabelled_share=0, batch_size=4)
+    reports = list(setting.train(rows, unlabelled_share=0, batch_size=4))
+    n_labelled = int(split.has_label.sum())
+    assert 0 < n_labelled < len(split)
+    assert sum(report.n_examples for report in reports) == n_labelled
+    assert rows.count_batches(settings) == len(reports) == -(-n_labelled // 4)
+    assert rows.count_examples(settings) == n_labelled
+    drawn = np.concatenate(rows.order(settings, 0).batches)
+    assert split.has_label[drawn].all() and len(set(drawn)) == n_labelled
+
+
 def even_tokens_with(tokens: Tokens) -> Tokens:
     """Return a table most of whose training rows are unlabelled."""
     split = partly_labelled(tokens.splits["train"])
@@ -102,10 +138,36 @@ def test_without_unlabelled_rows_it_is_refused(make_setting: MakeSetting) -> Non
         rows.count_batches(TrainingSettings(unlabelled_share=0.5))
 
 
+def test_labelled_rows_alone_may_be_all_rows_but_not_none(
+    make_setting: MakeSetting, even_tokens: Tokens
+) -> None:
+    """Catches a setting for partly labelled data that wholly labelled data cannot have, and an
+    epoch of no batch."""
+    settings = TrainingSettings(unlabelled_share=0, batch_size=8)
+    rows = make_setting(soft_target={}).join()
+    assert rows.count_batches(settings) == -(-len(rows) // 8)
+    setting = make_setting(soft_target={})
+    split = even_tokens.splits["train"]
+    nothing = np.full_like(split.labels, UNLABELLED)
+    setting.tokens = replace(
+        even_tokens, splits={**even_tokens.splits, "train": replace(split, labels=nothing)}
+    )
+    with pytest.raises(DataError, match=r"^of 60 training examples none is labelled, and with"):
+        setting.join().count_batches(settings)
+
+
+def test_labelled_rows_alone_may_come_one_by_one() -> None:
+    """Catches a refusal of batches that need not be shared."""
+    objectives = parse_section(ObjectivesSettings, {"hard_label": {}}, "objectives")
+    settings = TrainingSettings(unlabelled_share=0, batch_size=1)
+    check_batches(objectives, settings, n_processes=1)
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
         ({"shuffle": "block"}, "which shuffle: block does not"),
+        ({"shuffle": "block", "unlabelled_share": 0.0}, "which shuffle: block does not"),
         ({"batch_size": 1}, "a batch of 1 cannot be shared"),
     ],
 )

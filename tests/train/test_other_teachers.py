@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.core.errors import PipelineError, StoreIncompleteError, StoreMismatchError
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.spec import LOGITS

@@ -17,7 +17,7 @@ from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.objectives.objective import Needs
+from pipeline.objectives.needs import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, LOGITS
 from pipeline.tasks import TASKS

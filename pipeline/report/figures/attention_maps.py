@@ -12,7 +12,7 @@ from pipeline.report.figures.style import (
     STUDENT_COLOUR,
     TEACHER_COLOUR,
     draw_heat,
-    shorten,
+    shorten_to,
     to_svg,
 )
 
@@ -23,8 +23,11 @@ HOW_TO_READ = (
     "another; the layers stand at about the same share of their model's depth."
 )
 
-_LONGEST_NAME = 10
 _NAME_SIZE = 9
+_NAME_WIDTH = 56
+"""Points that the name of a token may take beside a map, or below it: about ten letters."""
+_GAP = 3
+"""Points between a name and its map."""
 _STRETCH = 0.5
 """Power of a probability that is its colour."""
 
@@ -37,7 +40,8 @@ def draw_attention_maps(text: AttendedText, pair: MapPair, name: str) -> bytes:
 
 def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
     """Return the figure as matplotlib holds it."""
-    width, height, side, margin, above = 5.1, 2.6, 1.8, 0.72, 0.22  # inches
+    side, above, margin = 1.8, 0.22, (_NAME_WIDTH + _GAP + 3) / DOTS_PER_INCH  # inches
+    width, height = 2 * (margin + side) + 0.06, above + side + margin
     figure = Figure(figsize=(width, height))
     sides = (
         ("teacher", pair.teacher_layer, pair.teacher, text.teacher_tokens, TEACHER_COLOUR),
@@ -45,7 +49,7 @@ def build_attention_maps(text: AttendedText, pair: MapPair) -> Figure:
     )
     for number, (who, layer, values, tokens, colour) in enumerate(sides):
         left = margin + number * width / 2
-        bottom = height - side - above
+        bottom = margin
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         draw_heat(axes, np.array(values) ** _STRETCH, colour)
         axes.set_title(f"{who}, layer {layer}", fontsize=10, pad=4)
@@ -57,8 +61,9 @@ def _name_tokens(axes: Axes, tokens: Sequence[str], side: float) -> None:
     every = int(-(-len(tokens) * _NAME_SIZE * 1.1 // (DOTS_PER_INCH * side)))
     axes.set_xticks([])  # ticks with their labels take ten times as long to draw
     axes.set_yticks([])
+    gap = _GAP / (DOTS_PER_INCH * side) * len(tokens)
     for place in range(0, len(tokens), max(every, 1)):
-        name = shorten(tokens[place], _LONGEST_NAME)
-        below = len(tokens) - 0.3
-        axes.text(-0.7, place, name, ha="right", va="center", fontsize=_NAME_SIZE)
+        name = shorten_to(tokens[place], _NAME_WIDTH, _NAME_SIZE)
+        below = len(tokens) - 0.5 + gap
+        axes.text(-0.5 - gap, place, name, ha="right", va="center", fontsize=_NAME_SIZE)
         axes.text(place, below, name, ha="center", va="top", rotation=90, fontsize=_NAME_SIZE)

@@ -7,14 +7,16 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from pipeline.report.figures.style import (
+    DOTS_PER_INCH,
+    FONT_SIZE,
     STUDENT_COLOUR,
     TEACHER_COLOUR,
     draw_heat,
     shorten,
     to_svg,
+    width_of,
 )
 
 _MOST_NUMBERED = 12
@@ -43,7 +45,8 @@ def count_confusions(
     expected: NDArray[np.integer[Any]], found: NDArray[np.integer[Any]], n_labels: int
 ) -> Counts:
     """Return how many predictions of each expected label were given each label."""
-    return np.asarray(confusion_matrix(expected, found, labels=np.arange(n_labels)))
+    cells = np.ravel_multi_index((expected, found), (n_labels, n_labels))
+    return np.bincount(cells, minlength=n_labels**2).reshape(n_labels, n_labels)
 
 
 def draw_confusion(
@@ -57,7 +60,8 @@ def draw_confusion(
 def build_confusion(counts: Counts, labels: Sequence[str], colour: str) -> Figure:
     """Return the figure as matplotlib holds it."""
     names = [shorten(label, _LONGEST_NAME) for label in labels]
-    margin = 0.45 + 0.085 * max(map(len, names))  # inches, for the names
+    widest = max(width_of(name, FONT_SIZE) for name in names)
+    margin = 0.5 + widest / DOTS_PER_INCH  # inches, for the names
     side = 3.6
     width = margin + side + 0.1
     figure = Figure(figsize=(width, width))

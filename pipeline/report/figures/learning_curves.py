@@ -108,7 +108,8 @@ def _draw_score(
     factor = metric.unit.factor
     if curve is not None:
         values = factor * curve.values
-        axes.plot(curve.steps, values, ".-", color=COLOURS[0], linewidth=1.6, markersize=6)
+        size = 10 if len(values) == 1 else 6  # a single validation has no line that leads to it
+        axes.plot(curve.steps, values, ".-", color=COLOURS[0], linewidth=1.6, markersize=size)
     if teacher_score is not None:
         level = factor * teacher_score
         axes.axhline(level, color=TEACHER_COLOUR, linewidth=1, linestyle=(0, (4, 3)))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from pipeline.evaluate.cost import Cost
+from pipeline.evaluate.cost_figures import Cost
 from pipeline.metrics.measure import Measure
 from pipeline.report.comparison import Comparison
 from pipeline.report.figures.point_labels import place_labels

@@ -7,7 +7,10 @@ is the transparency of one colour, so that a figure follows a light and a dark p
 
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Callable
+from functools import cache
 
 import matplotlib.style
 import numpy as np
@@ -15,6 +18,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font, LoadFlags
 
 INK = "#1f2328"
 """Text and axes. The page replaces it, so that the figure follows a dark theme."""
@@ -55,6 +60,13 @@ _STYLE = {
     "axes.spines.right": False,
 }
 
+_MISSING_GLYPH = r"Glyph \d+ .* missing from font"
+"""Matplotlib's warning of a character that its own font lacks. It measures texts with that font; an
+SVG has the text itself, which the browser draws with the fonts of the reader."""
+
+_MEASURED_FONT = "DejaVu Sans"
+"""Comes with matplotlib, and is wider than most."""
+
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
@@ -63,7 +75,11 @@ def to_svg(build: Callable[[], Figure], name: str) -> bytes:
 
     `name` goes into its identifiers: figures of one page need different names.
     """
-    with matplotlib.style.context(["default", {**_STYLE, "svg.hashsalt": name}]):
+    with (
+        matplotlib.style.context(["default", {**_STYLE, "svg.hashsalt": name}]),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", _MISSING_GLYPH, UserWarning)
         output = io.BytesIO()
         build().savefig(output, format="svg", metadata=_NO_METADATA)
     # matplotlib numbers its groups alike in every figure; nothing refers to those numbers.
@@ -86,3 +102,30 @@ def draw_heat(
 def shorten(text: str, n_characters: int) -> str:
     """Return a text cut to so many characters, with an ellipsis where something is left out."""
     return text if len(text) <= n_characters else text[: n_characters - 1] + "…"
+
+
+def shorten_to(text: str, most_points: float, font_size: float) -> str:
+    """Return a text cut to that width, with an ellipsis where something is left out."""
+    if width_of(text, font_size) <= most_points:
+        return text
+    kept = text
+    while kept and width_of(f"{kept}…", font_size) > most_points:
+        kept = kept[:-1]
+    return f"{kept}…"
+
+
+def width_of(text: str, font_size: float) -> float:
+    """Return about how wide a text is that a browser draws in that size, in points."""
+    return font_size * sum(map(_advance, text))
+
+
+@cache
+def _advance(character: str) -> float:
+    """Return the width of a character as a share of the font's size."""
+    if unicodedata.combining(character):
+        return 0.0
+    font = FT2Font(findfont(_MEASURED_FONT))
+    if ord(character) not in font.get_charmap():
+        return 1.0  # as wide as those of Chinese
+    font.set_size(100, DOTS_PER_INCH)
+    return float(font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance) / 6_553_600

@@ -2,11 +2,10 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from tqdm import tqdm
-
-from pipeline.train.loop import StepReport
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -40,27 +39,24 @@ class Progress:
     ) -> None:
         self._bar.close()
 
-    def add(self, report: StepReport) -> None:
-        """Show a step."""
-        self._n_seen += report.n_examples
-        shown = {"loss": f"{report.loss:.4f}"}
-        shown |= {name: f"{value:.4f}" for name, value in report.terms.items()}
+    def add(self, n_examples: int, step: int, n_steps: int, values: Mapping[str, float]) -> None:
+        """Show the step that read these examples, with the values of its loss terms by name."""
+        self._n_seen += n_examples
+        shown = {name: f"{value:.4f}" for name, value in values.items()}
         if not self._bar.disable:
             self._bar.set_postfix(shown, refresh=False)
-            self._bar.update(report.n_examples)
+            self._bar.update(n_examples)
             return
         now = time.monotonic()
-        is_last = report.step == report.n_steps
+        is_last = step == n_steps
         if not self._is_shown or (now - self._last_line < _SECONDS_BETWEEN_LINES and not is_last):
             return
         self._last_line = now
         rate = self._n_seen / max(now - self._began, 1e-9)
-        left = (self._n_left - self._n_seen) / rate
+        left = max(0, self._n_left - self._n_seen) / rate
         terms = ", ".join(f"{name} {value}" for name, value in shown.items())
-        self.say(
-            f"step {report.step:,} of {report.n_steps:,}: {terms}; {rate:,.0f} examples/s, "
-            f"{left / 60:.0f} min left"
-        )
+        speed = f"{rate:,.0f} examples/s, {left / 60:.0f} min left"
+        self.say(f"step {step:,} of {n_steps:,}: {'; '.join(filter(None, (terms, speed)))}")
 
     def say(self, text: str) -> None:
         """Show a line above the bar."""

@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import read_params
 from pipeline.models.encoder_decoder import ENCODER_DECODERS
-from pipeline.objectives import OBJECTIVES
-from stages.check import check_params
+from pipeline.objectives.settings import OBJECTIVES
+from pipeline.project.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT
 from tests.old_names import change_config
@@ -202,3 +202,19 @@ def test_a_checkpoint_that_contradicts_itself_is_named(
     change_config(teacher, max_position_embeddings=32)
     (fault,) = faults_of(params)
     assert fault.startswith(f"teacher.checkpoint: {teacher} has tensors of other shapes than the ")
+
+
+def test_names_that_are_no_tags_are_named(params: dict[str, Any]) -> None:
+    """Catches parts of speech scored as entities, found out once the teacher is trained."""
+    params["data"] |= {"source": "files", "labels": ["O", "B-PER", "PERSON"]}
+    params["task"] = {"kind": "token_classification"}
+
+    def of_labels() -> list[str]:
+        return [fault for fault in faults_of(params) if fault.startswith("data.labels")]
+
+    (fault,) = of_labels()
+    assert fault.startswith("data.labels: 'PERSON' does not say where an entity begins")
+    assert fault.endswith("set task.metrics to [accuracy, macro_f1]")
+    params["task"]["metrics"] = ["accuracy", "macro_f1"]
+    params["students"] = {}
+    assert of_labels() == []

@@ -1,0 +1,129 @@
+"""Answers to questions as texts: kept in a file, scored from it again, shown in the report."""
+
+import re
+import string
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.evaluate.predictions import write_predictions
+from pipeline.evaluate.texts import question_rows, write_texts_file
+from pipeline.metrics.answers import Answers, answers_of
+from pipeline.metrics.score import score
+from pipeline.report.text_examples import find_text_examples
+from pipeline.tasks import TASKS
+from pipeline.text.tokens import TokenSplit
+from tests.metrics.conftest import make_split  # noqa: F401  # a fixture
+from tests.metrics.made_windows import MakeSplit
+
+TASK = TASKS["question_answering"]
+LONG = "the film was a bit warm and the plot was dull"
+"""In rows of twelve tokens, two windows."""
+
+
+@pytest.fixture
+def split(make_split: MakeSplit) -> TokenSplit:  # noqa: F811
+    texts = [LONG, "the film", "a plot", "the film was dull"]
+    return make_split(texts, [["bit warm", "warm"], None, [], ["film"]])
+
+
+def answers(split: TokenSplit, seed: int) -> Answers:
+    """Return the answers of a model that gives random logits."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(len(split.input_ids), 2)).astype(np.float32)
+    return answers_of(logits, split, "span", ("start", "end"))
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words as SQuAD compares them."""
+    plain = "".join(one for one in text.lower() if one not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+
+
+def f1(given: str, references: list[str]) -> float:
+    """Return SQuAD's F1 of one answer, by plain counting."""
+    best = 0.0
+    for reference in references or [""]:
+        ours, theirs = words(given), words(reference)
+        n_shared = sum((Counter(ours) & Counter(theirs)).values())
+        if not ours or not theirs:
+            best = max(best, float(ours == theirs))
+        elif n_shared:
+            best = max(best, 2 * n_shared / (len(ours) + len(theirs)))
+    return best
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pa.ipc.open_file(pa.memory_map(str(path))).read_all().to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (2, 3), (4, 5)])
+def test_scores_can_be_counted_again(
+    split: TokenSplit, seeds: tuple[int, int], tmp_path: Path
+) -> None:
+    """Catches answers of another question or model, one accepted answer of several, and windows
+    that are counted as questions."""
+    both = [answers(split, seed) for seed in seeds]
+    write_texts_file(tmp_path / "test-texts.arrow", split, *both)
+    rows = read(tmp_path / "test-texts.arrow")
+    assert [row["number"] for row in rows] == [0, 2, 3]  # nobody knows of the second question
+    first_rows = question_rows(split)
+    assert len(first_rows) == 4 < len(split)
+    assert [row["row"] for row in rows] == first_rows[[0, 2, 3]].tolist()
+    assert [row["references"] for row in rows] == [["bit warm", "warm"], [], ["film"]]
+    assert {row["text"] for row in rows} == {"was it"}
+    for who, own in zip(("student", "teacher"), both, strict=True):
+        scores = score(TASK.metrics, own)
+        counted = [f1(row[who], row["references"]) for row in rows]
+        # torchmetrics sums in float32.
+        assert scores["answer_f1"] == pytest.approx(np.mean(counted), rel=1e-6)
+        exact = [
+            any(words(row[who]) == words(one) for one in row["references"] or [""]) for row in rows
+        ]
+        assert scores["answer_exact_match"] == pytest.approx(np.mean(exact), rel=1e-6)
+
+
+def test_a_window_without_the_answer_is_none_without_an_answer(
+    split: TokenSplit, tmp_path: Path
+) -> None:
+    """Catches 'no answer' as the label of a question that has one, in another window."""
+    write_predictions(tmp_path / "test.arrow", split, answers(split, 0), answers(split, 1))
+    rows = read(tmp_path / "test.arrow")
+    labels = {(row["row"], row["label_token"]) for row in rows if row["place"] == 0}
+    first = question_rows(split).tolist()
+    assert (first[0] + 1, "not in this window") in labels
+    assert (first[1], None) in labels
+    assert (first[2], "no answer") in labels
+
+
+def example(student: str, teacher: str | None, *references: str) -> dict[str, Any]:
+    return {"text": "a", "references": references, "student": student, "teacher": teacher}
+
+
+def test_the_texts_that_differ_most_come_first() -> None:
+    """Catches equal texts as differences, and an order that has nothing to do with them."""
+    rows = [
+        example("one two three", "one two four", "one two four"),
+        example("equal", "equal", "other"),
+        example("", "film", "film"),
+        example("two one", "one two", "two one"),
+    ]
+    found = find_text_examples(pa.Table.from_pylist(rows))
+    assert [(one.student, one.teacher) for one in found] == [
+        ("no answer", "film"),
+        ("one two three", "one two four"),
+        ("two one", "one two"),
+    ]
+    assert [one.is_right for one in found] == [(True, False), (True, False), (False, True)]
+
+
+def test_without_the_teachers_texts_the_right_ones_are_compared() -> None:
+    """Catches a student that is compared with nothing."""
+    rows = [example("one two", None, "one two"), example("one", None, "two")]
+    (found,) = find_text_examples(pa.Table.from_pylist(rows))
+    assert (found.student, found.teacher, found.references) == ("one", None, "two")
