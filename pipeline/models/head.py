@@ -115,8 +115,8 @@ def _in_own_names(model: "PreTrainedModel") -> "PreTrainedModel":
     """Let a model be saved with its tensors under the names that its class gives them.
 
     Transformers maps old names (`LayerNorm.gamma`) when it loads, and maps them back when it
-    saves. `Trainer` reads the best weights back, and a student the teacher's, by the names of
-    the class, and would find none under the old ones.
+    saves. A student reads the teacher's by the names of the class, and would find none under the
+    old ones.
     """
     vars(model)["_weight_conversions"] = []
     return model
