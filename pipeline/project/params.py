@@ -163,12 +163,11 @@ def _put_before(section: CommentedMap, key: str, name: str, value: Any) -> None:
 def _labels_alone(sizes: Sizes, batch_size: int) -> dict[str, Any]:
     """Return the training of students that learn from labels alone, where few rows have one.
 
-    Their batches are of labelled rows but for one, so that each has something to teach.
+    Their epochs are passes over the labelled rows, so that each batch has something to teach.
     """
     if sizes.n_labelled >= _FEW_LABELLED * sizes.n_examples:
         return {}
-    epochs = _epochs(sizes.n_labelled, batch_size - 1)
-    return {"epochs": epochs, "unlabelled_share": round(1 / batch_size, 3)}
+    return {"epochs": _epochs(sizes.n_labelled, batch_size), "unlabelled_share": 0}
 
 
 def _set_signals(

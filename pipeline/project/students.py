@@ -72,8 +72,8 @@ def default_students(
         cnn = {"architecture": "text_cnn"}
         alone = _student(cnn, hard, {**_CNN_TRAINING, **labels_alone})
         students += [
-            Student("cnn-hard", "a small CNN (Kim 2014) on labels alone", alone),
-            Student("cnn-kd", "the same, distilled", _student(cnn, kd, _CNN_TRAINING)),
+            Student("hard-cnn", "a small CNN (Kim 2014) on labels alone", alone),
+            Student("kd-cnn", "the same, distilled", _student(cnn, kd, _CNN_TRAINING)),
         ]
     students += [
         Student(
