@@ -120,13 +120,16 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
     return config
 
 
-def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
+def load_tokenizer(checkpoint: Path, *, is_estimate: bool = False) -> "PreTrainedTokenizerFast":
     """Return a checkpoint's fast tokenizer; it cuts texts at their ends, whatever its own side.
+
+    For an `is_estimate` it is of Transformers' general class where tokenizer.json is there, which
+    splits texts alike and does not import torch.
 
     Raises:
         CheckpointError: the folder holds none that can be loaded without its own code.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     if not checkpoint.is_dir():  # else it would be looked for on the Hub
         raise CheckpointError(f"{checkpoint}: no such folder. Run the stage that makes it.")
@@ -135,8 +138,13 @@ def load_tokenizer(checkpoint: Path) -> "PreTrainedTokenizerFast":
             f"{checkpoint} holds no usable tokenizer: there is no tokenizer.json. Save the "
             "tokenizer there with save_pretrained."
         )
+    loader: Any = PreTrainedTokenizerFast
+    if not (is_estimate and (checkpoint / "tokenizer.json").is_file()):
+        from transformers import AutoTokenizer
+
+        loader = AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+        tokenizer = loader.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise CheckpointError(f"{checkpoint} holds no usable tokenizer: {reason}") from error

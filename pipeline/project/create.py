@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from pipeline.core.atomic import disk_full_is_an_error
 from pipeline.core.checkpoint import BUNDLED, find_checkpoint
 from pipeline.core.errors import CheckpointError, DataError, ProjectError
 from pipeline.core.settings import parse_params
-from pipeline.models.architecture import Architecture, read_architecture
+from pipeline.models.architecture import Architecture, load_config, read_architecture
+from pipeline.models.config_file import plain_config
+from pipeline.models.limits import most_tokens
 from pipeline.project.data import ProjectData, Request, copy_data, read_data
 from pipeline.project.files import small_files
 from pipeline.project.params import TEMPLATE, ProjectTeacher, Sizes, max_length, project_params
@@ -69,6 +71,7 @@ def create_project(
     _check_folder(folder)
     with _made_or_removed(folder), disk_full_is_an_error(folder):
         data = _write_data(folder / "data", request)
+        request = replace(request, metrics=data.metrics)
         checkpoint = find_checkpoint(BUNDLED if teacher is None else teacher)
         used = _teacher(checkpoint, teacher, request, folder)
         template = TEMPLATE.read_text(encoding="utf-8")
@@ -145,15 +148,11 @@ def _write_data(folder: Path, request: Request) -> ProjectData:
 
 def _teacher(checkpoint: Path, name: str | None, request: Request, folder: Path) -> ProjectTeacher:
     """Return the teacher as the project is going to name it, if it can do the task."""
-    from transformers import AutoConfig
-
-    from pipeline.models.limits import most_tokens
-
     architecture = read_architecture(checkpoint)
     if why := why_not_teacher(architecture, request.task):
         raise CheckpointError(f"--teacher {BUNDLED if name is None else name}: {why}")
     architecture = with_vocabulary(architecture, checkpoint, request.task)
-    config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    config = plain_config(checkpoint) or load_config(checkpoint)
     return ProjectTeacher(_name_from(folder, name), architecture, most_tokens(config))
 
 

@@ -27,6 +27,10 @@ from pipeline.text.files import find_splits, read_table
 from pipeline.text.labels import encode_labels, label_names
 from pipeline.text.source import Source
 
+_TAG = re.compile(r"O|[BIESLUMW](-.+)?")
+"""Tags of entities, in any of the usual schemes."""
+_OF_WORDS = ("accuracy", "macro_f1")
+"""Metrics of words whose labels are no tags of entities."""
 _MOST_NEW_LABELS = 0.5
 _MOST_LABELS_SHOWN = 20
 
@@ -34,7 +38,7 @@ _AS_OPTIONS = {
     r"\bdata\.columns\.(\w+)": lambda found: option(found[1]),
     r"\bdata\.labels\b": lambda found: "--labels",
     r"\bdata\.path\b": lambda found: "--data",
-    r"\btask\.kind\b": lambda found: "--task",
+    r"\btask\.kind(: (\w+))?": lambda found: f"--task{' ' if found[2] else ''}{found[2] or ''}",
 }
 """Settings of params.yaml, which messages of other stages name, as options of `decant new`."""
 
@@ -53,16 +57,19 @@ class Request:
     labels: tuple[str, ...] | None = None
     """Names in order of their numbers; None: as the data have them."""
     preset: Preset | None = None
+    metrics: tuple[str, ...] | None = None
+    """Of the task, in the place of the kind's own or the preset's."""
 
     @property
     def task(self) -> Task:
-        """The kind of task, with the preset's metrics."""
+        """The kind of task, with its metrics."""
         return TASKS[self.kind].judged_by(self.task_section.get("metrics"))
 
     @property
     def task_section(self) -> dict[str, Any]:
         """The section `task` of params.yaml."""
-        return {"kind": self.kind} if self.preset is None else dict(self.preset.settings["task"])
+        section = {"kind": self.kind} if self.preset is None else self.preset.settings["task"]
+        return {**section, **({} if self.metrics is None else {"metrics": list(self.metrics)})}
 
     def data_section(self, folder: str) -> dict[str, Any]:
         """Return the section `data` of params.yaml; `folder` is where the files are, if any."""
@@ -112,11 +119,16 @@ def make_request(
         request = Request(task["kind"], merged, source, encoding, labels or named, preset)
     known = dict(request.columns) | ({} if request.labels is None else {"labels": ""})
     faults = option_faults(request.kind, known)
+    names = request.labels or ()
+    if request.labels is not None and (
+        len(set(names)) < max(2, len(names)) or any(name.isdecimal() or not name for name in names)
+    ):
+        faults.append(
+            "--labels needs two names or more that differ and are no numbers, with commas between "
+            f"them; got {', '.join(names)}"
+        )
     if not faults:
-        try:
-            faults = data_faults(request.settings, request.kind)
-        except SettingsError as error:
-            faults = list(error.faults)
+        faults = data_faults(request.settings, request.kind)
     if faults:
         raise SettingsError([as_options(fault) for fault in faults])
     return request
@@ -145,6 +157,8 @@ class ProjectData:
     """What the labels of the training rows are, in one line."""
     remark: str | None
     """What they may be instead, in one line."""
+    metrics: tuple[str, ...] | None = None
+    """What suits these labels, where the kind's own metrics do not."""
 
 
 def copy_data(source: Path, folder: Path, encoding: str) -> None:
@@ -267,7 +281,14 @@ def _read(folder: Path, request: Request, fit: Fit | None, n_unlabelled: int) ->
     remark = None
     if kind in ("name", "names") and fit is not None and fit.kind == "regression":
         remark = f"{fit.reason}; if these are amounts and no classes, use {fit.options}"
-    return ProjectData(corpus, names, n_labelled["train"], n_unlabelled, described, remark)
+    metrics = None
+    if "entity_f1" in request.task.metrics and not all(map(_TAG.fullmatch, names)):
+        metrics = _OF_WORDS
+        remark = (
+            f"they are no tags of entities, such as B-PER, I-PER and O, so that {metrics[0]} is "
+            "measured; if they are numbers of such, name them with --labels O,B-PER,I-PER"
+        )
+    return ProjectData(corpus, names, n_labelled["train"], n_unlabelled, described, remark, metrics)
 
 
 def _is_labelled(labels: pa.Array, kind: LabelKind) -> NDArray[np.bool_]:

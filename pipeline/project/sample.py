@@ -54,7 +54,7 @@ def sample_tokens(
     """
     train = corpus["train"]
     chosen = np.unique(np.linspace(0, len(train) - 1, _N_TEXTS, dtype=np.int64))
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint, is_estimate=True)
     asking = asking_of(task.label_kind, MaskingSettings(), checkpoint, tokenizer)
     with TemporaryDirectory() as folder:
         write_tokens(

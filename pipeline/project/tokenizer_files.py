@@ -90,6 +90,4 @@ def _special_tokens(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _content(token: Any) -> str:
-    content = token["content"] if isinstance(token, dict) else token
-    assert isinstance(content, str)
-    return content
+    return str(token["content"] if isinstance(token, dict) else token)

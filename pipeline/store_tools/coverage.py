@@ -54,7 +54,7 @@ def cover(store: TeacherStore, tokens: Tokens, arrays: Iterable[ArraySpec]) -> T
     for name, split in tokens.splits.items():
         missing = store.coverage(split.keys).missing
         lacking.append(split.keys[missing].view("S16"))
-        texts = split.table["text"].take(missing[:_N_SHOWN]).to_pylist()
+        texts = [split.table["text"][int(row)].as_py() for row in missing[:_N_SHOWN]]
         splits[name] = SplitCoverage(len(split), len(split) - len(missing), tuple(texts))
     names = {array.name for array in arrays}
     return TableCoverage(

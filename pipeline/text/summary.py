@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.core.arrow import as_numpy, in_one
 from pipeline.tasks.task import LabelKind
 from pipeline.text.tokens import UNLABELLED
 
@@ -28,7 +29,7 @@ def summarise(
     `label_range` in its place, choices `n_questions`, and answers `n_unanswerable` too. Where word
     pieces are asked for, `n_targets` is how many.
     """
-    lengths = np.asarray(tokens["input_ids"].combine_chunks().value_lengths())
+    lengths = as_numpy(in_one(tokens["input_ids"]).value_lengths())
     bins = Counter((lengths // _HISTOGRAM_STEP).tolist())
     n_labelled, described = _describe_labels(tokens, label_kind, labels)
     return {
@@ -49,9 +50,9 @@ def summarise(
 def _describe_labels(
     tokens: pa.Table, label_kind: LabelKind, labels: Sequence[str]
 ) -> tuple[int, dict[str, Any]]:
-    column = tokens["label"].combine_chunks()
+    column = in_one(tokens["label"])
     if label_kind == "number":
-        numbers = np.asarray(column)
+        numbers = as_numpy(column)
         numbers = numbers[~np.isnan(numbers)]
         found = {"min": numbers.min, "mean": numbers.mean, "max": numbers.max}
         return len(numbers), {
@@ -60,11 +61,11 @@ def _describe_labels(
             }
         }
     if label_kind == "choice":
-        numbers = np.asarray(column)
+        numbers = as_numpy(column)
         n_questions = int(pc.sum(pc.equal(tokens["choice"], 0)).as_py() or 0)
         return int((numbers == 1).sum()), {"n_questions": n_questions}
     if label_kind in ("masked", "target_text"):
-        n_targets = np.asarray(column.value_lengths())
+        n_targets = as_numpy(column.value_lengths())
         return int((n_targets > 0).sum()), {"n_targets": int(n_targets.sum())}
     if label_kind == "answers":
         answers = tokens["answers"].filter(pc.equal(tokens["window"], 0))
@@ -77,12 +78,12 @@ def _describe_labels(
         counts = Counter(column.to_pylist())
         n_labelled = len(column) - counts[UNLABELLED]
     elif label_kind == "names":
-        held = np.asarray(column.flatten()).reshape(-1, len(labels))
+        held = as_numpy(column.flatten()).reshape(-1, len(labels))
         n_labelled = int((held != UNLABELLED).all(1).sum())
         counts = Counter(dict(enumerate((held == 1).sum(0).tolist())))
     else:
-        values = np.asarray(column.flatten())
-        rows = np.repeat(np.arange(len(column)), np.asarray(column.value_lengths()))
+        values = as_numpy(column.flatten())
+        rows = np.repeat(np.arange(len(column)), as_numpy(column.value_lengths()))
         n_labelled = len(np.unique(rows[values >= 0]))
         counts = Counter(values.tolist())
     return n_labelled, {"label_counts": {name: counts[i] for i, name in enumerate(labels)}}

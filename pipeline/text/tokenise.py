@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.core.arrow import empty_table
 from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import digest_file, digest_json, digest_tokenizer
 from pipeline.core.settings import Section
@@ -160,7 +161,7 @@ def _write_split(
 ) -> dict[str, Any]:
     """Write one split's file and return the numbers that describe it."""
     schema = schema_of(label_kind)
-    tables, n_truncated, counts = [schema.empty_table()], 0, Counter[str]()
+    tables, n_truncated, counts = [empty_table(schema)], 0, Counter[str]()
     for part in parts:
         tables.append(part.rows)
         n_truncated += int(part.is_cut.sum())

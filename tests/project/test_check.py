@@ -12,6 +12,7 @@ from pipeline.objectives.settings import OBJECTIVES
 from pipeline.project.check import check_params
 from tests.conftest import make_checkpoint
 from tests.imports import ROOT
+from tests.old_names import change_config
 
 MODEL = {"n_layers": 3}
 LABELS_ALONE = {"hard_label": {}}
@@ -205,3 +206,15 @@ def test_names_that_are_no_tags_are_named(params: dict[str, Any]) -> None:
     params["task"]["metrics"] = ["accuracy", "macro_f1"]
     params["students"] = {}
     assert of_labels() == []
+
+
+def test_a_checkpoint_that_contradicts_itself_is_named(
+    params: dict[str, Any], tmp_path: Path
+) -> None:
+    """Catches checkpoints that are looked at by the stage that loads them, and not before."""
+    teacher = make_checkpoint(tmp_path / "own", n_layers=6)
+    params["teacher"]["checkpoint"] = params["tokenizer"]["checkpoint"] = str(teacher)
+    check_params(params)
+    change_config(teacher, max_position_embeddings=32)
+    (fault,) = faults_of(params)
+    assert fault.startswith(f"teacher.checkpoint: {teacher} has tensors of other shapes than the ")
