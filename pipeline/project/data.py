@@ -1,5 +1,6 @@
 """A user's data in a new project: copied as UTF-8, and checked as `prepare` is going to read it."""
 
+import codecs
 import difflib
 import re
 import shutil
@@ -182,6 +183,13 @@ def copy_data(source: Path, folder: Path, encoding: str) -> None:
 
 
 def _copy_text(source: Path, target: Path, encoding: str) -> None:
+    with source.open("rb") as file:
+        start = file.read(2)
+    if codecs.lookup(encoding).name == "utf-8" and start in (
+        codecs.BOM_UTF16_LE,
+        codecs.BOM_UTF16_BE,
+    ):
+        encoding = "utf-16"  # as it says itself
     try:
         with (
             source.open(encoding=encoding, newline="") as reading,
@@ -209,7 +217,8 @@ def read_data(folder: Path, request: Request) -> ProjectData:
         for split, path in files.items():
             _check_columns(tables[split], path, split, request)
         fit = _fit(tables["train"], files["train"], request)
-        n_unlabelled = len(tables.get(UNLABELLED_ROWS, ()))
+        if UNLABELLED_ROWS in tables:
+            n_unlabelled = _count_rows(tables[UNLABELLED_ROWS], request)
     try:
         return _read(folder, request, fit, n_unlabelled)
     except DataError as error:
@@ -231,6 +240,14 @@ def _check_columns(table: pa.Table, path: Path, split: str, request: Request) ->
         raise DataError(
             f"{path} has no column '{column}' for {option(name)}; it has {found}.{hint}"
         )
+
+
+def _count_rows(table: pa.Table, request: Request) -> int:
+    """Return the rows that `read_corpus` is going to keep of a file."""
+    if request.kind != "masked_lm":
+        return len(table)
+    texts = Source(table, "").strings("text", request.settings.columns.text).to_pylist()
+    return sum(1 for text in texts if text and text.strip())
 
 
 def _fit(train: pa.Table, path: Path, request: Request) -> Fit | None:

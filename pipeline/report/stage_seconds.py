@@ -22,8 +22,8 @@ class StageRun:
 
     @property
     def command(self) -> str:
-        """The command that DVC runs."""
-        return f"python -m stages.{self.stage.replace('@', ' ')}"
+        """The command that runs it by hand."""
+        return f"decant {self.stage.replace('@', ' ')}"
 
 
 class _Record(BaseModel):

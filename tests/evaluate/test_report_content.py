@@ -162,7 +162,7 @@ def test_sources_and_seconds_are_named(written: Path) -> None:
             "4,300 distinct rows",
             "2,800",
             "python 3.11.2",
-            "python -m stages.distill kd-3",
+            "decant distill kd-3",
         ):
             assert part in text
         assert re.search(r"capture\W.*1,234\.5", text)

@@ -38,6 +38,17 @@ def test_encodings_become_utf_8(tmp_path: Path, target: Path, encoding: str) -> 
     assert table["review"].to_pylist() == ["很好,\r\n真的", "不好"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_mark_at_the_start_names_the_encoding(
+    tmp_path: Path, target: Path, encoding: str
+) -> None:
+    """Catches files of spreadsheets that `prepare` reads and a new project does not take."""
+    source = tmp_path / "reviews.csv"
+    source.write_bytes("\ufeffreview,label\n很好,pos\n".encode(encoding))
+    copy_data(source, target, "utf-8")
+    assert read_table(target / "train.csv").to_pylist() == [{"review": "很好", "label": "pos"}]
+
+
 def test_a_wrong_encoding_is_refused(tmp_path: Path, target: Path) -> None:
     """Catches texts silently read as other characters, and a traceback."""
     source = tmp_path / "reviews.csv"

@@ -1,5 +1,6 @@
 """`decant new` for each kind of task: its params, what it says, and options that do not fit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,18 @@ def test_unlabelled_texts(tmp_path: Path) -> None:
         if set(student["objectives"]) == {"hard_label"}
     ]
     assert len(alone) == 2 and all("unlabelled_share" in training for training in alone)
+
+
+def test_blank_lines_among_unlabelled_texts(tmp_path: Path) -> None:
+    """Catches counts of rows that include what a masked LM leaves out."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    text = " ".join(row["text"] for row in make_rows("masked_lm", 40))
+    for split, n_lines in {"train": 20, "validation": 5}.items():
+        (folder / f"{split}.txt").write_text(f"{text}\n\n" * n_lines, encoding="utf-8")
+    rows = [{"text": text}, {"text": " "}, {"text": None}] * 8
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "unlabelled.jsonl").write_text(lines, encoding="utf-8")
+    result = new_project(tmp_path, "masked_lm", "--text", "text", data=folder)
+    assert result.exit_code == 0, result.output
+    assert "rows: train 28, validation 5, 8 of train unlabelled" in result.stdout

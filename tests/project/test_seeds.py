@@ -25,7 +25,8 @@ def test_they_differ_in_the_seed_alone(name: str) -> None:
     students = parse_params(changed)["students"]
     assert list(students) == [*parse_params(SHIPPED)["students"], *added]
     for seed in (1, 7):
-        assert students[f"{name}-seed{seed}"] == {**students[name], "training": {"seed": seed}}
+        training = {**students[name].get("training", {}), "seed": seed}
+        assert students[f"{name}-seed{seed}"] == {**students[name], "training": training}
 
 
 def test_a_students_own_training_stays() -> None:
