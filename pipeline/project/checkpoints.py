@@ -58,6 +58,8 @@ class _Named:
     has_pairs: bool = False
     is_without_weights: bool = False
     is_teacher: bool = False
+    is_as_it_is: bool = False
+    """Whether its head is used without training."""
 
 
 def checkpoint_faults(sections: Mapping[str, Section], students: Any) -> list[str]:
@@ -107,7 +109,8 @@ def _teachers(sections: Mapping[str, Section], rows: _Named) -> list[_Named]:
     named = []
     if settings.checkpoint is not None and is_local(settings.checkpoint):
         place = "teacher.checkpoint"
-        named.append(replace(rows, place=place, name=settings.checkpoint, is_teacher=True))
+        teacher = replace(rows, place=place, name=settings.checkpoint, is_teacher=True)
+        named.append(replace(teacher, is_as_it_is=settings.epochs == 0))
     if settings.store is not None and is_local(settings.described_by):
         is_without = not has_weights(Path(settings.described_by))
         named.append(
@@ -157,7 +160,8 @@ def _faults(named: _Named) -> list[str]:
         described = load_config(folder)
         if shapes and (fault := tensor_fault(*load_on_meta(folder, named.task, shapes))):
             return [f"{named.name} {fault}"]
-    if named.is_teacher and named.task.has_label_names and _has_head(shapes):
+    has_names = named.is_as_it_is or (named.is_teacher and _has_head(shapes))
+    if has_names and named.task.has_label_names:
         names_of_head(folder)
     return _unreadable(named, folder, described)
 

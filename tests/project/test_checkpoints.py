@@ -266,7 +266,9 @@ def test_labels_of_a_head(tmp_path: Path, base: Path) -> None:
     assert len(faults_of(base, student=change_config(student, **wrong))) == 1  # the teacher's
     BertModel.from_pretrained(base).save_pretrained(tmp_path / "headless")
     make_tokenizer(tmp_path / "headless")
-    assert faults_of(change_config(tmp_path / "headless", **wrong)) == []
+    headless = change_config(tmp_path / "headless", **wrong)
+    assert faults_of(headless) == []
+    assert "label2id has 'LABEL_0'" in fault_of(headless, epochs=0)
 
 
 def test_a_config_of_own_code(base: Path) -> None:
