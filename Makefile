@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Byte code is kept in .venv; without it, every stage would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install repro test lint bench clean
 .DEFAULT_GOAL := help

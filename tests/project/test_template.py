@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.core.stamp import RECORDED_CODE
 from pipeline.project import files
 from tests.imports import PACKAGES, ROOT
 from tests.project_template import FOLDER, STAGE_ONE, derive
@@ -52,4 +53,5 @@ def test_a_wheel_carries_it() -> None:
     data = [path for path in FOLDER.iterdir() if path.is_file() and path.suffix != ".py"]
     assert len(data) == len(derive()) and set(data) <= carried
     assert files.PIPELINE_TEMPLATE in data
+    assert RECORDED_CODE in carried
     assert (FOLDER / "__init__.py").is_file() and Path(files.__file__).parent == FOLDER
