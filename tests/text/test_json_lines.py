@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
+from pipeline.text.faults import fault_of
 from pipeline.text.files import read_table
 from pipeline.text.source import Source
 
@@ -218,4 +219,6 @@ def test_rows_are_read_as_json_reads_them(tmp_path: Path, value: Any, other: Any
     """Catches any value that comes back changed."""
     rows = [{"a": value, "b": other}, {"a": value, "b": None}]
     found = write(tmp_path / "train.jsonl", *rows)
-    assert read_table(found).to_pylist() == rows or "faults" in str(read_table(found).schema)
+    table = read_table(found)
+    fault = fault_of(table, "a")
+    assert table.to_pylist() == rows if fault is None else "an item of 'a" in fault
