@@ -68,7 +68,8 @@ dvc repro --downstream select
 ```
 
 To upgrade, install another version, write it into `requirements.txt`, and run `dvc repro`.
-Students that come out differently are trained again; the teacher is not run.
+Each stage then makes anew what its code makes differently; the teacher is kept unless a release
+raises the version of its stage.
 """
 
 _MODELS: dict[Kind, str] = {

@@ -1,8 +1,8 @@
 """The version of this package that a project's results belong to: its line in requirements.txt.
 
 A project that uses the installed package has none of its files for DVC to watch. Its dvc.yaml
-watches requirements.txt instead, for the stages that follow the teacher; so the version that
-stands there must be the one that runs.
+watches requirements.txt instead, so that an upgrade starts every stage; the version that stands
+there must be the one that runs.
 """
 
 import re
@@ -42,5 +42,6 @@ def check_requirement() -> None:
         raise ProjectError(
             f"{_PATH} asks for {DISTRIBUTION} {pinned[1]}, but {installed} is installed. Install "
             f"that version, or write {DISTRIBUTION}=={installed} there and run 'dvc repro': "
-            "that trains again the students that come out differently, and never the teacher."
+            "each stage then makes anew what its code makes differently, and the teacher is kept "
+            "unless a release has raised the version of its stage."
         )
