@@ -39,11 +39,13 @@ from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
 TAKES_MINUTES = (
+    "test_new_end_to_end",
     "test_end_to_end",
     "test_tasks_end_to_end",
     "test_killed_capture",
     "test_growing_store",
     "test_sharing",
+    "test_stale_results",
 )
 
 
