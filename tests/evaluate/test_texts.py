@@ -1,8 +1,5 @@
 """Answers to questions as texts: kept in a file, scored from it again, shown in the report."""
 
-import re
-import string
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from pipeline.tasks import TASKS
 from pipeline.text.tokens import TokenSplit
 from tests.metrics.conftest import make_split  # noqa: F401  # a fixture
 from tests.metrics.made_windows import MakeSplit
+from tests.squad_scores import exact_match, f1
 
 TASK = TASKS["question_answering"]
 LONG = "the film was a bit warm and the plot was dull"
@@ -36,25 +34,6 @@ def answers(split: TokenSplit, seed: int) -> Answers:
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(len(split.input_ids), 2)).astype(np.float32)
     return answers_of(logits, split, "span", ("start", "end"))
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words as SQuAD compares them."""
-    plain = "".join(one for one in text.lower() if one not in string.punctuation)
-    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
-
-
-def f1(given: str, references: list[str]) -> float:
-    """Return SQuAD's F1 of one answer, by plain counting."""
-    best = 0.0
-    for reference in references or [""]:
-        ours, theirs = words(given), words(reference)
-        n_shared = sum((Counter(ours) & Counter(theirs)).values())
-        if not ours or not theirs:
-            best = max(best, float(ours == theirs))
-        elif n_shared:
-            best = max(best, 2 * n_shared / (len(ours) + len(theirs)))
-    return best
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -80,12 +59,9 @@ def test_scores_can_be_counted_again(
     for who, own in zip(("student", "teacher"), both, strict=True):
         scores = score(TASK.metrics, own)
         counted = [f1(row[who], row["references"]) for row in rows]
-        # torchmetrics sums in float32.
-        assert scores["answer_f1"] == pytest.approx(np.mean(counted), rel=1e-6)
-        exact = [
-            any(words(row[who]) == words(one) for one in row["references"] or [""]) for row in rows
-        ]
-        assert scores["answer_exact_match"] == pytest.approx(np.mean(exact), rel=1e-6)
+        assert scores["answer_f1"] == pytest.approx(np.mean(counted), abs=1e-12)
+        exact = [exact_match(row[who], row["references"]) for row in rows]
+        assert scores["answer_exact_match"] == np.mean(exact)
 
 
 def test_a_window_without_the_answer_is_none_without_an_answer(

@@ -35,7 +35,6 @@ LIBRARIES = (
     "ruamel.yaml",
     "sklearn.metrics",
     "torch",
-    "torchmetrics.functional.classification",
     "transformers.conversion_mapping",
     "transformers.integrations.sdpa_attention",
     "transformers.models.auto.modeling_auto",

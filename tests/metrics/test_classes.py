@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from pipeline.core.errors import DataError, SignalError
 from pipeline.metrics.score import score
 from pipeline.tasks.classification import CLASSIFICATION
 from tests.metrics.made_answers import Array, made_answers
 
-# torchmetrics adds confidences up in float32; over some hundred rows that loses less.
-CALIBRATION_TOLERANCE = 1e-6
+# Some hundred float64 numbers up to 1, added in another order: 1000 x 2**-53 is 1e-13.
+CALIBRATION_TOLERANCE = 1e-12
 
 
 def quality(logits: Array, labels: Array) -> dict[str, float]:
@@ -84,12 +85,40 @@ def test_certainty_falls_into_the_last_of_15_bins() -> None:
 
 
 def test_logits_between_0_and_1_are_not_taken_for_probabilities() -> None:
-    """Catches leaving it to torchmetrics to guess from the range what it was given."""
+    """Catches a guess from the range of the numbers what they are."""
     logits = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     labels = np.array([0, 1, 1])
     assert quality(logits, labels)["expected_calibration_error"] == pytest.approx(
         reference_calibration_error(logits, labels), abs=CALIBRATION_TOLERANCE
     )
+
+
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_upper_one() -> None:
+    """Catches edges in float32: 3/15 is then above a fifth, which is what five equal logits give.
+
+    The errors of two confidences in one bin average out; those of two bins do not.
+    """
+    equal, surer = np.zeros(5), np.array([np.log(4 * 0.23 / 0.77), 0, 0, 0, 0])
+    logits, labels = np.array([equal, surer]), np.array([1, 0])
+    in_one_bin = abs((0.2 + 0.23) / 2 - 1 / 2)
+    assert quality(logits, labels)["expected_calibration_error"] == pytest.approx(
+        in_one_bin, abs=CALIBRATION_TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("n_labels", [2, 5])
+def test_scores_are_scikit_learns_to_the_last_bit(
+    random: np.random.Generator, n_labels: int
+) -> None:
+    """Catches a count of its own that is nearly F1, and a label that never occurs or is found."""
+    for n_rows in (1, 7, 500):
+        logits = random.normal(size=(n_rows, n_labels))
+        labels = random.integers(0, max(1, n_labels - 1), n_rows)
+        scores, predicted = quality(logits, labels), logits.argmax(axis=1)
+        assert scores["accuracy"] == accuracy_score(labels, predicted)
+        assert scores["macro_f1"] == f1_score(
+            labels, predicted, labels=np.unique(labels), average="macro", zero_division=0.0
+        )
 
 
 def test_macro_f1_has_the_same_terms_for_every_model() -> None:
