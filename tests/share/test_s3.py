@@ -60,7 +60,9 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     project, repository = folder / "project", folder / "team.git"
     make_project(project)
     write_params(project, SETTINGS)
-    for name, text in small_files("project", requirement("base")).items():
+    for name, text in small_files(
+        "project", "classification", requirement("base"), has_files=True
+    ).items():
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text(text, encoding="utf-8")
     with serve_bucket("bucket") as bucket, pytest.MonkeyPatch.context() as patch:

@@ -149,7 +149,7 @@ def test_disk_full_during_capture(
     assert {name: after[name] for name in before} == before
     result = invoke("capture")
     assert result.exit_code == 0
-    assert "140 rows computed" in result.output
+    assert "arrays added to 140 rows already present" in result.output
 
 
 def test_faults_in_params_stop_every_stage_before_it_starts(project: Path) -> None:
