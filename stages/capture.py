@@ -52,7 +52,8 @@ def main(*, force: bool) -> None:
             return
         _check_code(stamp.read().get("inputs", {}).get("code"), codes)
     if runtime.processes > 1 and not is_started_with_others():
-        run_in_processes("stages.capture", count=runtime.processes)
+        forced = ("--force",) if force else ()
+        run_in_processes("stages.capture", *forced, count=runtime.processes)
         return
 
     from pipeline.teacher.capture import capture, describe_capture

@@ -6,13 +6,13 @@ from time import perf_counter
 
 import click
 
-from pipeline.core.fingerprint import digest_file, digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.core.processes import is_started_with_others, joined_processes, run_in_processes
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import faults_at, parse_section
 from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
-from pipeline.metrics.validated import Validated
-from pipeline.store.view import read_view
+from pipeline.metrics.validated import Validated, validate
+from pipeline.store.view import digest_view, read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
@@ -49,7 +49,7 @@ def main(name: str, *, force: bool) -> None:
     judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
-        "view": digest_file(view_path(name)),
+        "view": digest_view(view_path(name)),
         "settings": digest_json(
             [*(part.model_dump(mode="json") for part in (model, settings, training)), judged_by]
         ),
@@ -62,12 +62,12 @@ def main(name: str, *, force: bool) -> None:
         _warn(name)
         return
     if runtime.processes > 1 and not is_started_with_others():
-        run_in_processes("stages.distill", name, count=runtime.processes)
+        forced = ("--force",) if force else ()
+        run_in_processes("stages.distill", name, *forced, count=runtime.processes)
         return
 
     from transformers.utils import logging
 
-    from pipeline.metrics.validated import validate
     from pipeline.train.distill import distill
     from pipeline.train.parallel import make_accelerator
 

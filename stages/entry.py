@@ -14,8 +14,11 @@ from typing import Any, ParamSpec
 
 import click
 
-from pipeline.core.errors import PipelineError, SettingsError
+from pipeline.core.errors import CheckpointError, PipelineError, SettingsError
+from pipeline.core.fingerprint import digest_file
 from pipeline.core.settings import read_params
+from pipeline.core.stamp import STAMP_NAME
+from stages.paths import STUDENTS
 
 P = ParamSpec("P")
 
@@ -41,6 +44,20 @@ def load_params() -> dict[str, Any]:
     check_requirement()
     check_params(params)
     return params
+
+
+def digest_student(name: str) -> str:
+    """Return the digest of a finished student: of its stamp, which covers its files.
+
+    Raises:
+        CheckpointError: it is not finished.
+    """
+    try:
+        return digest_file(STUDENTS / name / STAMP_NAME)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{STUDENTS / name} is not a finished student. Run 'dvc repro distill@{name}'."
+        ) from None
 
 
 def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:

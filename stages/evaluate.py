@@ -6,19 +6,19 @@ from time import perf_counter
 import click
 
 from pipeline.core.atomic import write_json
-from pipeline.core.fingerprint import digest_file, digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
-from pipeline.core.stamp import METRICS_NAME, STAMP_NAME, code_of, stamp_in
+from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics import METRICS
-from pipeline.store.view import read_view
+from pipeline.store.view import digest_view, read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.generated import open_generated
 from pipeline.text.tokens import open_tokens
-from stages.entry import force_option, load_params, stage
+from stages.entry import digest_student, force_option, load_params, stage
 from stages.paths import (
     EVALUATIONS,
     GENERATED,
@@ -43,9 +43,9 @@ def main(name: str, *, force: bool) -> None:
     judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
-        "student": digest_file(STUDENTS / name / STAMP_NAME),
-        "view": digest_file(view_path(name)),
-        "shown": digest_file(shown_path(name)),
+        "student": digest_student(name),
+        "view": digest_view(view_path(name)),
+        "shown": digest_view(shown_path(name)),
         "settings": digest_json([settings.model_dump(mode="json"), judged_by]),
         "code": code_of("evaluate"),
     }

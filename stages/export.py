@@ -6,16 +6,15 @@ from typing import Any
 import click
 
 from pipeline.core.atomic import write_json
-from pipeline.core.errors import CheckpointError
-from pipeline.core.fingerprint import digest_file, digest_json
+from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
-from pipeline.core.stamp import METRICS_NAME, STAMP_NAME, code_of, stamp_in
+from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import FILES, ExportSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.tokens import open_tokens
-from stages.entry import force_option, load_params, stage
+from stages.entry import digest_student, force_option, load_params, stage
 from stages.paths import EXPORTS, STUDENTS, TOKENS, export_metrics_path
 
 
@@ -32,7 +31,7 @@ def main(name: str, *, force: bool) -> None:
     tokens = open_tokens(TOKENS)
     folder = EXPORTS / name
     inputs = {
-        "student": _digest_student(name),
+        "student": digest_student(name),
         "tokens": tokens.digest,
         "settings": digest_json(
             [
@@ -65,15 +64,6 @@ def main(name: str, *, force: bool) -> None:
     write_json(export_metrics_path(name), metrics)
     for line in _summary(name, metrics):
         click.echo(line)
-
-
-def _digest_student(name: str) -> str:
-    try:
-        return digest_file(STUDENTS / name / STAMP_NAME)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{STUDENTS / name} is not a finished student. Run 'dvc repro distill@{name}'."
-        ) from None
 
 
 def _summary(name: str, metrics: dict[str, Any]) -> list[str]:

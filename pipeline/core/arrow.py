@@ -19,6 +19,8 @@ def as_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     """
     if isinstance(column, pa.ChunkedArray):
         column = in_one(column)
+    if column.null_count:  # NumPy would ask again in an older way, which warns
+        raise pa.ArrowInvalid(f"{column.null_count} of {len(column)} values are null")
     if pa.types.is_boolean(column.type):
         return np.from_dlpack(column.cast(pa.uint8())).astype(np.bool_)
     return np.from_dlpack(column)

@@ -14,7 +14,6 @@ from pipeline.tasks.task import Unit
 from pipeline.text.tokens import UNLABELLED, Labels, TokenSplit, is_labelled
 
 Logits = Float[np.ndarray, "prediction class"]
-ExactLogits = Float64[np.ndarray, "prediction class"]
 FlatLogits = Float[np.ndarray, "flat width"]
 
 

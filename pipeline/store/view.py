@@ -6,6 +6,7 @@ layer or rows that a student does not read leaves its view byte-identical, so DV
 does not train it again.
 """
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -139,10 +140,24 @@ def read_view(path: Path) -> View:
         StoreDamagedError: it is not a view.
     """
     try:
-        return View.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise StoreIncompleteError(f"{path}: no such view. Run 'dvc repro select'.") from None
+        return View.model_validate_json(_read_bytes(path))
     except ValidationError as error:
         raise StoreDamagedError(
             f"{path} is not a view: {error.errors()[0]['msg']}. Run 'dvc repro select'."
         ) from error
+
+
+def digest_view(path: Path) -> str:
+    """Return the digest of the view in a file, which is not checked.
+
+    Raises:
+        StoreIncompleteError: there is no such file.
+    """
+    return hashlib.sha256(_read_bytes(path)).hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StoreIncompleteError(f"{path}: no such view. Run 'dvc repro select'.") from None

@@ -160,3 +160,23 @@ def test_an_error_in_the_processes_is_one_line(project: Path) -> None:
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
     assert any(line.startswith("capture: ") for line in failed.stderr.splitlines())
+
+
+def test_force_reaches_every_process(project: Path) -> None:
+    """Catches a forced capture whose processes each find that there is nothing to do."""
+    write_params(project, change(FEW_ROWS, "runtime.processes", 2))
+    printed = [
+        subprocess.run(
+            [str(commands() / "python"), "-m", "stages.capture", *options],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        ).stdout
+        for options in ((), (), ("--force",))
+    ]
+    assert "140 rows computed, 0 already present" in printed[0]
+    assert "nothing was computed" in printed[1]
+    assert "140 rows computed, 0 already present" in printed[2]

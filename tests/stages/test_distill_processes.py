@@ -38,6 +38,10 @@ def test_two_processes_make_one_student(
     assert not (project / "artifacts" / "unfinished" / "kd-2").exists()
     assert (project / "reports/curves/kd-2/train/loss.tsv").is_file()
     assert "kept as it is" in distill().stdout + capfd.readouterr().out
+    forced = invoke("distill", "kd-2", "--force")
+    printed = capfd.readouterr().out
+    assert forced.exit_code == 0 and "kept as it is" not in forced.stdout + printed
+    assert printed.count("distill: kd-2: validation accuracy") == 1
 
 
 def test_a_failure_of_all_is_one_line(

@@ -163,3 +163,27 @@ def test_faults_in_params_stop_every_stage_before_it_starts(project: Path) -> No
         "params.yaml: students.kd-2.objectives.soft_target.temperature: should be greater than 0, "
         "got 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing", "line"),
+    [
+        (
+            "evaluate",
+            "artifacts/students/kd-2",
+            " is not a finished student. Run 'dvc repro distill",
+        ),
+        ("distill", "artifacts/views/kd-2.json", ": no such view. Run 'dvc repro select'."),
+        ("evaluate", "artifacts/views/kd-2.json", ": no such view. Run 'dvc repro select'."),
+        ("evaluate", "artifacts/shown/kd-2.json", ": no such view. Run 'dvc repro select'."),
+    ],
+)
+def test_what_an_earlier_stage_makes_is_missing(
+    project: Path, stage: str, missing: str, line: str
+) -> None:
+    """Catches a traceback for a stage that is run by hand before the one that it needs."""
+    path = project / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    stopped = invoke(stage, "kd-2")
+    assert stopped.exit_code == 1
+    assert only_line(stopped).startswith(f"{stage}: {missing}{line}")
