@@ -4,11 +4,11 @@ Only what sizes are read from, of the model types that are known here, and only 
 says all of it: what it leaves out is a default of Transformers' config classes.
 """
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pipeline.core.checkpoint import read_config
 from pipeline.models.encoder_decoder import DECODER_NAMES, ENCODER_DECODERS, OF_TWO_MODELS
 
 _SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size")
@@ -33,14 +33,12 @@ _ALSO_READ = {
 def plain_config(checkpoint: Path) -> Any | None:
     """Return the file's values under the names that Transformers' configs have in common.
 
-    None where the file is not enough, and Transformers has to say what it means, or what is
-    wrong with it.
+    None where the file is not enough, and Transformers has to say what it means.
+
+    Raises:
+        CheckpointError: there is no config.json, or it is not a JSON object.
     """
-    try:
-        content = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return _plain(content)
+    return _plain(read_config(checkpoint))
 
 
 def _plain(content: Any) -> SimpleNamespace | None:

@@ -7,6 +7,7 @@ such as old tensor names or a type that is not listed here, is Transformers' to 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from pipeline.core.weights import Shape
@@ -120,6 +121,15 @@ def is_plainly_whole(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> 
     if any(shapes.get(f"{prefix}{name}") != shape for name, shape in expected.items()):
         return False
     return all(name.removeprefix(prefix) in expected for name in shapes if encoder.layer in name)
+
+
+def plain_limits(config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> SimpleNamespace | None:
+    """Return config.json's own values where they say all that `models.limits` reads of a config.
+
+    None where a value is left to Transformers' defaults, or the file is not plainly whole.
+    """
+    is_said = "pad_token_id" in config and is_plainly_whole(config, shapes)
+    return SimpleNamespace(**config) if is_said else None
 
 
 def _encoder(config: Mapping[str, Any]) -> _Encoder:

@@ -8,7 +8,6 @@ what is plainly right does not settle it.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from pipeline.core.checkpoint import BUNDLED, find_checkpoint, read_config
@@ -26,7 +25,7 @@ from pipeline.models.limits import (
     n_token_ids,
     n_token_types,
 )
-from pipeline.models.plain_encoders import is_plainly_whole
+from pipeline.models.plain_encoders import plain_limits
 from pipeline.models.tensor_faults import tensor_fault
 from pipeline.project.tokenizer_files import highest_token_id, highest_type_of_pair, is_same
 from pipeline.student.model import model_of
@@ -152,9 +151,8 @@ def _faults(named: _Named) -> list[str]:
     check_config(folder)
     config = read_config(folder)
     shapes = {} if named.is_without_weights else read_shapes(folder)
-    if is_plainly_whole(config, shapes) and "pad_token_id" in config:
-        described: Any = SimpleNamespace(**config)
-    else:
+    described: Any = plain_limits(config, shapes)
+    if described is None:
         if why_not_teacher(read_architecture(folder), named.task):
             return []  # said where teacher and student are compared
         described = load_config(folder)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic import disk_full_is_an_error
-from pipeline.core.checkpoint import BUNDLED, find_checkpoint
+from pipeline.core.checkpoint import BUNDLED, find_checkpoint, read_config
 from pipeline.core.errors import CheckpointError, DataError, ProjectError
 from pipeline.core.settings import parse_params
+from pipeline.core.weights import read_shapes
 from pipeline.models.architecture import Architecture, load_config, read_architecture
-from pipeline.models.config_file import plain_config
 from pipeline.models.limits import most_tokens
+from pipeline.models.plain_encoders import plain_limits
 from pipeline.project.data import ProjectData, Request, copy_data, read_data
 from pipeline.project.files import small_files
 from pipeline.project.params import TEMPLATE, ProjectTeacher, Sizes, max_length, project_params
@@ -152,7 +153,8 @@ def _teacher(checkpoint: Path, name: str | None, request: Request, folder: Path)
     if why := why_not_teacher(architecture, request.task):
         raise CheckpointError(f"--teacher {BUNDLED if name is None else name}: {why}")
     architecture = with_vocabulary(architecture, checkpoint, request.task)
-    config = plain_config(checkpoint) or load_config(checkpoint)
+    plain = plain_limits(read_config(checkpoint), read_shapes(checkpoint))
+    config = load_config(checkpoint) if plain is None else plain
     return ProjectTeacher(_name_from(folder, name), architecture, most_tokens(config))
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.core.checkpoint import BUNDLED, find_checkpoint, read_config
 from pipeline.core.weights import Shape, read_shapes
-from pipeline.models.plain_encoders import PLAIN_TYPES, is_plainly_whole
+from pipeline.models.architecture import load_config
+from pipeline.models.limits import most_tokens, n_token_ids, n_token_types
+from pipeline.models.plain_encoders import PLAIN_TYPES, is_plainly_whole, plain_limits
 from pipeline.models.tensor_faults import is_of_head
 from tests.conftest import MODEL_TYPES, make_model
 from tests.old_names import to_old_name
@@ -77,3 +79,16 @@ def test_the_packaged_checkpoint_is_plain() -> None:
     """Catches a default project whose check imports torch."""
     folder = find_checkpoint(BUNDLED)
     assert is_plainly_whole(read_config(folder), read_shapes(folder))
+
+
+@pytest.mark.parametrize("kind", PLAIN_TYPES)
+def test_limits_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
+    """Catches a limit that config.json leaves to a default and that is taken for none."""
+    config, shapes = saved(tmp_path, kind, {"pad_token_id": 0})
+    plain, whole = plain_limits(config, shapes), load_config(tmp_path)
+    assert plain is not None
+    for limit in (most_tokens, n_token_ids, n_token_types):
+        assert limit(plain) == limit(whole)
+    assert most_tokens(whole) in (65, 66)
+    for name in ("pad_token_id", "max_position_embeddings", "vocab_size"):
+        assert plain_limits({key: config[key] for key in config if key != name}, shapes) is None
