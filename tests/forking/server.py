@@ -29,7 +29,6 @@ LIBRARIES = (
     "dvc.commands.repro",
     "dvc.repo",
     "dvclive",
-    "matplotlib.figure",
     "pandas",
     "pyarrow.compute",
     "ruamel.yaml",
