@@ -78,11 +78,7 @@ IMPORTED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
         COMPUTING | DRAWING,
     ),
     "sharing": (("pipeline.share.dvc_remote", "pipeline.share.wanted"), COMPUTING | DRAWING),
-    "figures of models": (
-        ("pipeline.report.comparison", "pipeline.report.metrics_files", "pipeline.report.evidence"),
-        COMPUTING | DRAWING,
-    ),
-    "report": (("pipeline.report.report",), COMPUTING),
+    "report": (("pipeline.report.report",), COMPUTING | DRAWING),
     "plan": (("pipeline.teacher.plan", "pipeline.teacher.plan_text"), COMPUTING | DRAWING),
 }
 """Modules by what they are for, and the libraries that importing them must not bring."""
@@ -214,7 +210,6 @@ def test_what_computes_nothing_needs_no_library_that_computes(
             "STUDENTS['text_cnn']().network_class()",
             "transformers",
         ),
-        ("import pipeline.report.report", "matplotlib"),
         ("import pipeline.teacher.capture", "torch"),
     ],
 )

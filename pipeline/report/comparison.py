@@ -1,18 +1,25 @@
-"""Students beside their teacher: the few numbers that a report derives from the metrics."""
+"""Students beside their teacher: the few numbers that a report derives from the metrics.
 
-from collections.abc import Sequence
+Students that differ in nothing but the seed are found here too.
+"""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import median
 from typing import Any
 
+from pipeline.core.fingerprint import digest_json
 from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
 from pipeline.evaluate.settings import SplitName
 from pipeline.metrics import METRICS, Metric
 from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.metrics.measure import Measure
-from pipeline.report.student_metrics import Scores, SplitMetrics, StudentMetrics
-from pipeline.report.things import things_of
+from pipeline.report.metrics_files import Scores, SplitMetrics, StudentMetrics
+from pipeline.report.wording import WORDINGS, Wording
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,14 @@ class Comparison:
         return tuple(name for name in self.split_names if splits[name].n_labelled)
 
     @property
+    def wording(self) -> Wording:
+        """How the report speaks of their kind of task."""
+        return WORDINGS[self.students[0].task]
+
+    @property
     def things(self) -> str:
         """What the predictions are about: rows, words and so on."""
-        return things_of(self.students[0].task)
+        return self.wording.things
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -127,3 +139,47 @@ def _median_cost(costs: Sequence[Cost]) -> Cost:
         latency_ms=median(cost.latency_ms for cost in costs),
         throughput_per_second=median(cost.throughput_per_second for cost in costs),
     )
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """Students that differ in their seed alone."""
+
+    name: str
+    """What their names have in common."""
+    members: tuple[StudentMetrics, ...]
+
+
+def group_by_seed(
+    students: Sequence[StudentMetrics], settings: Mapping[str, Any]
+) -> tuple[SeedGroup, ...]:
+    """Return the groups in the order of their first member; a student may be one of its own."""
+    by_rest: dict[str, list[StudentMetrics]] = {}
+    for student in students:
+        is_known = student.student in settings
+        rest = _without_seed(settings[student.student]) if is_known else [student.student]
+        by_rest.setdefault(digest_json(rest), []).append(student)
+    return tuple(
+        SeedGroup(_common_name([one.student for one in members]), tuple(members))
+        for members in by_rest.values()
+    )
+
+
+def _without_seed(settings: Any) -> Any:
+    """Return a student's settings without its seed, and without `training` if that was all."""
+    rest = copy.deepcopy(settings)
+    if isinstance(rest, dict) and isinstance(rest.get("training"), dict):
+        rest["training"].pop("seed", None)
+        if not rest["training"]:
+            del rest["training"]
+    return rest
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return the words that all names begin with, or all names where there is none."""
+    words = [re.split(r"(?<=[-_])", name) for name in names]
+    common = takewhile(lambda alike: len(set(alike)) == 1, zip(*words, strict=False))
+    shortest = min(names, key=len)
+    if all(name == shortest or name.startswith((f"{shortest}-", f"{shortest}_")) for name in names):
+        return shortest
+    return "".join(alike[0] for alike in common).rstrip("-_") or ", ".join(names)

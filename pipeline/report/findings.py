@@ -11,9 +11,8 @@ from typing import Any
 
 from pipeline.core.fingerprint import digest_json
 from pipeline.evaluate.usefulness import learns_from_labels_alone
-from pipeline.report.comparison import Comparison
-from pipeline.report.seed_groups import SeedGroup, group_all
-from pipeline.report.student_metrics import StudentMetrics
+from pipeline.report.comparison import Comparison, SeedGroup, group_by_seed
+from pipeline.report.metrics_files import StudentMetrics
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,9 @@ def find(comparison: Comparison, settings: Mapping[str, Any]) -> Findings:
     Without labels nobody is useless and nothing is gained.
     """
     useless = dict(_useless(comparison))
-    everyone = [_contender(comparison, group) for group in group_all(comparison.students, settings)]
+    everyone = [
+        _contender(comparison, group) for group in group_by_seed(comparison.students, settings)
+    ]
     useful = [
         one for one in everyone if any(member.student not in useless for member in one.members)
     ]

@@ -28,7 +28,6 @@ LIBRARIES = (
     "dvc.cli",
     "dvc.commands.repro",
     "dvc.repo",
-    "matplotlib.figure",
     "pandas",
     "pyarrow.compute",
     "ruamel.yaml",

@@ -1,11 +1,17 @@
-"""Where the report's numbers come from, as pairs of a name and a text."""
+"""Where the report's numbers come from, as pairs of a name and a text, and the stages' times."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ValidationError
 
 from pipeline.evaluate.shown_parts import Provenance
 
 _DIGEST_DIGITS = 16
+_OF_THE_TEACHER = ("prepare", "augment", "finetune", "generate", "capture")
+_OF_A_STUDENT = ("distill", "evaluate")
 
 
 def describe_provenance(by_student: Mapping[str, Provenance]) -> tuple[tuple[str, str], ...]:
@@ -32,7 +38,7 @@ def _joined(by_student: Mapping[str, Provenance], describe: Callable[[Provenance
 
 
 def _describe_data(one: Provenance) -> str:
-    unlabelled = one.data.get("unlabelled", {})  # files of earlier versions do not have it
+    unlabelled = one.data["unlabelled"]
     marks = {name: f" ({count:,} unlabelled)" for name, count in unlabelled.items() if count}
     rows = ", ".join(
         f"{name} {count:,}{marks.get(name, '')}" for name, count in one.data["rows"].items()
@@ -73,3 +79,41 @@ def _versions(versions: Mapping[str, Any]) -> str:
 
 def _digest(digest: str) -> str:
     return digest[:_DIGEST_DIGITS]
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage, and its time on this machine."""
+
+    stage: str
+    """As DVC names it, such as `distill@kd-3`."""
+
+    seconds: float | None
+    """None where another machine ran it, or none has noted it."""
+
+    @property
+    def command(self) -> str:
+        """The command that runs it by hand."""
+        return f"decant {self.stage.replace('@', ' ')}"
+
+
+class _Record(BaseModel):
+    seconds: float
+
+
+def read_stage_seconds(folder: Path, students: Sequence[str]) -> tuple[StageRun, ...]:
+    """Return the stages before the report, in the order of the pipeline."""
+    return tuple(StageRun(stage, _read(folder / f"{stage}.json")) for stage in _stages(students))
+
+
+def _stages(students: Sequence[str]) -> Iterator[str]:
+    yield from _OF_THE_TEACHER
+    for student in students:
+        yield from (f"{stage}@{student}" for stage in _OF_A_STUDENT)
+
+
+def _read(path: Path) -> float | None:
+    try:
+        return _Record.model_validate_json(path.read_bytes()).seconds
+    except (FileNotFoundError, ValidationError):
+        return None  # a time is for information; no report is refused for one
