@@ -16,7 +16,7 @@ from pipeline.store.view import digest_view, read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text.augmented import open_training_tokens
+from pipeline.text.joined import open_training_tokens
 from pipeline.train.curves import publish_curves
 from pipeline.train.settings import StudentSettings, training_of
 from stages.entry import force_option, load_params, stage

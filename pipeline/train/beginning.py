@@ -20,7 +20,7 @@ from pipeline.student.build import build_student
 from pipeline.student.model import digest_start, models_of
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks.task import Task
-from pipeline.text.retokenise import split_for
+from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.settings import StudentSettings, TrainingSettings, check_batches
@@ -89,7 +89,7 @@ def begin(
     objective = WeightedSum(settings.objectives, models)
     most, is_shown = most_tokens(student.config), accelerator.is_main_process
     train, validation = (
-        split_for(tokens, split, tokenizer, most_tokens=most, is_shown=is_shown)
+        split_for(tokens, task, split, tokenizer, most_tokens=most, is_shown=is_shown)
         for split in ("train", "validation")
     )
     read = {"train": train, "validation": validation}

@@ -11,7 +11,7 @@ from pipeline.store.manifest import read_manifest
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.student.settings import ModelSettings
-from pipeline.text.augmented import open_training_tokens
+from pipeline.text.joined import open_training_tokens
 from pipeline.train.settings import StudentSettings
 
 
