@@ -17,7 +17,6 @@ COMPUTING = frozenset(
     (
         "accelerate",
         "datasets",
-        "dvclive",
         "huggingface_hub",
         "onnx",
         "onnxruntime",
@@ -127,9 +126,9 @@ assert verify_store(store, n_threads=1) == []
 """,
     "a student's view": OPENED
     + """
-from pipeline.train.student_view import student_view
+from pipeline.train.student import resolve_student
 params = {"students": {"a": {"model": {"n_layers": 2}, "objectives": {"cls": {}}}}}
-view = student_view("a", params, store, tokens, Path("none"), Path("none")).view
+view = resolve_student(params, "a").view(store, open_tokens(tokens))
 assert {name for segment in view.manifest.segments for name in segment.arrays} == {"cls", "logits"}
 """,
     "a plan of nothing": OPENED

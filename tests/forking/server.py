@@ -28,7 +28,6 @@ LIBRARIES = (
     "dvc.cli",
     "dvc.commands.repro",
     "dvc.repo",
-    "dvclive",
     "pandas",
     "pyarrow.compute",
     "ruamel.yaml",

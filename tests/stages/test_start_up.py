@@ -17,7 +17,7 @@ from tests.imports import ROOT
 HEAVY = frozenset(
     (
         *("torch", "transformers", "sklearn", "scipy", "pandas", "torchmetrics", "datasets"),
-        *("accelerate", "dvclive", "seqeval", "sacrebleu", "onnx", "onnxruntime"),
+        *("accelerate", "seqeval", "sacrebleu", "onnx", "onnxruntime"),
         *("huggingface_hub", "matplotlib"),
     )
 )
