@@ -42,7 +42,7 @@ def load_params() -> dict[str, Any]:
         ProjectError: the project's requirements.txt pins another version than is installed.
     """
     from pipeline.project.check import check_params
-    from pipeline.project.requirement import check_requirement
+    from pipeline.project.files import check_requirement
 
     params = read_params()
     check_requirement()

@@ -61,7 +61,6 @@ IMPORTED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
             "pipeline.project.create",
             "pipeline.project.presets",
             "pipeline.project.recipes",
-            "pipeline.project.seeds",
         ),
         COMPUTING | DRAWING,
     ),

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from statistics import median
+from statistics import mean, median, stdev
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.core.fingerprint import digest_json
@@ -31,6 +32,9 @@ class Comparison:
 
     teacher_cost: Cost | None
     """Median of each number over the students' files that have one."""
+
+    settings: Mapping[str, Any]
+    """Section `students` of params.yaml, as far as it is known."""
 
     @property
     def teacher_work(self) -> Work | None:
@@ -126,10 +130,12 @@ class Comparison:
         return student.cost.teacher.latency_ms / student.cost.student.latency_ms
 
 
-def compare(students: Sequence[StudentMetrics]) -> Comparison:
+def compare(
+    students: Sequence[StudentMetrics], settings: Mapping[str, Any] = MappingProxyType({})
+) -> Comparison:
     """Return the students beside their teacher; they must be comparable, and at least one."""
     costs = [one.cost.teacher for one in students if one.cost.teacher is not None]
-    return Comparison(tuple(students), _median_cost(costs) if costs else None)
+    return Comparison(tuple(students), _median_cost(costs) if costs else None, settings)
 
 
 def _median_cost(costs: Sequence[Cost]) -> Cost:
@@ -143,26 +149,31 @@ def _median_cost(costs: Sequence[Cost]) -> Cost:
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Students that differ in their seed alone."""
+    """Students that differ in their seed alone, or a single one."""
 
     name: str
     """What their names have in common."""
     members: tuple[StudentMetrics, ...]
+    score: float
+    """Mean of what students are ranked by."""
+    deviation: float | None
+    """Standard deviation of a sample; None of a single student."""
 
 
-def group_by_seed(
-    students: Sequence[StudentMetrics], settings: Mapping[str, Any]
-) -> tuple[SeedGroup, ...]:
-    """Return the groups in the order of their first member; a student may be one of its own."""
+def group_by_seed(comparison: Comparison) -> tuple[SeedGroup, ...]:
+    """Return all students in groups, in the order of each group's first member."""
     by_rest: dict[str, list[StudentMetrics]] = {}
-    for student in students:
-        is_known = student.student in settings
-        rest = _without_seed(settings[student.student]) if is_known else [student.student]
+    for student in comparison.students:
+        own = comparison.settings.get(student.student)
+        rest = [student.student] if own is None else _without_seed(own)
         by_rest.setdefault(digest_json(rest), []).append(student)
-    return tuple(
-        SeedGroup(_common_name([one.student for one in members]), tuple(members))
-        for members in by_rest.values()
-    )
+    groups = []
+    for members in by_rest.values():
+        name = _common_name([one.student for one in members])
+        scores = [comparison.score(one) for one in members]
+        deviation = stdev(scores) if len(scores) > 1 else None
+        groups.append(SeedGroup(name, tuple(members), mean(scores), deviation))
+    return tuple(groups)
 
 
 def _without_seed(settings: Any) -> Any:

@@ -1,6 +1,6 @@
 """Where the report's numbers come from, as pairs of a name and a text, and the stages' times."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,61 +16,42 @@ _OF_A_STUDENT = ("distill", "evaluate")
 
 def describe_provenance(by_student: Mapping[str, Provenance]) -> tuple[tuple[str, str], ...]:
     """Return (name, text) pairs; where students differ, each text says whose it is."""
-    facts: tuple[tuple[str, Callable[[Provenance], str]], ...] = (
-        ("Data", _describe_data),
-        ("Tokenizer", lambda one: _digest(one.data["tokenizer"])),
-        ("Teacher", _describe_teacher),
-        ("Store", _describe_store),
-        ("Signals", _describe_arrays),
-        ("Captured with", lambda one: _versions(one.store["versions"])),
-        ("Evaluated with", lambda one: _versions(one.versions)),
-    )
-    return tuple((name, _joined(by_student, describe)) for name, describe in facts)
-
-
-def _joined(by_student: Mapping[str, Provenance], describe: Callable[[Provenance], str]) -> str:
-    students_by_text: dict[str, list[str]] = {}
+    students_by_text: dict[str, dict[str, list[str]]] = {}
     for student, one in by_student.items():
-        students_by_text.setdefault(describe(one), []).append(student)
-    if len(students_by_text) == 1:
-        return next(iter(students_by_text))
-    return "; ".join(f"{', '.join(names)}: {text}" for text, names in students_by_text.items())
-
-
-def _describe_data(one: Provenance) -> str:
-    unlabelled = one.data["unlabelled"]
-    marks = {name: f" ({count:,} unlabelled)" for name, count in unlabelled.items() if count}
-    rows = ", ".join(
-        f"{name} {count:,}{marks.get(name, '')}" for name, count in one.data["rows"].items()
-    )
-    return (
-        f"token table {_digest(one.data['digest'])}; rows: {rows}; up to "
-        f"{one.data['max_length']:,} tokens"
+        for name, text in _facts(one).items():
+            students_by_text.setdefault(name, {}).setdefault(text, []).append(student)
+    return tuple(
+        (
+            name,
+            "; ".join(f"{', '.join(names)}: {text}" for text, names in texts.items())
+            if len(texts) > 1
+            else next(iter(texts)),
+        )
+        for name, texts in students_by_text.items()
     )
 
 
-def _describe_teacher(one: Provenance) -> str:
-    teacher = one.teacher
-    return (
-        f"{teacher['architecture']}, {teacher['n_layers']} layers, width "
+def _facts(one: Provenance) -> dict[str, str]:
+    data, teacher, store = one.data, one.teacher, one.store
+    marks = {name: f" ({n:,} unlabelled)" for name, n in data["unlabelled"].items() if n}
+    rows = ", ".join(f"{name} {n:,}{marks.get(name, '')}" for name, n in data["rows"].items())
+    return {
+        "Data": f"token table {_digest(data['digest'])}; rows: {rows}; up to "
+        f"{data['max_length']:,} tokens",
+        "Tokenizer": _digest(data["tokenizer"]),
+        "Teacher": f"{teacher['architecture']}, {teacher['n_layers']} layers, width "
         f"{teacher['hidden_size']:,}; weights {_digest(teacher['weights'])}, config "
-        f"{_digest(teacher['config'])}"
-    )
-
-
-def _describe_store(one: Provenance) -> str:
-    return (
-        f"identity {_digest(one.store['identity'])}, what is compared here "
-        f"{_digest(one.store['digest'])}; {one.store['n_rows']:,} distinct rows, computed in "
-        f"{one.store['precision']}"
-    )
-
-
-def _describe_arrays(one: Provenance) -> str:
-    return ", ".join(
-        f"{name} ({array['encoding']}, {array['size_bytes'] / 2**20:,.1f} MiB)"
-        for name, array in one.store["arrays"].items()
-    )
+        f"{_digest(teacher['config'])}",
+        "Store": f"identity {_digest(store['identity'])}, what is compared here "
+        f"{_digest(store['digest'])}; {store['n_rows']:,} distinct rows, computed in "
+        f"{store['precision']}",
+        "Signals": ", ".join(
+            f"{name} ({array['encoding']}, {array['size_bytes'] / 2**20:,.1f} MiB)"
+            for name, array in store["arrays"].items()
+        ),
+        "Captured with": _versions(store["versions"]),
+        "Evaluated with": _versions(one.versions),
+    }
 
 
 def _versions(versions: Mapping[str, Any]) -> str:

@@ -24,8 +24,7 @@ from pipeline.report.examples import (
 )
 from pipeline.report.figures.plots import LATENCY, SIZE, draw_pareto
 from pipeline.report.figures.svg import STUDENT_COLOUR, TEACHER_COLOUR, Figure
-from pipeline.report.findings import find
-from pipeline.report.headline import write_headline, write_warnings
+from pipeline.report.headline import find, write_headline, write_warnings
 from pipeline.report.metrics_files import read_all_metrics
 from pipeline.report.provenance import describe_provenance, read_stage_seconds
 from pipeline.report.sections import Section, build_sections
@@ -115,7 +114,9 @@ def write_report(
             the same student; the students were not tested on the same rows against the
             same teacher; or another file is not what its stage writes.
     """
-    content = build_content(compare(read_all_metrics(metrics_paths)), sources)
+    settings = {} if sources is None else sources.settings
+    comparison = compare(read_all_metrics(metrics_paths), settings)
+    content = build_content(comparison, sources)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -146,8 +147,7 @@ def build_content(comparison: Comparison, sources: Sources | None) -> Content:
     Raises:
         PipelineError: a file of `sources` is there and is not what its stage writes.
     """
-    settings = {} if sources is None else sources.settings
-    findings = find(comparison, settings)
+    findings = find(comparison)
     columns = build_columns(comparison)
     best = [one.student for one in findings.best[0].members]
     names = [one.student for one in comparison.students]
@@ -166,7 +166,7 @@ def build_content(comparison: Comparison, sources: Sources | None) -> Content:
         pareto={axis.name: draw_pareto(comparison, axis) for axis in (LATENCY, SIZE)},
         better="up" if comparison.measure.is_larger_better else "down",
         sections=build_sections(comparison, evidence) if evidence else (),
-        chapters=_chapters(comparison, columns, evidence, settings),
+        chapters=_chapters(comparison, columns, evidence),
         provenance=describe_provenance(provenance) if provenance else (),
         stages=None
         if sources is None
@@ -190,17 +190,12 @@ def _chapters(
     comparison: Comparison,
     columns: Sequence[Column],
     evidence: Mapping[str, Evidence],
-    settings: Mapping[str, Any],
 ) -> tuple[Chapter, ...]:
     """Return the chapters that have a table."""
-    kind, labels, wording = (
-        comparison.students[0].task,
-        comparison.students[0].labels,
-        comparison.wording,
-    )
-    seeds = build_seed_table(comparison, columns, group_by_seed(comparison.students, settings))
+    first, wording = comparison.students[0], comparison.wording
+    seeds = build_seed_table(comparison, columns, group_by_seed(comparison))
     disagreements = tuple(
-        (name, table_disagreements(one.predictions, labels, name))
+        (name, table_disagreements(one.predictions, first.labels, name))
         for name, one in evidence.items()
         if not isinstance(one.predictions, str)
     )
@@ -215,9 +210,9 @@ def _chapters(
             "disagreements",
             "Disagreements",
             "Where student and teacher disagree most",
-            explain_disagreements(kind),
+            explain_disagreements(first.task),
             disagreements,
-            wrong="" if TASKS[kind].predicts_numbers else "wrong",
+            wrong="" if TASKS[first.task].predicts_numbers else "wrong",
         ),
         Chapter(
             "texts",

@@ -92,13 +92,7 @@ def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> 
     def section(
         anchor: str, title: str, how_to_read: str, draw: Draw, first: tuple[Panel, ...] = ()
     ) -> Section:
-        panels = []
-        for name, one in evidence.items():
-            drawn = draw(comparison, one)
-            if isinstance(drawn, str):
-                panels.append(Panel(name, absent=drawn))
-            else:
-                panels.append(Panel(name, tuple(drawn)))
+        panels = [_panel(name, draw(comparison, one)) for name, one in evidence.items()]
         return Section(anchor, title, how_to_read, (*first, *panels))
 
     return (
@@ -133,6 +127,10 @@ def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> 
         section("layers", "Layers beside the teacher's", _LAYERS, _draw_layers),
         section("attention", "Attention maps", _ATTENTION, _draw_attentions),
     )
+
+
+def _panel(name: str, drawn: Sequence[Picture] | str) -> Panel:
+    return Panel(name, absent=drawn) if isinstance(drawn, str) else Panel(name, tuple(drawn))
 
 
 def _draw_curves(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.evaluate.cost_figures import BATCH_SIZE, Cost, Work
 from pipeline.evaluate.fidelity import note_on
-from pipeline.evaluate.settings import SplitName
 from pipeline.metrics import Metric
 from pipeline.metrics.measure import Measure
 from pipeline.report.comparison import Comparison, SeedGroup
@@ -140,18 +139,32 @@ def build_stage_table(runs: Sequence[StageRun]) -> Table:
 
 def build_columns(comparison: Comparison) -> tuple[Column, ...]:
     """Return the columns after the models' names; those of quality only where there are labels."""
-    return tuple(_columns(comparison))
+    return (
+        *_quality(comparison),
+        *_ratios(comparison),
+        *_fidelities(comparison),
+        *_costs(comparison),
+        *_works(comparison),
+    )
 
 
-def _columns(comparison: Comparison) -> Iterator[Column]:
-    students, things = comparison.students, comparison.things
+def _quality(comparison: Comparison) -> Iterator[Column]:
     first, *others = comparison.metrics
-    split = comparison.compared_on
-    for name in comparison.labelled_split_names:
-        yield _metric_column(comparison, first, name, f"{first.heading}, {name}", has_seeds=True)
-    if comparison.labelled_split_names:
-        for metric in others:
-            yield _metric_column(comparison, metric, split, metric.heading)
+    split, things = comparison.compared_on, comparison.things
+    labelled = comparison.labelled_split_names
+    wanted = [(first, name, f"{first.heading}, {name}") for name in labelled]
+    wanted += [(metric, split, metric.heading) for metric in others if labelled]
+    for metric, name, heading in wanted:
+        scores = [one.splits[name].student for one in comparison.students]
+        yield Column(
+            Heading(heading, metric.unit.name),
+            f"{metric.meaning} Labelled {name} {things}.",
+            _form(metric),
+            tuple(_score(metric, one) for one in scores),
+            _score(metric, comparison.teacher_scores(name)),
+            has_seeds=metric is first,
+        )
+    if labelled:
         both = ("The teacher's", "the student's")
         more, less = both if first.is_larger_better else ("The student's", "the teacher's")
         yield Column(
@@ -159,116 +172,103 @@ def _columns(comparison: Comparison) -> Iterator[Column]:
             f"{more} {first.heading} minus {less}, {split} {things}. Below 0 the student is "
             "better.",
             _form(first),
-            tuple(first.unit.factor * comparison.drop(one) for one in students),
+            tuple(first.unit.factor * comparison.drop(one) for one in comparison.students),
             has_seeds=True,
         )
+
+
+def _score(metric: Metric, scores: Scores | None) -> float | None:
+    score = (scores or {}).get(metric.name)
+    return None if score is None else metric.unit.factor * score
+
+
+def _ratios(comparison: Comparison) -> Iterator[Column]:
     yield Column(
         Heading("times smaller"),
         "The teacher's parameters divided by the student's.",
         ".1f",
-        tuple(map(comparison.times_smaller, students)),
+        tuple(map(comparison.times_smaller, comparison.students)),
     )
     yield Column(
         Heading("times faster"),
         "The teacher's latency divided by the student's, both timed in turn in one process. "
         "From one machine to another it changes less than the latencies do.",
         ".1f",
-        tuple(map(comparison.times_faster, students)),
+        tuple(map(comparison.times_faster, comparison.students)),
     )
+
+
+def _fidelities(comparison: Comparison) -> Iterator[Column]:
+    split, kind = comparison.compared_on, comparison.students[0].task
     for measure in comparison.fidelities:
-        factor, fidelity = measure.unit.factor, measure.name
+        scores = [one.splits[split].fidelity[measure.name] for one in comparison.students]
         yield Column(
             Heading(measure.heading, measure.unit.name),
-            f"{measure.meaning} All {split} {things}.{note_on(fidelity, students[0].task)}",
+            f"{measure.meaning} All {split} {comparison.things}.{note_on(measure.name, kind)}",
             _form(measure),
-            tuple(factor * one.splits[split].fidelity[fidelity] for one in students),
+            tuple(measure.unit.factor * score for score in scores),
             has_seeds=True,
         )
-    for heading, form, meaning, cost in _COSTS:
-        theirs = comparison.teacher_cost
-        yield Column(
-            heading,
-            meaning,
-            form,
-            tuple(cost(one.cost.student) for one in students),
-            None if theirs is None else cost(theirs),
-            has_seeds=heading.text == "latency",
-        )
-    for heading, form, meaning, work in _WORKS:
-        needs = comparison.teacher_work
-        yield Column(
-            heading,
-            meaning,
-            form,
-            tuple(work(one.work.student) for one in students),
-            None if needs is None else work(needs),
-        )
 
 
-_COSTS: tuple[tuple[Heading, str, str, Callable[[Cost], float]], ...] = (
-    (
-        Heading("parameters", "M"),
+def _costs(comparison: Comparison) -> Iterator[Column]:
+    def column(
+        name: str, unit: str, form: str, meaning: str, of: Callable[[Cost], float]
+    ) -> Column:
+        students = tuple(of(one.cost.student) for one in comparison.students)
+        teacher = None if comparison.teacher_cost is None else of(comparison.teacher_cost)
+        return Column(Heading(name, unit), meaning, form, students, teacher, name == "latency")
+
+    yield column(
+        "parameters",
+        "M",
         ".2f",
         "Millions of weights, embeddings included.",
         lambda cost: cost.n_parameters / 1e6,
-    ),
-    (
-        Heading("size", "MB"),
+    )
+    yield column(
+        "size",
+        "MB",
         ".1f",
         "The weights as a file, in millions of bytes.",
         lambda cost: cost.size_bytes / 1e6,
-    ),
-    (
-        Heading("latency", "ms"),
+    )
+    yield column(
+        "latency",
+        "ms",
         ".2f",
         "Time to answer one example on its own, the median of many. The teacher's is the median "
         "over all students' measurements.",
         lambda cost: cost.latency_ms,
-    ),
-    (
-        Heading("throughput", "examples/s"),
+    )
+    yield column(
+        "throughput",
+        "examples/s",
         ",.0f",
         f"Examples answered in a second, in batches of {BATCH_SIZE}, the median of many.",
         lambda cost: cost.throughput_per_second,
-    ),
-)
-_WORKS: tuple[tuple[Heading, str, str, Callable[[Work], float]], ...] = (
-    (
-        Heading("FLOPs", "M/example"),
-        ",.1f",
+    )
+
+
+def _works(comparison: Comparison) -> Iterator[Column]:
+    def column(name: str, unit: str, meaning: str, of: Callable[[Work], float]) -> Column:
+        students = tuple(of(one.work.student) / 1e6 for one in comparison.students)
+        teacher = None if comparison.teacher_work is None else of(comparison.teacher_work) / 1e6
+        return Column(Heading(name, unit), meaning, ",.1f", students, teacher)
+
+    yield column(
+        "FLOPs",
+        "M/example",
         "Millions of floating-point operations to answer one example of median length; an "
         "addition and a multiplication are two. Matrix products, convolutions and attention.",
-        lambda work: work.flops / 1e6,
-    ),
-    (
-        Heading("memory", "MB"),
-        ",.1f",
+        lambda work: work.flops,
+    )
+    yield column(
+        "memory",
+        "MB",
         f"Weights and all tensors at the fullest moment of answering {BATCH_SIZE} examples of the "
         "largest length, in millions of bytes; the process and its libraries come on top.",
-        lambda work: work.peak_memory_bytes / 1e6,
-    ),
-)
-
-
-def _metric_column(
-    comparison: Comparison,
-    metric: Metric,
-    split: SplitName,
-    heading: str,
-    *,
-    has_seeds: bool = False,
-) -> Column:
-    def value(scores: Scores | None) -> float | None:
-        score = (scores or {}).get(metric.name)
-        return None if score is None else metric.unit.factor * score
-
-    return Column(
-        Heading(heading, metric.unit.name),
-        f"{metric.meaning} Labelled {split} {comparison.things}.",
-        _form(metric),
-        tuple(value(one.splits[split].student) for one in comparison.students),
-        value(comparison.teacher_scores(split)),
-        has_seeds,
+        lambda work: work.peak_memory_bytes,
     )
 
 

@@ -34,7 +34,6 @@ from pipeline.report.figures.plots import (
 )
 from pipeline.report.figures.svg import (
     STUDENT_COLOUR,
-    Drawing,
     Figure,
     log_ticks,
     round_ticks,
@@ -189,9 +188,9 @@ def opacities(svg: ElementTree.Element) -> NDArray[np.uint8]:
 
 def test_heat_is_the_value() -> None:
     """Catches a transposed matrix, and values out of range that wrap around."""
-    drawing = Drawing(10, 10)
+    drawing = Figure(10, 10)
     drawing.heat((0, 0), (10, 10), np.array([[0, 0.5, 1], [2, np.nan, -1]]), STUDENT_COLOUR)
-    found = opacities(drawn(drawing.finish()))
+    found = opacities(drawn(drawing))
     assert found.tolist() == [[0, 102, 204], [204, 0, 0]]
 
 

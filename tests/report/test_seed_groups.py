@@ -36,8 +36,8 @@ def paths(make_metrics: Make, write_metrics: Write) -> list[Path]:
 
 def test_only_the_seed_may_differ(paths: list[Path]) -> None:
     """Catches a mean over other temperatures or lengths of training."""
-    students = read_all_metrics(paths)
-    group, *others = group_by_seed(students, SETTINGS)
+    comparison = compare(read_all_metrics(paths), SETTINGS)
+    group, *others = group_by_seed(comparison)
     assert [len(one.members) for one in others] == [1, 1]
     assert group.name == "kd-3"
     assert [one.student for one in group.members] == ["kd-3", "kd-3-seed1", "kd-3-seed2"]
@@ -58,14 +58,14 @@ def test_a_group_has_the_name_its_members_share(
 ) -> None:
     """Catches a name cut in the middle of a word or of a number."""
     students = read_all_metrics([write_metrics(make_metrics(name)) for name in names])
-    (group,) = group_by_seed(students, dict.fromkeys(names, KD))
+    (group,) = group_by_seed(compare(students, dict.fromkeys(names, KD)))
     assert group.name == shared
 
 
 def test_mean_and_deviation_are_those_of_the_members(paths: list[Path]) -> None:
     """Catches a deviation over all students, or of a population instead of a sample."""
-    comparison = compare(read_all_metrics(paths))
-    groups = group_by_seed(comparison.students, SETTINGS)
+    comparison = compare(read_all_metrics(paths), SETTINGS)
+    groups = group_by_seed(comparison)
     table = build_seed_table(comparison, build_columns(comparison), groups)
     assert table is not None
     (row,) = table.rows

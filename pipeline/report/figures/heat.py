@@ -13,9 +13,7 @@ from pipeline.evaluate.shown_parts import Similarity
 from pipeline.report.evidence import Predictions
 from pipeline.report.figures.svg import (
     FONT_SIZE,
-    INK,
     STUDENT_COLOUR,
-    Drawing,
     Figure,
     Plot,
     Scale,
@@ -48,7 +46,7 @@ def draw_confusion(counts: Counts, labels: Sequence[str], colour: str) -> Figure
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = [shorten(label, _LONGEST_NAME) for label in labels]
     margin = 22 + _GAP + max(map(text_width, names))
-    matrix = _Matrix(Drawing(margin + 266, margin + 266), margin, 4, 260, 260)
+    matrix = _Matrix(Figure(margin + 266, margin + 266), margin, 4, 260, 260)
     matrix.draw(shares, colour)
     if len(labels) <= _MOST_NUMBERED:
         for row, column in np.argwhere(counts).tolist():
@@ -57,7 +55,7 @@ def draw_confusion(counts: Counts, labels: Sequence[str], colour: str) -> Figure
     matrix.name_rows(names, every)
     matrix.name_columns(names, every, are_upright=True)
     matrix.name_axes("true label", "put first", margin)
-    return matrix.drawing.finish()
+    return matrix.figure
 
 
 def draw_layers(similarity: Similarity) -> Figure:
@@ -66,7 +64,7 @@ def draw_layers(similarity: Similarity) -> Figure:
     n_rows, n_columns = values.shape
     cell = min(40.0, 320.0 / max(n_rows, n_columns))
     width, height = cell * n_columns, cell * n_rows
-    matrix = _Matrix(Drawing(46 + width, height + 42), 40, 4, width, height)
+    matrix = _Matrix(Figure(46 + width, height + 42), 40, 4, width, height)
     matrix.draw(values, STUDENT_COLOUR)
     if max(n_rows, n_columns) <= _MOST_NUMBERED:
         for (row, column), value in np.ndenumerate(values):
@@ -76,7 +74,7 @@ def draw_layers(similarity: Similarity) -> Figure:
     matrix.name_columns([str(layer) for layer in similarity.teacher_layers])
     name = "student layer" if similarity.student_layers else "student"
     matrix.name_axes(name, "teacher layer", 38)
-    return matrix.drawing.finish()
+    return matrix.figure
 
 
 def draw_numbers(predictions: Predictions) -> Figure:
@@ -87,16 +85,16 @@ def draw_numbers(predictions: Predictions) -> Figure:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, N_BINS + 1)
     counts, _, _ = np.histogram2d(ours, theirs, (edges, edges))
-    drawing = Drawing(300, 272)
-    drawing.heat(
+    figure = Figure(300, 272)
+    figure.heat(
         (60, 8), (220, 220), (np.log1p(counts) / np.log1p(counts.max()))[::-1], STUDENT_COLOUR
     )
-    plot = Plot(drawing, 60, 280, 8, 228, Scale(low, high), Scale(low, high))
-    plot.line([(low, low), (high, high)], INK, opacity=0.3)
+    plot = Plot(figure, 60, 280, 8, 228, Scale(low, high), Scale(low, high))
+    figure.line(plot.points([(low, low), (high, high)]), opacity=0.3)
     ticks = round_ticks(low, high, 5)
     plot.axis_below(ticks, "teacher", has_grid=False)
     plot.axis_left(ticks, "student", has_grid=False)
-    return drawing.finish()
+    return figure
 
 
 @dataclass(frozen=True)
@@ -121,47 +119,47 @@ def draw_attention_maps(maps: Sequence[AttentionMap], title: str = "") -> Figure
     side = min(max(130.0, 11.5 * len(maps[0].tokens)), 460.0) if title else 130.0
     size, margin, above = FONT_SIZE - 1, 60.0, 18.0
     width, height, head = margin + side + 4, above + side + margin, 40.0 if title else 0.0
-    drawing = Drawing(n_columns * width, head + -(-len(maps) // n_columns) * height)
+    figure = Figure(n_columns * width, head + -(-len(maps) // n_columns) * height)
     if title:
-        drawing.text((6, 12), title, "start", FONT_SIZE + 1)
-        drawing.text(
+        figure.text((6, 12), title, "start", FONT_SIZE + 1)
+        figure.text(
             (6, 28), f"up: query, across: key; fullest colour: {largest:.3g}", "start", size
         )
     for number, one in enumerate(maps):
         left = number % n_columns * width + margin
         top = head + number // n_columns * height + above
-        matrix = _Matrix(drawing, left, top, side, side)
+        matrix = _Matrix(figure, left, top, side, side)
         matrix.draw(np.sqrt(one.values / largest), one.colour)
-        drawing.text((left + side / 2, top - 9), one.title)
+        figure.text((left + side / 2, top - 9), one.title)
         names = [shorten(token, margin - _GAP - 1, size) for token in one.tokens]
         every = max(math.ceil(len(names) * size * 1.1 / side), 1)
         matrix.name_rows(names, every, size)
         matrix.name_columns(names, every, size, are_upright=True)
-    return drawing.finish()
+    return figure
 
 
 @dataclass(frozen=True)
 class _Matrix:
-    """A part of a drawing with rows and columns of equal cells."""
+    """A part of a figure with rows and columns of equal cells."""
 
-    drawing: Drawing
+    figure: Figure
     left: float
     top: float
     width: float
     height: float
 
     def draw(self, values: Float[np.ndarray, "row column"], colour: str) -> None:
-        self.drawing.heat((self.left, self.top), (self.width, self.height), values, colour)
+        self.figure.heat((self.left, self.top), (self.width, self.height), values, colour)
 
     def write_in(self, row: int, column: int, text: str, shape: tuple[int, ...]) -> None:
         place = (column + 0.5) / shape[1], (row + 0.5) / shape[0]
         middle = self.left + place[0] * self.width, self.top + place[1] * self.height
-        self.drawing.text(middle, text, size=8)
+        self.figure.text(middle, text, size=8)
 
     def name_rows(self, names: Sequence[str], every: int = 1, size: float = FONT_SIZE) -> None:
         for number in range(0, len(names), every):
             y = self.top + (number + 0.5) / len(names) * self.height
-            self.drawing.text((self.left - _GAP, y), names[number], "end", size)
+            self.figure.text((self.left - _GAP, y), names[number], "end", size)
 
     def name_columns(
         self,
@@ -175,11 +173,11 @@ class _Matrix:
         anchor = "end" if are_upright else "middle"
         for number in range(0, len(names), every):
             x = self.left + (number + 0.5) / len(names) * self.width
-            self.drawing.text((x, y), names[number], anchor, size, is_upright=are_upright)
+            self.figure.text((x, y), names[number], anchor, size, is_upright=are_upright)
 
     def name_axes(self, rows: str, columns: str, margin: float) -> None:
         """Write what rows and columns are at the outer edge of a margin for their names."""
         middle = self.top + self.height / 2
-        self.drawing.text((self.left - margin + 8, middle), rows, is_upright=True)
+        self.figure.text((self.left - margin + 8, middle), rows, is_upright=True)
         below = self.top + self.height + margin - 8
-        self.drawing.text((self.left + self.width / 2, below), columns)
+        self.figure.text((self.left + self.width / 2, below), columns)

@@ -19,7 +19,6 @@ from pipeline.report.figures.svg import (
     INK,
     STUDENT_COLOUR,
     TEACHER_COLOUR,
-    Drawing,
     Entry,
     Figure,
     Plot,
@@ -49,7 +48,7 @@ def draw_learning_curves(
 
     `teacher_score` is the teacher's on validation.
     """
-    drawing = Drawing(346, 316)
+    figure = Figure(346, 316)
     losses = {
         name.removeprefix("train/"): thin_out(curve)
         for name, curve in curves.items()
@@ -62,7 +61,7 @@ def draw_learning_curves(
     ]
     if total is not None and len(losses) != 1:  # of a single term it is that term again
         lines.insert(0, ("loss", total, Entry("loss (sum)", INK, width=0.8)))
-    top = drawing.legend(57, 336, 0, [entry for _, _, entry in lines]) + 4
+    top = figure.legend(57, 336, 0, [entry for _, _, entry in lines]) + 4
     score = curves.get(f"validation/{metric.name}")
     steps = [step for curve in curves.values() for step in curve.steps.tolist()]
     x = Scale(min(steps), max(max(steps), min(steps) + 1))
@@ -70,29 +69,29 @@ def draw_learning_curves(
 
     values = [value for _, curve, _ in lines for value in curve.values.tolist()]
     y, ticks = _scale(values, is_log=min(values, default=0) > 0)
-    plot = Plot(drawing, 57, 336, top, 186, x, y)
+    plot = Plot(figure, 57, 336, top, 186, x, y)
     plot.axis_left(ticks, "loss")
     plot.axis_below([(value, "") for value, _ in step_ticks])
     for _, curve, entry in lines:
-        points = list(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
-        plot.line(points, entry.colour, entry.width, is_dashed=entry.is_dashed)
+        points = plot.points(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
+        figure.line(points, entry.colour, entry.width, is_dashed=entry.is_dashed)
 
     found = [] if score is None else (metric.unit.factor * score.values).tolist()
     level = [] if teacher_score is None else [metric.unit.factor * teacher_score]
     is_log = metric.highest is None and bool(found) and max(found) > _FAR * min(found) > 0
     y, ticks = _scale([*found, *level], is_log=is_log)
-    plot = Plot(drawing, 57, 336, 200, 284, x, y)
+    plot = Plot(figure, 57, 336, 200, 284, x, y)
     unit = f", {metric.unit.name}" if metric.unit == PERCENT else ""
     plot.axis_left(ticks, f"{metric.heading}{unit}")
     plot.axis_below(step_ticks, "step")
     if level:
         plot.level(level[0], TEACHER_COLOUR)
     if score is not None:
-        points = list(zip(score.steps.tolist(), found, strict=True))
-        plot.line(points, COLOURS[0], 1.6)
+        points = plot.points(zip(score.steps.tolist(), found, strict=True))
+        figure.line(points, COLOURS[0], 1.6)
         for point in points:
-            drawing.dot(plot.at(*point), 3, COLOURS[0])
-    return drawing.finish()
+            figure.dot(point, 3, COLOURS[0])
+    return figure
 
 
 def _scale(values: Sequence[float], *, is_log: bool) -> tuple[Scale, list[tuple[float, str]]]:
@@ -124,7 +123,7 @@ def draw_confidence(predictions: Predictions, things: str, same: str) -> Figure:
 
     `same` says what it is that both put first where they agree.
     """
-    drawing = Drawing(360, 202)
+    figure = Figure(360, 202)
     ours, theirs = map(_histogram, predictions.confidences)
     distances = np.abs(predictions.student - predictions.teacher).sum(1) / 2
     agrees = predictions.agrees
@@ -137,8 +136,8 @@ def draw_confidence(predictions: Predictions, things: str, same: str) -> Figure:
     ticks = [(0.0, "0"), *((10.0**n, f"{10**n:,}") for n in range(9) if 10**n < counts.high)]
     for left, right, label, ((first, filled), (second, outlined)) in halves:
         entries = Entry(first, STUDENT_COLOUR, is_area=True), Entry(second, TEACHER_COLOUR)
-        top = drawing.legend(left, right + 10, 0, entries) + 4
-        plot = Plot(drawing, left, right, top, 170, Scale(0, 1), counts)
+        top = figure.legend(left, right + 10, 0, entries) + 4
+        plot = Plot(figure, left, right, top, 170, Scale(0, 1), counts)
         if left == 56:
             plot.axis_left(ticks, things)
         else:
@@ -147,7 +146,7 @@ def draw_confidence(predictions: Predictions, things: str, same: str) -> Figure:
         plot.stairs(outlined, TEACHER_COLOUR, is_filled=False)
         quarters = [(n / 4, f"{n / 4:g}") for n in range(5)]
         plot.axis_below(quarters, label, has_grid=False)
-    return drawing.finish()
+    return figure
 
 
 def _histogram(values: np.ndarray[Any, Any]) -> list[float]:
@@ -195,8 +194,8 @@ def draw_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     margin = max(0.15 * (max(scores) - min(scores)), 0.5)
     x = Scale(min(costs) / 1.7, max(costs) * 1.7, math.log)
     y = Scale(min(scores) - margin, max(scores) + margin)
-    drawing = Drawing(389, 298)
-    plot = Plot(drawing, 48, 382, 8, 262, x, y)
+    figure = Figure(389, 298)
+    plot = Plot(figure, 48, 382, 8, 262, x, y)
     of_whom = "" if comparison.labelled_split_names else " with the teacher"
     unit = measure.unit.name if measure.is_larger_better else "lower is better"
     plot.axis_below(log_ticks(x.low, x.high), axis.label)
@@ -205,25 +204,25 @@ def draw_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
         f"{measure.heading}{of_whom}, {unit} ({comparison.compared_on})",
     )
     plot.level(level, TEACHER_COLOUR)
-    front = [(one.cost, one.score) for one in pareto_front(models, measure)]
-    plot.line(front, width=1.5, opacity=0.3)
+    front = plot.points((one.cost, one.score) for one in pareto_front(models, measure))
+    figure.line(front, width=1.5, opacity=0.3)
     names = [(one.name, plot.at(one.cost, one.score)) for one in models]
     for one, (_, place) in zip(models, names, strict=True):
         colour = TEACHER_COLOUR if one.is_teacher else STUDENT_COLOUR
-        drawing.dot(place, 4.5, colour, is_diamond=one.is_teacher)
+        figure.dot(place, 4.5, colour, is_diamond=one.is_teacher)
     if comparison.teacher_cost is None:  # then only the line shows the teacher
         names.append((TEACHER_NAME, plot.at(x.low, level)))
     _, height = plot.at(x.low, level)
     taken = [_around((x, y), 6, 6) for _, (x, y) in names]
     taken.append((plot.left, height - 1.5, plot.right, height + 1.5))
-    taken += _along([plot.at(*point) for point in front])
+    taken += _along(front)
     inside = (plot.left, plot.top, plot.right, plot.bottom)
     for (name, point), box in zip(names, place_names(names, taken, inside), strict=True):
         end = min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
         if math.dist(point, end) > _RADII[0] + 1:
-            drawing.line([point, end], width=0.6)
-        drawing.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), name)
-    return drawing.finish()
+            figure.line([point, end], width=0.6)
+        figure.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), name)
+    return figure
 
 
 def pareto_front(models: Sequence[Model], measure: Measure[Any]) -> list[Model]:

@@ -11,7 +11,7 @@ import struct
 import unicodedata
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -52,44 +52,29 @@ class Entry:
     is_area: bool = False
 
 
-@dataclass(frozen=True)
 class Figure:
-    """A finished drawing."""
-
-    width: float
-    height: float
-    body: str
-    """SVG elements."""
-
-    def inline(self) -> Markup:
-        """Return it as a part of a page, as wide as there is room for, up to a limit."""
-        most = f'style="max-width: {_LARGEST * self.width:.0f}px"'
-        return Markup(f"<svg {most} {self._box}>\n{self.body}\n</svg>")
-
-    def document(self) -> bytes:
-        """Return it as a file of its own, in UTF-8, dark on light."""
-        size = f'width="{_LARGEST * self.width:.0f}" height="{_LARGEST * self.height:.0f}"'
-        return (
-            '<?xml version="1.0" encoding="utf-8"?>\n'
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {self._box} color="#1f2328">\n'
-            f'<rect width="100%" height="100%" fill="#ffffff"/>\n{self.body}\n</svg>\n'
-        ).encode()
-
-    @property
-    def _box(self) -> str:
-        return f'viewBox="0 0 {self.width:.1f} {self.height:.1f}" font-family="{_FONT}"'
-
-
-class Drawing:
-    """A figure in the making; what is drawn later covers what was drawn before."""
+    """A drawing; what is drawn later covers what was drawn before."""
 
     def __init__(self, width: float, height: float) -> None:
         self._width, self._height = width, height
         self._parts: list[str] = []
 
-    def finish(self) -> Figure:
-        """Return the figure."""
-        return Figure(self._width, self._height, "\n".join(self._parts))
+    def inline(self) -> Markup:
+        """Return it as a part of a page, as wide as there is room for, up to a limit."""
+        return self._svg(f'style="max-width: {_LARGEST * self._width:.0f}px"')
+
+    def document(self) -> bytes:
+        """Return it as a file of its own, in UTF-8, dark on light."""
+        size = f'width="{_LARGEST * self._width:.0f}" height="{_LARGEST * self._height:.0f}"'
+        attributes = f'xmlns="http://www.w3.org/2000/svg" color="#1f2328" {size}'
+        background = '<rect width="100%" height="100%" fill="#ffffff"/>'
+        svg = self._svg(attributes, background)
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}\n'.encode()
+
+    def _svg(self, attributes: str, *first: str) -> Markup:
+        box = f'viewBox="0 0 {self._width:.1f} {self._height:.1f}" font-family="{_FONT}"'
+        body = "\n".join([*first, *self._parts])
+        return Markup(f"<svg {attributes} {box}>\n{body}\n</svg>")
 
     def line(
         self,
@@ -196,9 +181,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Plot:
-    """A part of a drawing that has two axes; `top` is above `bottom`, so smaller."""
+    """A part of a figure that has two axes; `top` is above `bottom`, so smaller."""
 
-    drawing: Drawing
+    figure: Figure
     left: float
     right: float
     top: float
@@ -207,28 +192,20 @@ class Plot:
     y: Scale
 
     def at(self, x: float, y: float) -> Point:
-        """Return where these values lie in the drawing."""
+        """Return where these values lie in the figure."""
         return (
             self.left + self.x.share(x) * (self.right - self.left),
             self.bottom - self.y.share(y) * (self.bottom - self.top),
         )
 
-    def line(
-        self,
-        values: Sequence[Point],
-        colour: str = INK,
-        width: float = 1.0,
-        opacity: float = 1.0,
-        *,
-        is_dashed: bool = False,
-    ) -> None:
-        """Draw a line through points that are given by their values."""
-        points = [self.at(x, y) for x, y in values]
-        self.drawing.line(points, colour, width, opacity, is_dashed=is_dashed)
+    def points(self, values: Iterable[Point]) -> list[Point]:
+        """Return where points lie in the figure that are given by their values."""
+        return [self.at(x, y) for x, y in values]
 
     def level(self, y: float, colour: str) -> None:
         """Draw a dashed line across, at this value."""
-        self.line([(self.x.low, y), (self.x.high, y)], colour, is_dashed=True)
+        ends = self.points([(self.x.low, y), (self.x.high, y)])
+        self.figure.line(ends, colour, is_dashed=True)
 
     def stairs(self, counts: Sequence[float], colour: str, *, is_filled: bool) -> None:
         """Draw the counts of bins of equal width, which fill the axis across."""
@@ -238,33 +215,33 @@ class Plot:
             for number, count in enumerate(counts)
             for edge in edges[number : number + 2]
         ]
-        outline = [(edges[0], self.y.low), *steps, (edges[-1], self.y.low)]
+        outline = self.points([(edges[0], self.y.low), *steps, (edges[-1], self.y.low)])
         if is_filled:
-            self.drawing.area([self.at(*step) for step in outline], colour, AREA_OPACITY)
+            self.figure.area(outline, colour, AREA_OPACITY)
         else:
-            self.line(outline, colour, 1.8)
+            self.figure.line(outline, colour, 1.8)
 
     def axis_below(self, ticks: Sequence[Tick], label: str = "", *, has_grid: bool = True) -> None:
         """Draw the axis across, with a name at each tick and its label below."""
         for value, name in ticks:
             x, _ = self.at(value, self.y.low)
             if has_grid:
-                self.drawing.line([(x, self.top), (x, self.bottom)], opacity=_GRID_OPACITY)
-            self.drawing.line([(x, self.bottom), (x, self.bottom + 3)])
-            self.drawing.text((x, self.bottom + 10), name)
-        self.drawing.line([(self.left, self.bottom), (self.right, self.bottom)])
-        self.drawing.text(((self.left + self.right) / 2, self.bottom + 24), label)
+                self.figure.line([(x, self.top), (x, self.bottom)], opacity=_GRID_OPACITY)
+            self.figure.line([(x, self.bottom), (x, self.bottom + 3)])
+            self.figure.text((x, self.bottom + 10), name)
+        self.figure.line([(self.left, self.bottom), (self.right, self.bottom)])
+        self.figure.text(((self.left + self.right) / 2, self.bottom + 24), label)
 
     def axis_left(self, ticks: Sequence[Tick], label: str = "", *, has_grid: bool = True) -> None:
-        """Draw the axis upwards, with a name at each tick and its label at the drawing's edge."""
+        """Draw the axis upwards, with a name at each tick and its label at the figure's edge."""
         for value, name in ticks:
             _, y = self.at(self.x.low, value)
             if has_grid:
-                self.drawing.line([(self.left, y), (self.right, y)], opacity=_GRID_OPACITY)
-            self.drawing.line([(self.left - 3, y), (self.left, y)])
-            self.drawing.text((self.left - 5, y), name, "end")
-        self.drawing.line([(self.left, self.top), (self.left, self.bottom)])
-        self.drawing.text((8, (self.top + self.bottom) / 2), label, is_upright=True)
+                self.figure.line([(self.left, y), (self.right, y)], opacity=_GRID_OPACITY)
+            self.figure.line([(self.left - 3, y), (self.left, y)])
+            self.figure.text((self.left - 5, y), name, "end")
+        self.figure.line([(self.left, self.top), (self.left, self.bottom)])
+        self.figure.text((8, (self.top + self.bottom) / 2), label, is_upright=True)
 
 
 def round_ticks(low: float, high: float, most: int) -> list[Tick]:
