@@ -15,8 +15,9 @@ from pipeline.models.padding import pad_rows
 from pipeline.store.manifest import Identity
 from pipeline.store.spec import Arrays
 from pipeline.store.writer import StoreWriter, create_store
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.work import choose_segment_rows
-from pipeline.text.tokens import Tokens, TokenSplit, schema_of
+from pipeline.text.tokens import Tokens, TokenSplit
 
 _IDENTITY = Identity(
     task="classification",
@@ -46,9 +47,16 @@ def make_table(lengths: NDArray[np.int64], teacher: Architecture) -> Tokens:
         labels=np.zeros(len(lengths), dtype=np.int64),
         label_offsets=np.arange(len(lengths) + 1),
         first_rows=np.arange(len(lengths) + 1),
-        table=schema_of("name").empty_table(),
+        table=CLASSIFICATION.schema.empty_table(),
     )
-    return Tokens({"train": split}, "name", _IDENTITY.labels, _IDENTITY.tokenizer, 512, "0" * 64)
+    return Tokens(
+        {"train": split},
+        CLASSIFICATION.label_kind,
+        _IDENTITY.labels,
+        _IDENTITY.tokenizer,
+        512,
+        "0" * 64,
+    )
 
 
 def plain_inputs(tokens: Tokens, rows: Sequence[int], device: torch.device) -> dict[str, Tensor]:

@@ -23,12 +23,11 @@ from pipeline.core.settings import parse_section
 from pipeline.models.head import load_trained
 from pipeline.models.predict import predict_pieces
 from pipeline.tasks.masked_lm import MASKED_LM
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.text.asking import Asking
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
 N_PIECES, N_TOKENS = 50_000, 512
@@ -117,19 +116,10 @@ def _make_tokens(folder: Path, n_rows: int) -> Tokens:
         lines = [json.dumps({"text": " ".join(f"w{word}" for word in row)}) for row in words]
         (data / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     section = {"source": "files", "path": str(data), "columns": {"text": "text"}}
-    corpus = read_corpus(parse_section(DataSettings, section, "data"), "masked")
+    corpus = read_corpus(parse_section(DataSettings, section, "data"), MASKED_LM.read)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "teacher")
     (folder / "tokens").mkdir()
-    write_tokens(
-        corpus,
-        "masked",
-        (),
-        None,
-        tokenizer,
-        N_TOKENS,
-        folder / "tokens",
-        asking=Asking(masking=MaskingSettings()),
-    )
+    write_tokens(corpus, MASKED_LM, (), None, Tokenising(tokenizer, N_TOKENS), folder / "tokens")
     return open_tokens(folder / "tokens")
 
 

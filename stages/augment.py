@@ -9,6 +9,7 @@ from pipeline.core.checkpoint import find_checkpoint, load_tokenizer
 from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_of, stamp_in
+from pipeline.tasks import task_of
 from pipeline.text.augment import AugmentationSettings, augment
 from pipeline.text.tokenise import TokenizerSettings, write_no_variants
 from pipeline.text.tokens import open_tokens
@@ -37,9 +38,9 @@ def main(*, force: bool) -> None:
         with replacing_folder(AUGMENTED) as folder:
             if is_on:
                 tokenizer = load_tokenizer(find_checkpoint(checkpoint))
-                summary = augment(tokens, tokenizer, settings, folder)
+                summary = augment(tokens, task_of(tokens), tokenizer, settings, folder)
             else:
-                summary = write_no_variants(tokens, folder)
+                summary = write_no_variants(tokens, task_of(tokens), folder)
             stamp_in(folder).write(inputs)
         record_seconds("augment", started, summary["digest"])
         outcome = (

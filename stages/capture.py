@@ -20,7 +20,7 @@ from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.teacher.versions import EXTRACTION
-from pipeline.text.augmented import open_captured_tokens
+from pipeline.text.joined import open_captured_tokens
 from stages.entry import force_option, load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STAMPS, STORE, TEACHER, TOKENS
 from stages.seconds import record_seconds

@@ -13,7 +13,7 @@ from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.stored_teacher import check_fits
-from pipeline.text.augmented import open_captured_tokens
+from pipeline.text.joined import open_captured_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 

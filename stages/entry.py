@@ -56,7 +56,7 @@ def training_tokens(settings: "StudentSettings") -> "Tokens":
     Raises:
         DataError: a token table is not there, or was made from another one.
     """
-    from pipeline.text.augmented import open_training_tokens
+    from pipeline.text.joined import open_training_tokens
 
     return open_training_tokens(
         TOKENS, AUGMENTED, GENERATED, is_augmented=settings.augmented, targets=settings.targets

@@ -16,7 +16,7 @@ from pipeline.metrics import METRICS
 from pipeline.store.view import digest_view, read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text.generated import open_generated
+from pipeline.text.joined import open_generated
 from pipeline.text.tokens import open_tokens
 from stages.entry import digest_student, force_option, load_params, stage
 from stages.paths import (

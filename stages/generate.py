@@ -10,7 +10,7 @@ from pipeline.core.fingerprint import digest_config, digest_json, digest_weights
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_names, stamp_in
-from pipeline.tasks import TASKS
+from pipeline.tasks import TASKS, task_of
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
@@ -49,7 +49,7 @@ def main(*, force: bool) -> None:
                 device = pick_device(runtime)
                 summary = generate(TEACHER, tokens, task, settings, folder, device=device)
             else:
-                summary = write_no_variants(tokens, folder)
+                summary = write_no_variants(tokens, task_of(tokens), folder)
             stamp_in(folder).write(inputs)
         record_seconds("generate", started, summary["digest"])
         n_rows = sum(split["n_rows"] for split in summary["splits"].values())

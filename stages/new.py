@@ -2,7 +2,6 @@
 
 import codecs
 from pathlib import Path
-from typing import get_args
 
 import click
 
@@ -11,7 +10,7 @@ from pipeline.project.check import check_params
 from pipeline.project.create import Project, create_project
 from pipeline.project.data import as_options, make_request
 from pipeline.project.presets import find_preset
-from pipeline.tasks.task import Kind
+from pipeline.tasks import TASKS
 from stages.entry import stage
 
 _OF_MANY_LANGUAGES = "google-bert/bert-base-multilingual-cased"
@@ -27,7 +26,7 @@ _THAT_WRITES_MANY = "google/mt5-small"
     help="A file (CSV, TSV, JSON lines, Parquet, text, CoNLL), or a folder with train, validation, "
     "test and unlabelled ones.",
 )
-@click.option("--task", type=click.Choice(get_args(Kind)), help="What is to be predicted.")
+@click.option("--task", type=click.Choice(list(TASKS)), help="What is to be predicted.")
 @click.option("--preset", metavar="NAME", help="A well-known data set; 'decant preset' lists them.")
 @click.option("--text", metavar="COLUMN", help="The texts; of token_classification, their words.")
 @click.option("--text-pair", metavar="COLUMN", help="The second texts, of a task on pairs.")
@@ -75,7 +74,7 @@ _THAT_WRITES_MANY = "google/mt5-small"
 def main(
     folder: Path,
     data: Path | None,
-    task: Kind | None,
+    task: str | None,
     preset: str | None,
     text: str | None,
     text_pair: str | None,
@@ -123,7 +122,7 @@ def main(
         )
     except SettingsError as error:
         raise click.UsageError("\n".join(error.faults)) from None
-    if request.task.label_kind == "target_text" and teacher is None:
+    if request.task.writes and teacher is None:
         raise click.UsageError(
             f"--task {request.kind} needs --teacher, a checkpoint with an encoder and a decoder "
             "(T5, mT5, BART, mBART, Marian); the packaged one is an encoder"

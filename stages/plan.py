@@ -13,7 +13,7 @@ from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.plan import make_plan
 from pipeline.teacher.plan_text import describe_plan, describe_speed
-from pipeline.text.augmented import open_captured_tokens
+from pipeline.text.joined import open_captured_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
 

@@ -13,13 +13,11 @@ from pipeline.core.fingerprint import digest_json
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import code_of, stamp_in
 from pipeline.tasks import TASKS
+from pipeline.tasks.tag_scheme import check_tags, stray_beginnings, tag_fault
 from pipeline.tasks.task import TaskSettings
-from pipeline.text.asking import asking_of
+from pipeline.tasks.token_table import copy_tokens, write_tokens
 from pipeline.text.corpus import DataSettings, digest_source, read_corpus
-from pipeline.text.given_tokens import copy_tokens
-from pipeline.text.labels import label_names
-from pipeline.text.tag_scheme import check_tags, stray_beginnings, tag_fault
-from pipeline.text.tokenise import TokenizerSettings, write_tokens
+from pipeline.text.tokenise import TokenizerSettings
 from pipeline.text.tokens import open_tokens
 from pipeline.text.unknown_tokens import count_unknown
 from stages.entry import force_option, load_params, stage
@@ -46,13 +44,13 @@ def main(*, force: bool) -> None:
     started = perf_counter()
     data = parse_section(DataSettings, params.get("data"), "data")
     settings = parse_section(TokenizerSettings, params.get("tokenizer"), "tokenizer")
-    task = parse_section(TaskSettings, params.get("task"), "task")
-    kind = TASKS[task.kind].label_kind
-    counts_entities = "entity_f1" in TASKS[task.kind].judged_by(task.metrics).metrics
+    chosen = parse_section(TaskSettings, params.get("task"), "task")
+    task = TASKS[chosen.kind].judged_by(chosen.metrics)
+    counts_entities = "entity_f1" in task.metrics
     checkpoint = find_checkpoint(settings.checkpoint)
     inputs = {
         "data": digest_json([data.model_dump(mode="json"), digest_source(data)]),
-        "task": digest_json([task.model_dump(exclude={"metrics"}), counts_entities]),
+        "task": digest_json([chosen.model_dump(exclude={"metrics"}), counts_entities]),
         "tokenizer": digest_json([settings.model_dump(), digest_small_files(checkpoint)]),
         "code": code_of("prepare"),
     }
@@ -60,28 +58,17 @@ def main(*, force: bool) -> None:
         click.echo("prepare: the tokens were made from exactly these inputs; kept as they are")
         return
     tokenizer = load_tokenizer(checkpoint)
-    asking = asking_of(kind, task.masking, checkpoint, tokenizer)
-    length = settings.max_length
+    how = task.tokenising(tokenizer, settings, chosen.masking, checkpoint)
     with replacing_folder(TOKENS) as folder:
         if data.source == "tokens":
-            summary = copy_tokens(Path(data.path), tokenizer, length, kind, folder, asking)
+            summary = copy_tokens(Path(data.path), task, how, folder)
         else:
-            corpus = read_corpus(data, kind)
+            corpus = read_corpus(data, task.read)
             mapping = data.names_by_value
-            names = label_names(corpus, mapping, kind)
+            names = task.label_names(corpus, mapping)
             if counts_entities:
                 check_tags(corpus, names, mapping)
-            summary = write_tokens(
-                corpus,
-                kind,
-                names,
-                mapping,
-                tokenizer,
-                length,
-                folder,
-                stride=settings.stride,
-                asking=asking,
-            )
+            summary = write_tokens(corpus, task, names, mapping, how, folder)
         tokens = open_tokens(folder)
         if counts_entities and (fault := tag_fault(tokens.labels)):
             raise DataError(f"{data.path}: {fault}.")
@@ -95,7 +82,7 @@ def main(*, force: bool) -> None:
     for split, counts in summary["splits"].items():
         click.echo(
             f"prepare: {split}: {counts['n_rows']:,} rows, {counts['n_tokens']:,} tokens, "
-            f"{_labelled(counts)}, {counts['n_truncated']:,} cut to {length} tokens"
+            f"{_labelled(counts)}, {counts['n_truncated']:,} cut to {how.max_length} tokens"
         )
         for name, fate in _LOSSES.items():
             if counts.get(name):

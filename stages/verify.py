@@ -14,7 +14,7 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.teacher.stored_teacher import has_weights
-from pipeline.text.augmented import open_captured_tokens
+from pipeline.text.joined import open_captured_tokens
 from stages.entry import stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS
 

@@ -32,10 +32,11 @@ from pipeline.store.spec import (
     parse_array_name,
 )
 from pipeline.store.writer import create_store
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
 from pipeline.text.token_row import TokenRow
-from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 
 TAKES_MINUTES = (
@@ -126,10 +127,12 @@ def make_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
     """Tokenise the files of a data folder into `folder`, and open them."""
     from pipeline.core.checkpoint import load_tokenizer
 
-    corpus = read_corpus(DataSettings(source="files", path=str(data)))
+    corpus = read_corpus(DataSettings(source="files", path=str(data)), CLASSIFICATION.read)
     folder.mkdir(parents=True)
-    names = label_names(corpus, None)
-    write_tokens(corpus, "name", names, None, load_tokenizer(checkpoint), 64, folder)
+    names = CLASSIFICATION.label_names(corpus, None)
+    write_tokens(
+        corpus, CLASSIFICATION, names, None, Tokenising(load_tokenizer(checkpoint), 64), folder
+    )
     return open_tokens(folder)
 
 
@@ -162,7 +165,7 @@ def capture_store(
     **options: object,
 ) -> Path:
     """Capture a store of a tiny teacher, of the tokens' task, and return its folder."""
-    from pipeline.tasks import TASKS
+    from pipeline.tasks import task_of
     from pipeline.teacher.capture import capture
     from pipeline.teacher.capture_settings import CaptureSettings
 
@@ -172,7 +175,7 @@ def capture_store(
     capture(
         checkpoint,
         tokens,
-        next(task for task in TASKS.values() if task.label_kind == tokens.label_kind),
+        task_of(tokens),
         settings,
         store_dir,
         device=torch.device("cpu"),

@@ -10,6 +10,7 @@ from transformers import BartConfig, BartForConditionalGeneration, BertConfig, B
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.fingerprint import KEY_BYTES, digest_tokenizer
+from pipeline.tasks import TASKS
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens, TokenSplit
 from tests.conftest import make_tokenizer
@@ -81,9 +82,10 @@ def make_piece_tokens(rows: Sequence[TokenRow], teacher: Path) -> Tokens:
         masked=None if has_decoder else places,
         decoder_ids=places if has_decoder else None,
     )
+    task = TASKS["sequence_to_sequence" if has_decoder else "masked_lm"]
     return Tokens(
         splits={"train": split},
-        label_kind="target_text" if has_decoder else "masked",
+        label_kind=task.label_kind,
         labels=(),
         tokenizer=digest_tokenizer(load_tokenizer(teacher)),
         max_length=64,

@@ -41,8 +41,8 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.tasks.task import Task
+from pipeline.tasks.token_table import split_for
 from pipeline.text.joined import check_source
-from pipeline.text.retokenise import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 
 
@@ -89,7 +89,9 @@ def evaluate(
     most = most_tokens(student.config)
     rows = {
         split: ModelRows(
-            split_for(tokens, split, tokenizer, most_tokens=most, is_shown=True), tokenizer, pad_id
+            split_for(tokens, task, split, tokenizer, most_tokens=most, is_shown=True),
+            tokenizer,
+            pad_id,
         )
         for split in names
     }

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.evaluate.piece_columns import piece_columns
 from pipeline.metrics.answers import Answers
-from pipeline.text.tokens import NO_ANSWER, TokenSplit
+from pipeline.tasks.question_answering import NO_ANSWER
+from pipeline.text.tokens import TokenSplit
 
 
 def write_predictions(

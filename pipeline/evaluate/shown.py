@@ -28,6 +28,7 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name
 from pipeline.store.view import View
 from pipeline.student.network_settings import STUDENTS
+from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 
 
@@ -45,11 +46,11 @@ def write_shown(
     `rows` are the rows of `split` as the student reads them.
     """
     manifest = view.manifest
-    is_by_row = tokens.label_kind in ("name", "names", "number", "choice")
-    writes = tokens.label_kind == "target_text"
+    task = TASKS[manifest.identity.task]
+    is_by_row = task.predicts in ("row", "label", "choice")
 
     def similarity() -> dict[str, Any]:
-        if writes or (not is_by_row and student.config.model_type in STUDENTS):
+        if task.writes or (not is_by_row and student.config.model_type in STUDENTS):
             raise DataError(f"a {student.config.model_type} has no state of the whole row")
         store = open_signal(store_dir, manifest, "cls")
         return {"split": split, **layer_similarity(student, rows, store).as_json()}

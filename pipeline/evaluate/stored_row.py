@@ -144,7 +144,7 @@ def _answers(
         return {}, tuple(zip(names, odds.tolist(), strict=True))
     if task.predicts == "label":
         values = logits[0].sigmoid()
-    elif task.label_kind == "name":
+    elif task.has_one_class:
         values = logits[0].softmax(-1)
     else:
         values = logits[0]

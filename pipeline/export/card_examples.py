@@ -121,7 +121,7 @@ def example_of(task: Task) -> str:
         return _MASKED
     if task.predicts == "label":
         return _SEVERAL
-    return _NUMBER if task.label_kind == "number" else _NAME
+    return _NUMBER if task.predicts_numbers else _NAME
 
 
 def axes_of(task: Task) -> str:

@@ -29,7 +29,7 @@ from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
 from pipeline.export.int8 import Measured, why_not, write_int8
 from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
-from pipeline.export.settings import FILES, ExportSettings, why_not_exported
+from pipeline.export.settings import FILES, ExportSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.models.head import load_trained
@@ -37,7 +37,7 @@ from pipeline.models.limits import most_tokens
 from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
-from pipeline.text.retokenise import split_for
+from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 
 Logits = Float[np.ndarray, "row label"]
@@ -65,7 +65,7 @@ def export(
             file's logits are further from PyTorch's than rounding explains.
         DataError: no validation row is labelled.
     """
-    if why := why_not_exported(task.kind):
+    if why := task.not_exported:
         raise ExportError(f"{name} is not exported: {why}")
     student = load_trained(student_dir, task).float()
     tokenizer = load_tokenizer(student_dir)
@@ -139,7 +139,12 @@ class _Trial:
         task: Task,
     ) -> "_Trial":
         rows = split_for(
-            tokens, "validation", tokenizer, most_tokens=most_tokens(student.config), is_shown=True
+            tokens,
+            task,
+            "validation",
+            tokenizer,
+            most_tokens=most_tokens(student.config),
+            is_shown=True,
         )
         pad_id = int(student.config.pad_token_id or 0)
         has_token_types = "token_type_ids" in tokenizer.model_input_names

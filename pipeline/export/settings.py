@@ -3,20 +3,9 @@
 from pydantic import Field, field_validator
 
 from pipeline.core.settings import Section
-from pipeline.tasks.task import Kind
 
 FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
 """The exported file of each format."""
-
-
-def why_not_exported(kind: Kind) -> str:
-    """Return why students of a kind of task are never exported, or nothing."""
-    if kind == "sequence_to_sequence":
-        return (
-            "a student of a sequence_to_sequence writes its text piece by piece with two networks "
-            "in turn, which one ONNX file does not hold; ship its folder below artifacts/students"
-        )
-    return ""
 
 
 class ExportSettings(Section):

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import DataError
 from pipeline.metrics.answers import Answers
 from pipeline.metrics.measure import PERCENT, Measure
-from pipeline.text.tag_scheme import as_iobes, tag_fault
+from pipeline.tasks.tag_scheme import as_iobes, tag_fault
 
 
 def entity_f1(answers: Answers) -> float:
@@ -16,7 +16,7 @@ def entity_f1(answers: Answers) -> float:
     no entity of its type begins one, as in conlleval. 0 where there is none at all.
 
     Raises:
-        DataError: the labels are not the tags of one scheme (`text.tag_scheme`).
+        DataError: the labels are not the tags of one scheme (`tasks.tag_scheme`).
 
     Source: Tjong Kim Sang and De Meulder 2003, cs/0306050.
     """

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from pipeline.text.tokens import NO_ANSWER, TokenSplit
+from pipeline.tasks.question_answering import NO_ANSWER
+from pipeline.text.tokens import TokenSplit
 
 MOST_TOKENS = 30
 """Tokens of the longest answer."""

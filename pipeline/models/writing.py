@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from pipeline.models.encoder_decoder import reads_token_types
 from pipeline.models.padding import pad_rows
-from pipeline.text.target_texts import end_of_text
+from pipeline.tasks.sequence_to_sequence import end_of_text
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import TokenSplit
 

@@ -102,7 +102,7 @@ class Models:
         Raises:
             SettingsError: naming the tasks that do.
         """
-        if (self.task.predicts, self.task.label_kind) != ("row", "name"):
+        if not self.task.has_one_class:
             raise SettingsError(
                 [
                     f"needs one label of several for each row, which a {self.task.kind} does not "

@@ -9,7 +9,7 @@ from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.settings import Section, faults_at, parse_section, unknown_key
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.export.settings import ExportSettings, why_not_exported
+from pipeline.export.settings import ExportSettings
 from pipeline.metrics.chosen import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
@@ -18,15 +18,14 @@ from pipeline.store.spec import with_moments
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
+from pipeline.tasks.data_faults import data_faults, tag_faults
 from pipeline.tasks.task import Task, TaskSettings
 from pipeline.teacher.architecture import why_not_teacher, with_vocabulary
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.generation_settings import GenerationSettings
-from pipeline.text.augment import NOT_VARIED, AugmentationSettings
+from pipeline.text.augment import AugmentationSettings
 from pipeline.text.corpus import DataSettings
-from pipeline.text.data_faults import data_faults, tag_faults
-from pipeline.text.retokenise import NOT_RETOKENISED
 from pipeline.text.tokenise import TokenizerSettings
 from pipeline.train.settings import TrainingSettings, check_batches
 from pipeline.train.student import Student, place_of, read_student
@@ -91,13 +90,12 @@ def _task_faults(sections: dict[str, Section]) -> list[str]:
         faults += data_faults(data, task.kind)
         faults += tag_faults(data, task)
     augmentation = sections.get("augmentation")
-    label_kind = TASKS[task.kind].label_kind
-    is_on = isinstance(augmentation, AugmentationSettings) and augmentation.n_copies
-    if is_on and label_kind in NOT_VARIED:
-        faults.append(f"augmentation.n_copies: {NOT_VARIED[label_kind]}; set it to 0")
+    why = TASKS[task.kind].not_varied
+    if why and isinstance(augmentation, AugmentationSettings) and augmentation.n_copies:
+        faults.append(f"augmentation.n_copies: {why}; set it to 0")
     generation = sections.get("generation")
-    writes = isinstance(generation, GenerationSettings) and generation.splits
-    if writes and label_kind != "target_text":
+    is_asked = isinstance(generation, GenerationSettings) and generation.splits
+    if is_asked and not TASKS[task.kind].writes:
         faults.append(f"generation.splits: a {task.kind} writes no texts; set it to []")
     return faults
 
@@ -107,7 +105,11 @@ def _export_faults(sections: dict[str, Section], students: dict[Any, Any]) -> li
     export, task = sections.get("export"), sections.get("task")
     if not isinstance(export, ExportSettings):
         return []
-    if export.students and isinstance(task, TaskSettings) and (why := why_not_exported(task.kind)):
+    if (
+        export.students
+        and isinstance(task, TaskSettings)
+        and (why := TASKS[task.kind].not_exported)
+    ):
         return [f"export.students: {why}, and leave this list empty"]
     return [
         f"export.students: there is no student '{name}'; add it under students, or take it out here"
@@ -170,8 +172,8 @@ def _comparison_faults(
         return [*faults, *(f"{place}.model.{fault}" for fault in error.faults)]
     if shape is None:
         return faults
-    if task.label_kind in NOT_RETOKENISED and not shape.reads_teacher_tokens:
-        faults.append(f"{place}.model.checkpoint: {NOT_RETOKENISED[task.label_kind]}")
+    if task.not_retokenised and not shape.reads_teacher_tokens:
+        faults.append(f"{place}.model.checkpoint: {task.not_retokenised}")
     models = Models(shape, teacher, task, frozenset(captured))
     faults += [f"{place}.model.{fault}" for fault in models.head_faults()]
     for objective, settings in student.settings.objectives.chosen():

@@ -180,7 +180,7 @@ def _unreadable(named: _Named, folder: Path, config: Any) -> list[str]:
         tokenizer, longest = folder, None
     ids, types, most = n_token_ids(config), n_token_types(config), most_tokens(config)
     lines = []
-    highest = highest_token_id(tokenizer, ids, with_mask=named.task.label_kind != "target_text")
+    highest = highest_token_id(tokenizer, ids, with_mask=not named.task.writes)
     if highest >= ids:
         lines.append(more_ids(f"{named.name}: the tokenizer has token id {highest}", ids))
     if named.has_pairs and types == 1 and (highest := highest_type_of_pair(tokenizer)):

@@ -1,38 +1,12 @@
 """The columns that each kind of task reads, as options of `decant new`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from pipeline.tasks import TASKS
+from pipeline.tasks.columns import Columns
 from pipeline.tasks.task import Kind
 
-
-@dataclass(frozen=True)
-class KindColumns:
-    """What a kind of task reads, by the names that columns have in params.yaml."""
-
-    needed: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    several: tuple[str, ...] = ()
-    """Those that may be several columns."""
-
-
-COLUMNS_OF: dict[Kind, KindColumns] = {
-    "classification": KindColumns(("text", "label"), ("text_pair", "labels", "unlabelled")),
-    "multi_label": KindColumns(
-        ("text", "label"),
-        ("text_pair", "labels", "label_separator", "unlabelled"),
-        several=("label",),
-    ),
-    "regression": KindColumns(("text", "label"), ("text_pair", "unlabelled")),
-    "token_classification": KindColumns(("text", "label"), ("labels", "unlabelled")),
-    "multiple_choice": KindColumns(
-        ("text", "choices", "label"), ("question", "unlabelled"), several=("choices",)
-    ),
-    "question_answering": KindColumns(("text", "question", "label"), ("answer_start",)),
-    "masked_lm": KindColumns(("text",)),
-    "sequence_to_sequence": KindColumns(("text", "target"), ("unlabelled",)),
-}
 NO_COLUMNS = ("label_separator", "unlabelled")
 """Settings of columns that name none."""
 _VALUES = {"label_separator": "TEXT", "unlabelled": "VALUE", "labels": "NAMES"}
@@ -54,15 +28,13 @@ def option_faults(kind: Kind, given: Mapping[str, Any]) -> list[str]:
 
     `given` are the settings of `data.columns` by name, those that are known.
     """
-    columns = COLUMNS_OF[kind]
+    columns = TASKS[kind].columns
     usage = f"it takes {_usage(columns)}"
     faults = []
     for name in given:
-        if name in (*columns.needed, *columns.optional):
+        if name in columns:
             continue
-        others = [
-            other for other, its in COLUMNS_OF.items() if name in (*its.needed, *its.optional)
-        ]
+        others = [other for other, task in TASKS.items() if name in task.columns]
         faults.append(f"{option(name)} is for --task {' or '.join(others)}, not {kind}; {usage}")
     missing = [option(name) for name in columns.needed if name not in given]
     if missing:
@@ -70,7 +42,7 @@ def option_faults(kind: Kind, given: Mapping[str, Any]) -> list[str]:
     for name, value in given.items():
         if isinstance(value, str) or name in columns.several:
             continue
-        others = [other for other, its in COLUMNS_OF.items() if name in its.several]
+        others = [other for other, task in TASKS.items() if name in task.columns.several]
         faults.append(
             f"{option(name)} is given {len(value)} times; only --task {' or '.join(others)} reads "
             f"several such columns, not {kind}"
@@ -78,7 +50,7 @@ def option_faults(kind: Kind, given: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _usage(columns: KindColumns) -> str:
+def _usage(columns: Columns) -> str:
     def shown(name: str) -> str:
         several = " ..." if name in columns.several else ""
         return f"{option(name)} {_VALUES.get(name, 'COLUMN')}{several}"

@@ -25,12 +25,11 @@ from pipeline.project.data import ProjectData, Request, copy_data, read_data
 from pipeline.project.files import requirement, small_files
 from pipeline.project.params import TEMPLATE, ProjectTeacher, Sizes, max_length, project_params
 from pipeline.project.students import matched_layers
-from pipeline.tasks.task import Task
+from pipeline.tasks.task import MaskingSettings, Task
+from pipeline.tasks.token_table import write_tokens
 from pipeline.teacher.architecture import why_not_teacher, with_vocabulary
-from pipeline.text.asking import asking_of
 from pipeline.text.corpus import Corpus
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokenise import TokenizerSettings
 from pipeline.text.tokens import open_tokens
 from pipeline.text.unknown_tokens import UnknownTokens, count_unknown
 
@@ -147,18 +146,10 @@ def sample_tokens(
     train = corpus["train"]
     chosen = np.unique(np.linspace(0, len(train) - 1, _N_TEXTS, dtype=np.int64))
     tokenizer = load_tokenizer(checkpoint, is_estimate=True)
-    asking = asking_of(task.label_kind, MaskingSettings(), checkpoint, tokenizer)
+    settings = TokenizerSettings(checkpoint=str(checkpoint), max_length=max_length)
+    how = task.tokenising(tokenizer, settings, MaskingSettings(), checkpoint)
     with TemporaryDirectory() as folder:
-        write_tokens(
-            {"train": train.take(chosen)},
-            task.label_kind,
-            names,
-            mapping,
-            tokenizer,
-            max_length,
-            Path(folder),
-            asking=asking,
-        )
+        write_tokens({"train": train.take(chosen)}, task, names, mapping, how, Path(folder))
         tokens = open_tokens(Path(folder))
         split = tokens.splits["train"]
         lengths = split.lengths.astype(np.float64)

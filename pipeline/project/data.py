@@ -4,16 +4,13 @@ import codecs
 import difflib
 import re
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_section
@@ -21,18 +18,16 @@ from pipeline.project.columns import named_columns, option, option_faults
 from pipeline.project.fit import Fit, find_fit
 from pipeline.project.presets import Preset, check_labels
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind, LabelKind, Task
+from pipeline.tasks.data_faults import data_faults
+from pipeline.tasks.tag_scheme import tag_fault
+from pipeline.tasks.task import Kind, Task
 from pipeline.text.corpus import UNLABELLED_ROWS, Corpus, DataSettings, read_corpus
-from pipeline.text.data_faults import data_faults
 from pipeline.text.files import find_splits, read_table
-from pipeline.text.labels import encode_labels, label_names
 from pipeline.text.source import Source
-from pipeline.text.tag_scheme import tag_fault
 
 _OF_WORDS = ("accuracy", "macro_f1")
 """Metrics of words whose labels are no tags of entities."""
 _MOST_NEW_LABELS = 0.5
-_MOST_LABELS_SHOWN = 20
 
 _AS_OPTIONS = {
     r"\bdata\.columns\.(\w+)": lambda found: option(found[1]),
@@ -278,49 +273,35 @@ def _fit(train: pa.Table, path: Path, request: Request) -> Fit | None:
 def _read(folder: Path, request: Request, fit: Fit | None, n_unlabelled: int) -> ProjectData:
     section = request.data_section(str(folder))
     settings = parse_section(DataSettings, section, "data")
-    kind = request.task.label_kind
-    corpus = read_corpus(settings, kind)
+    task = request.task
+    corpus = read_corpus(settings, task.read)
     if request.preset is not None and request.source is not None:
         check_labels(request.preset, corpus, str(folder))
-    if kind in ("name", "names") and request.labels is None:
+    names_rows = task.has_label_names and task.predicts != "token"
+    if names_rows and request.labels is None:
         _check_repeat(corpus["train"]["label"], settings)
     mapping = settings.names_by_value
-    names = label_names(corpus, mapping, kind)
-    encoded = encode_labels(corpus, kind, names, mapping)
-    n_labelled = {split: int(_is_labelled(labels, kind).sum()) for split, labels in encoded.items()}
+    names = task.label_names(corpus, mapping)
+    encoded = task.encode(corpus, names, mapping)
+    n_labelled = {split: int(task.is_labelled(labels).sum()) for split, labels in encoded.items()}
     for split in ("train", "validation"):
         if not n_labelled[split]:
             raise DataError(
                 f"no row of {split} has a label, but a teacher needs some to learn from and to be "
                 "judged by. Correct the data, or name another column."
             )
-    described = _describe(corpus["train"], encoded["train"], n_labelled["train"], kind, names)
+    described = task.describe(corpus["train"], encoded["train"], names)
     remark = None
-    if kind in ("name", "names") and fit is not None and fit.kind == "regression":
+    if names_rows and fit is not None and TASKS[fit.kind].predicts_numbers:
         remark = f"{fit.reason}; if these are amounts and no classes, use {fit.options}"
     metrics = None
-    if "entity_f1" in request.task.metrics and tag_fault(names) is not None:
+    if "entity_f1" in task.metrics and tag_fault(names) is not None:
         metrics = _OF_WORDS
         remark = (
             f"they are no tags of entities, such as B-PER, I-PER and O, so that {metrics[0]} is "
             "measured; if they are numbers of such, name them with --labels O,B-PER,I-PER"
         )
     return ProjectData(corpus, names, n_labelled["train"], n_unlabelled, described, remark, metrics)
-
-
-def _is_labelled(labels: pa.Array, kind: LabelKind) -> NDArray[np.bool_]:
-    """Say of each row whether it has a label, as `encode_labels` returns them."""
-    if kind == "masked":
-        return np.ones(len(labels), dtype=bool)
-    if kind in ("answers", "target_text"):
-        return np.asarray(labels.is_valid())
-    if kind == "number":
-        return np.asarray(~np.isnan(np.asarray(labels)))
-    if not pa.types.is_list(labels.type):
-        return np.asarray(labels) >= 0
-    rows = np.repeat(np.arange(len(labels)), np.asarray(labels.value_lengths()))
-    n_known = np.bincount(rows[np.asarray(labels.flatten()) >= 0], minlength=len(labels))
-    return np.asarray(n_known > 0)
 
 
 def _check_repeat(labels: pa.ChunkedArray, settings: DataSettings) -> None:
@@ -335,42 +316,3 @@ def _check_repeat(labels: pa.ChunkedArray, settings: DataSettings) -> None:
             f"{len(values):,} labels of training rows; labels repeat. Name another column with "
             "--label."
         )
-
-
-def _describe(
-    train: pa.Table, labels: pa.Array, n_labelled: int, kind: LabelKind, names: Sequence[str]
-) -> str:
-    """Return what the labels of the training rows are, in one line."""
-    of_all = f"{n_labelled:,} of {len(train):,}"
-    if kind in ("name", "word_names", "names"):
-        return _counted(labels, kind, names)
-    if kind == "number":
-        numbers = np.asarray(labels)
-        numbers = numbers[~np.isnan(numbers)]
-        low, mean, high = numbers.min(), numbers.mean(), numbers.max()
-        return f"numbers from {low:g} to {high:g}, {mean:.3g} on average, of {of_all} rows"
-    if kind == "choice":
-        counts = pc.list_value_length(train["choices"])
-        low, high = pc.min(counts).as_py(), pc.max(counts).as_py()
-        several = f"{low}" if low == high else f"{low} to {high}"
-        return f"which of {several} choices is right, of {of_all} questions"
-    if kind == "answers":
-        n_without = pc.sum(pc.equal(pc.list_value_length(train["label"]), 0)).as_py() or 0
-        return f"answers to {of_all} questions, {n_without:,} of which the text does not answer"
-    if kind == "masked":
-        return "none are needed; masks hide word pieces of the texts"
-    return f"texts to be written for {of_all} rows"
-
-
-def _counted(labels: pa.Array, kind: str, names: Sequence[str]) -> str:
-    """Return the labels' names with the rows, or the words, that have each."""
-    if kind == "names":
-        held = np.asarray(labels.flatten()).reshape(-1, len(names))
-        counts = Counter(dict(enumerate((held == 1).sum(0).tolist())))
-    else:
-        values = labels.flatten() if kind == "word_names" else labels
-        counts = Counter(values.to_pylist())
-    shown = [f"{name} ({counts[i]:,})" for i, name in enumerate(names)]
-    more = len(shown) - _MOST_LABELS_SHOWN
-    listed = ", ".join(shown[:_MOST_LABELS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
-    return f"{listed}, in words" if kind == "word_names" else listed

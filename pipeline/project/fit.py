@@ -8,14 +8,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
 from pipeline.project.columns import written
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
-from pipeline.text.column_settings import ColumnSettings
+from pipeline.text.columns import ColumnSettings
 from pipeline.text.source import Source, is_list, is_named
 
 _N_ROWS = 1000
@@ -25,7 +26,7 @@ _CHOICE_LIST = re.compile(r"(choices|options|endings|candidates|alternatives)", 
 _CHOICE_COLUMN = re.compile(r"(choice|option|ending|answer|sol)_?([0-9]|[a-h])", re.IGNORECASE)
 _CONTEXTS = ("context", "passage", "paragraph", "article")
 _STARTS = ("answer_start", "start", "answer_offset")
-_KINDS: frozenset[Kind] = frozenset(get_args(Kind))
+_KINDS: frozenset[Kind] = frozenset(TASKS)
 _OF_CLASSES: frozenset[Kind] = frozenset(("classification", "multi_label"))
 
 

@@ -20,7 +20,6 @@ from pipeline.project.params_text import flow, with_value, without_value
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 from pipeline.tasks import TASKS
 from pipeline.text.corpus import Corpus, DataSettings, read_corpus
-from pipeline.text.labels import encode_labels, label_names
 
 PRESETS = BESIDE_PACKAGE / "presets"
 
@@ -68,12 +67,10 @@ def check_files(preset: Preset, path: str) -> None:
         DataError: they cannot be read as the preset says, or have labels that it does not name.
     """
     settings = preset.data_settings(path)
-    kind = TASKS[preset.settings["task"]["kind"]].label_kind
-    corpus = read_corpus(settings, kind)
+    task, mapping = TASKS[preset.settings["task"]["kind"]], settings.names_by_value
+    corpus = read_corpus(settings, task.read)
     check_labels(preset, corpus, path)
-    encode_labels(
-        corpus, kind, label_names(corpus, settings.names_by_value, kind), settings.names_by_value
-    )
+    task.encode(corpus, task.label_names(corpus, mapping), mapping)
 
 
 def check_labels(preset: Preset, corpus: Corpus, place: str) -> None:

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import DataError
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import LabelKind
 from pipeline.text.token_row import PiecesAsked
 from pipeline.text.tokens import IGNORED
 
-ASKED_COLUMNS: dict[LabelKind, tuple[str, ...]] = {
-    "masked": ("labels",),
-    "target_text": ("labels", "decoder_input_ids"),
-}
-"""The columns that say so, of the tasks that ask for word pieces."""
+
+def asked_columns(task: str) -> tuple[str, ...]:
+    """Return the columns that say so; none for a task that predicts no token ids."""
+    if TASKS[task].writes:
+        return ("labels", "decoder_input_ids")
+    return ("labels",) if TASKS[task].masks else ()
 
 
 def asked_of(
@@ -37,8 +37,7 @@ def asked_of(
     Raises:
         DataError: the columns that say so are missing, or are not as long as each other.
     """
-    kind = TASKS[task].label_kind
-    if kind not in ASKED_COLUMNS:
+    if not asked_columns(task):
         return None
     if example.get("labels") is None:
         raise DataError(
@@ -47,7 +46,7 @@ def asked_of(
             "where nothing is asked for."
         )
     labels = np.asarray(example["labels"], dtype=np.int64)
-    if kind == "masked":
+    if TASKS[task].masks:
         _check_length(number, "labels", labels, "input_ids", len(is_real))
         labels = labels[is_real]
         masked = np.flatnonzero(labels != IGNORED)

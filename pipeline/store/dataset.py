@@ -19,7 +19,7 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.row_values import array_names, read_ragged, stack
 from pipeline.store.spec import LOG_SUM_EXP, TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
-from pipeline.text.decoder_start import decoder_start
+from pipeline.tasks.sequence_to_sequence import decoder_start
 
 _PREFIX = "teacher_"
 _SUM = LOG_SUM_EXP.name.removeprefix("logits/")
@@ -42,7 +42,7 @@ def _array_name(field: str) -> str:
 def _keys_in(store: TeacherStore, examples: Examples) -> NDArray[np.void]:
     """Return the examples' keys in a store, whose teacher says how its decoder begins."""
     task, start = store.manifest.identity.task, None
-    if TASKS[task].label_kind == "target_text":
+    if TASKS[task].writes:
         teacher = store.store_dir / TEACHER_FOLDER
         start = decoder_start(teacher, load_tokenizer(teacher))
     return keys_of(examples, task, decoder_start=start)

@@ -8,8 +8,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import KEY_BYTES
-from pipeline.store.asked_columns import ASKED_COLUMNS, asked_of
-from pipeline.tasks import TASKS
+from pipeline.store.asked_columns import asked_columns, asked_of
 from pipeline.text.token_row import TokenRow
 
 Examples: TypeAlias = Dataset | Sequence[Mapping[str, Any]]
@@ -35,7 +34,7 @@ def keys_of(
     Raises:
         DataError: an example does not say which word pieces are asked for.
     """
-    columns = _COLUMNS + ASKED_COLUMNS.get(TASKS[task].label_kind, ())
+    columns = _COLUMNS + asked_columns(task)
     keys = [
         _row(example, number, task, decoder_start).key()
         for number, example in enumerate(_columns_read(examples, columns))

@@ -42,7 +42,7 @@ def with_vocabulary(architecture: Architecture, checkpoint: Path, task: Task) ->
 def why_not_teacher(architecture: Architecture, task: Task) -> str | None:
     """Return what keeps such a model from doing the task, and what to use; None if nothing does."""
     model = f"a model of type '{architecture.model_type}'"
-    writes, has_decoder = task.label_kind == "target_text", bool(architecture.n_decoder_layers)
+    writes, has_decoder = task.writes, bool(architecture.n_decoder_layers)
     if writes and not has_decoder:
         return (
             f"{model} has no decoder beside an encoder, which a {task.kind} needs. "

@@ -136,7 +136,7 @@ class SignalSettings(Section):
 
 def _has_decoder(task: Task) -> bool:
     """Whether the teacher writes a text: then it has a decoder, and no [CLS]."""
-    return task.label_kind == "target_text"
+    return task.writes
 
 
 class CaptureSettings(Section):

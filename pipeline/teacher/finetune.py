@@ -28,12 +28,7 @@ from pipeline.metrics.validated import Validated, validate
 from pipeline.tasks.pieces import PiecePredictions
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
-from pipeline.teacher.labelled_examples import (
-    KEPT_TO_JUDGE,
-    LOSSES,
-    Collator,
-    LabelledExamples,
-)
+from pipeline.teacher.labelled_examples import Collator, LabelledExamples
 from pipeline.teacher.load import check_order, load_matching_tokenizer, load_teacher
 from pipeline.text.tokens import Tokens
 
@@ -86,8 +81,8 @@ def finetune(
             train_dataset=examples["train"],
             eval_dataset=examples["validation"],
             data_collator=Collator(task, tokenizer),
-            compute_loss_func=LOSSES.get(task.predicts),
-            preprocess_logits_for_metrics=KEPT_TO_JUDGE.get(task.predicts),
+            compute_loss_func=task.trainer_loss(),
+            preprocess_logits_for_metrics=task.kept_logits(),
             compute_metrics=judge,
         )
         trainer.remove_callback(PrinterCallback)

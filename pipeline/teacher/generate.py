@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from pipeline.core.errors import CheckpointError, SettingsError
+from pipeline.tasks.sequence_to_sequence import end_of_text
 from pipeline.tasks.task import Task
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.stored_teacher import has_weights
-from pipeline.text.rows import TokenisedTexts, make_asking_rows
-from pipeline.text.target_texts import end_of_text
 from pipeline.text.token_row import PiecesAsked, TokenRow
-from pipeline.text.tokenise import write_variants
+from pipeline.text.tokenise import TokenisedTexts, make_asking_rows, write_variants
 from pipeline.text.tokens import Tokens, TokenSplit
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def generate(
     from pipeline.models.writing import Writer
 
     tokenizer = load_matching_tokenizer(teacher_dir, tokens)
-    _check(teacher_dir, tokens, settings)
+    _check(teacher_dir, tokens, task, settings)
     model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
     nn.Module.to(model, device)  # the model's own `to` is wrapped and has lost its types
     start = tokens.decoder_start
@@ -75,12 +75,16 @@ def generate(
     written: dict[bytes, Pieces] = {}
     splits: dict[str, Iterator[TokenisedTexts]] = {
         name: _rows(
-            split, _write(writer, name, split, settings.batch_size, written), start, tokenizer
+            split,
+            _write(writer, name, split, settings.batch_size, written),
+            start,
+            tokenizer,
+            task.schema,
         )
         for name, split in tokens.splits.items()
         if name in settings.splits
     }
-    return write_variants(tokens, splits, folder)
+    return write_variants(tokens, task, splits, folder)
 
 
 def _write(
@@ -101,8 +105,8 @@ def _order(row: TokenRow) -> tuple[int, bytes]:
     return len(row.ids), row.ids.tobytes()
 
 
-def _check(teacher_dir: Path, tokens: Tokens, settings: GenerationSettings) -> None:
-    if tokens.label_kind != "target_text":
+def _check(teacher_dir: Path, tokens: Tokens, task: Task, settings: GenerationSettings) -> None:
+    if not task.writes:
         raise SettingsError(
             ["generation.splits: only a sequence_to_sequence writes texts; set it to []"]
         )
@@ -126,6 +130,7 @@ def _rows(
     written: Sequence[Pieces],
     start: int,
     tokenizer: PreTrainedTokenizerFast,
+    schema: pa.Schema,
 ) -> Iterator[TokenisedTexts]:
     """Yield the rows of a split with the texts that were written in the place of their own."""
     for first in range(0, len(split), _ROWS_AT_ONCE):
@@ -138,6 +143,6 @@ def _rows(
             rows,
             split.table["text"].slice(first, len(some)).to_pylist(),
             tokenizer.batch_decode([pieces.tolist() for pieces in some], skip_special_tokens=True),
-            "target_text",
+            schema,
         )
         yield TokenisedTexts(table, np.zeros(len(some), dtype=bool))

@@ -25,26 +25,14 @@ from tqdm import tqdm
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.core.settings import Section
-from pipeline.tasks.task import LabelKind
-from pipeline.text.labels import unlabelled
-from pipeline.text.rows import TokenisedTexts, tokenise
-from pipeline.text.tokenise import write_variants
-from pipeline.text.tokens import Tokens
+from pipeline.text.tokenise import TokenisedTexts, tokenise, write_variants
+from pipeline.text.tokens import UNLABELLED, LabelFormat, Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _WORD = re.compile(r"\S+")
 _ROWS_AT_ONCE = 1000
-
-NOT_VARIED: dict[LabelKind, str] = {
-    "word_names": "the labels of a token classification belong to words, which variants lose",
-    "choice": "the rows of a multiple choice are choices of questions, which variants are not",
-    "answers": "the answers of a question answering stand in its texts, which variants change",
-    "masked": "the texts of a masked LM share rows, whose masks change them already",
-    "target_text": "nobody says what is to be written for the variants of a text",
-}
-"""The kinds of labels whose rows have no variants, and why."""
 
 Texts = tuple[str, str | None]
 """A row's text and its second text, if it has one."""
@@ -75,6 +63,7 @@ class AugmentationSettings(Section):
 
 def augment(
     tokens: Tokens,
+    form: LabelFormat,
     tokenizer: "PreTrainedTokenizerFast",
     settings: AugmentationSettings,
     folder: Path,
@@ -83,29 +72,32 @@ def augment(
 
     It has one split, `train`, of unlabelled rows in the order of the rows that they come
     from. None has the key of another, nor of any row of `tokens`, so that no text of
-    validation or test comes into training. With `n_copies` 0 there are no rows.
+    validation or test comes into training. With `n_copies` 0 there are no rows. `form` is the
+    format of the table's labels.
 
     Returns the table's summary, `tokens.json`.
 
     Raises:
         DataError: `tokens` were made by another tokenizer.
-        SettingsError: words are to be masked, and the tokenizer has no mask token; or the
-            labels are of words or choices.
+        SettingsError: words are to be masked, and the tokenizer has no mask token; or rows with
+            such labels have no variants.
     """
     if digest_tokenizer(tokenizer) != tokens.tokenizer:
         raise DataError(
             "the token table was made with another tokenizer than tokenizer.checkpoint. "
             "Run 'dvc repro prepare'."
         )
-    if settings.n_copies and tokens.label_kind in NOT_VARIED:
-        raise SettingsError(
-            [f"augmentation.n_copies: {NOT_VARIED[tokens.label_kind]}; set it to 0"]
-        )
-    return write_variants(tokens, {"train": _new_rows(tokens, tokenizer, settings)}, folder)
+    if settings.n_copies and form.not_varied:
+        raise SettingsError([f"augmentation.n_copies: {form.not_varied}; set it to 0"])
+    rows = _new_rows(tokens, form.schema, tokenizer, settings)
+    return write_variants(tokens, form, {"train": rows}, folder)
 
 
 def _new_rows(
-    tokens: Tokens, tokenizer: "PreTrainedTokenizerFast", settings: AugmentationSettings
+    tokens: Tokens,
+    schema: pa.Schema,
+    tokenizer: "PreTrainedTokenizerFast",
+    settings: AugmentationSettings,
 ) -> Iterator[TokenisedTexts]:
     mask_token = _mask_token(tokenizer, settings)
     known = {key.tobytes() for split in tokens.splits.values() for key in split.keys}
@@ -117,16 +109,25 @@ def _new_rows(
         if not drawn:
             continue
         texts, pairs = ([*column] for column in zip(*drawn, strict=True))
-        labels = unlabelled(len(drawn), tokens.label_kind, len(tokens.labels))
+        labels = _no_labels(len(drawn), schema.field("label").type, len(tokens.labels))
         part = tokenise(
             texts,
             None if None in pairs else pairs,
             labels,
-            tokens.label_kind,
+            schema,
             tokenizer,
             tokens.max_length,
         )
         yield _without_known(part, known)
+
+
+def _no_labels(n_rows: int, kind: pa.DataType, n_labels: int) -> pa.Array:
+    """Return the labels of unlabelled rows: a number each, or a list of one for each label."""
+    if pa.types.is_floating(kind):
+        return pa.array([float("nan")] * n_rows, kind)
+    if pa.types.is_list(kind):
+        return pa.array([[UNLABELLED] * n_labels] * n_rows, kind)
+    return pa.array([UNLABELLED] * n_rows, kind)
 
 
 def _mask_token(tokenizer: "PreTrainedTokenizerFast", settings: AugmentationSettings) -> str:

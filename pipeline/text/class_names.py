@@ -13,9 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.text.faults import with_faults
-from pipeline.text.lists import as_lists, lists_of
-from pipeline.text.source import is_list, quote_names, without_nan
+from pipeline.text.source import (
+    as_lists,
+    is_list,
+    lists_of,
+    quote_names,
+    with_faults,
+    without_nan,
+)
 
 _METADATA = b"huggingface"
 _UNREADABLE = {"_type": "unreadable"}

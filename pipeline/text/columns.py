@@ -1,110 +1,79 @@
-"""The columns of a source under our own names, as the labels of a task need them.
+"""Which columns of a source hold what, and the values of a label column that are no label."""
 
-`text` and `text_pair` are strings, the second null where there is none. `label` stays as it
-is written in the source; what it is depends on the kind of labels:
-
-- `name`: strings, dictionary-encoded where the source names its classes;
-- `names`: lists of such strings; null where a row is not labelled;
-- `number`: floats, or strings that are to be numbers;
-- `word_names`: lists of such strings, as long as the lists in a further column `words`;
-- `choice`: strings that say which of the strings in a further column `choices` is right, or its
-  position where they have names; a further column `question` is null where there is none;
-- `masked`: null, for the texts are all there is;
-- `target_text`: strings that are to be written; null where a row has none;
-- `answers`: lists of texts and places, of type `text.answers.ANSWERS`, beside a further column
-  `question`; null where a row is not labelled.
-"""
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BeforeValidator, Field
 
-from pipeline.core.errors import DataError
-from pipeline.tasks.task import LabelKind
-from pipeline.text.column_settings import ColumnSettings
-from pipeline.text.label_column import select_label
-from pipeline.text.other_kinds import check_kind
-from pipeline.text.source import Source
+from pipeline.core.settings import Section
+from pipeline.text.source import is_named
 
 
-def select_columns(
-    table: pa.Table, columns: ColumnSettings, label_kind: LabelKind, place: str, split: str
-) -> pa.Table:
-    """Return the columns of one split, as the module describes them.
+def _name(column: Any) -> Any:
+    """Return the name of a column that is given by its number, as those of .conll files are."""
+    is_number = isinstance(column, int) and not isinstance(column, bool)
+    return str(column) if is_number else column
 
-    Only a test split may lack the label column: its rows are unlabelled then. `place` is what
-    messages call the source.
 
-    Raises:
-        DataError: a column is missing or holds something else than it should.
+_Column = Annotated[str, BeforeValidator(_name)]
+_Columns = Annotated[tuple[_Column, ...], Field(min_length=2)]
+
+
+class ColumnSettings(Section):
+    """Which columns of the source hold what. In .conll files they are numbers, from 0.
+
+    A part of a column has the column's name and its own, with a dot between them:
+    `translation.en`.
     """
-    source = Source(table, f"{place} ({split})")
-    check_kind(source, columns, label_kind)
-    selected: dict[str, pa.ChunkedArray | pa.Array] = {}
-    nothing = pa.nulls(len(table), pa.string())
-    if label_kind == "word_names":
-        words = source.lists("text", columns.text, "words")
-        selected["words"] = words
-        selected["text"] = pc.binary_join(words, " ")
-    else:
-        selected["text"] = source.strings("text", columns.text)
-    pair = columns.text_pair
-    selected["text_pair"] = nothing if pair is None else source.strings("text_pair", pair)
-    if label_kind == "choice":
-        question = columns.question
-        selected["question"] = nothing if question is None else source.strings("question", question)
-        selected["choices"] = _choices(source, columns)
-    if label_kind == "answers":
-        assert columns.question is not None
-        selected["question"] = source.strings("question", columns.question)
-        _check_questions(selected["question"], source.place)
-    selected["label"] = select_label(source, columns, label_kind, may_lack=split == "test")
-    if label_kind == "word_names":
-        _check_lengths(selected["words"], selected["label"], source.place)
-    return pa.table(selected)
+
+    text: _Column = "text"
+    """Texts; lists of words in token classification; what the questions are about in multiple
+    choice and question answering."""
+    text_pair: _Column | None = None
+    """The second text of a pair, or null for single texts."""
+    question: _Column | None = None
+    """Questions: question answering, and multiple choice where a choice is not a text of its
+    own."""
+    choices: _Column | _Columns | None = None
+    """Multiple choice only: the column with the lists of choices, or a column for each."""
+    target: _Column | None = None
+    """Sequence to sequence only: the texts to be written; a row may have none."""
+    label: _Column | _Columns | None = "label"
+    """null for a source without labels. Several columns hold 0 or 1 each (multi-label only).
+    Question answering: the answers as SQuAD has them, or their texts. Language models do not
+    read it."""
+    answer_start: _Column | None = None
+    """Question answering only, where answers are plain texts: their first characters' places."""
+    label_separator: str = Field(default=",", min_length=1)
+    """Between the names in a string, where that is how several labels are written."""
+    unlabelled: str | None = None
+    """A value of the label column that says that there is no label, such as `"-1"`. Nothing,
+    and an empty text, always say so."""
 
 
-def _check_questions(questions: pa.ChunkedArray, place: str) -> None:
-    """Refuse a row without a question, where there is nothing else to answer."""
-    is_blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(questions), ""), True)
-    row = is_blank.index(True).as_py()
-    if row >= 0:
-        raise DataError(f"{place}: row {row + 1} has no question. Add one, or remove the row.")
+def without_blanks(strings: Any) -> Any:
+    """Return strings with null in the place of those that hold nothing but white space."""
+    is_blank = pc.equal(pc.utf8_trim_whitespace(strings), "")
+    return pc.if_else(is_blank, None, strings)
 
 
-def _choices(source: Source, columns: ColumnSettings) -> pa.Array:
-    """Return the choices of each question; columns may end before the choices of others do."""
-    theirs = columns.choices
-    assert theirs is not None
-    if isinstance(theirs, str):
-        rows = source.lists("choices", theirs, "choices").to_pylist()
-    else:
-        held = [source.strings("choices", column).to_pylist() for column in theirs]
-        rows = [_without_end(list(row)) for row in zip(*held, strict=True)]
-    for number, row in enumerate(rows, start=1):
-        if not row:
-            raise DataError(f"{source.place}: the question of row {number} has no choices")
-        for choice, text in enumerate(row):
-            if text is None or not text.strip():
-                raise DataError(
-                    f"{source.place}: choice {choice} (from 0) of the question of row {number} "
-                    "is empty. Correct it, or remove the row."
-                )
-    return pa.array(rows, pa.list_(pa.string()))
+def without_mark(values: Any, unlabelled: str | None) -> Any:
+    """Return values with null in the place of the one that says that there is no label."""
+    if unlabelled is None or pa.types.is_null(values.type):
+        return values
+    mark: Any = unlabelled
+    if pa.types.is_floating(values.type):
+        mark = as_float(unlabelled)
+        if mark is None:
+            return values
+    compared = values.cast(pa.string()) if is_named(values.type) else values
+    return pc.if_else(pc.equal(compared, mark), None, values)
 
 
-def _without_end(row: list[str | None]) -> list[str | None]:
-    while row and not (row[-1] or "").strip():
-        row.pop()
-    return row
-
-
-def _check_lengths(words: pa.ListArray, labels: pa.ListArray, place: str) -> None:
-    """Refuse a labelled row whose labels are not as many as its words."""
-    differs = pc.not_equal(words.value_lengths(), labels.value_lengths()).fill_null(False)
-    row = differs.index(True).as_py()
-    if row >= 0:
-        n_words, n_labels = len(words[row]), len(labels[row])
-        raise DataError(
-            f"{place}: row {row + 1} has {n_words} words and {n_labels} labels; each word needs "
-            "one. Correct it, or remove the row."
-        )
+def as_float(text: str | None) -> float | None:
+    """Return the number that a text is, if it is one."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,8 +1,8 @@
 """Raw text from wherever it lies, as one table per split.
 
-A *corpus* is a mapping from split name to an Arrow table with the columns that
-`text.columns` describes. Labels stay as written in the source here; `text.labels` gives
-them numbers.
+A *corpus* is a mapping from split name to an Arrow table. `text` and `text_pair` are strings, the
+second null where there is none. What `label` holds, and which further columns there are, is the
+task's, which reads each split. Labels stay as written in the source here; the task numbers them.
 """
 
 import hashlib
@@ -18,10 +18,8 @@ from pydantic import Field, model_validator
 from pipeline.core.errors import DataError, first_line
 from pipeline.core.fingerprint import digest_file, digest_folder, digest_json
 from pipeline.core.settings import Section
-from pipeline.tasks.task import LabelKind
 from pipeline.text.class_names import name_classes
-from pipeline.text.column_settings import ColumnSettings
-from pipeline.text.columns import select_columns
+from pipeline.text.columns import ColumnSettings
 from pipeline.text.docstrings import (
     DEFAULT_LIBRARIES,
     hide_labels,
@@ -29,6 +27,7 @@ from pipeline.text.docstrings import (
     read_docstrings,
 )
 from pipeline.text.files import find_splits, read_table
+from pipeline.text.source import Source
 from pipeline.text.tokens import SPLITS
 
 UNLABELLED_ROWS = "unlabelled"
@@ -36,6 +35,8 @@ UNLABELLED_ROWS = "unlabelled"
 _SOURCE_SPLITS = (*SPLITS, UNLABELLED_ROWS)
 
 Corpus = dict[str, pa.Table]
+Read = Callable[[Source, ColumnSettings, str], pa.Table]
+"""Reads the columns of one split, whose name is the last argument: `Task.read`."""
 
 
 class MaxRows(Section):
@@ -140,12 +141,14 @@ class DataSettings(Section):
         return self
 
 
-def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpus:
+def read_corpus(settings: DataSettings, read: Read) -> Corpus:
     """Read every split that the source has, and set validation aside when it has none.
+
+    `read` returns the columns that the task needs, under our names.
 
     Raises:
         DataError: nothing readable there, a missing column, or a row without text or with
-            something else than the labels of this kind need.
+            something else than the task's labels need.
     """
     sources: dict[str, Callable[[DataSettings], dict[str, tuple[pa.Table, str]]]] = {
         "docstrings": _read_docstrings,
@@ -155,15 +158,15 @@ def read_corpus(settings: DataSettings, label_kind: LabelKind = "name") -> Corpu
     columns = ColumnSettings() if settings.source == "docstrings" else settings.columns
     without_labels = columns.model_copy(update={"label": None})
     corpus = {
-        split: select_columns(
-            table, without_labels if split == UNLABELLED_ROWS else columns, label_kind, place, split
+        split: read(
+            Source(table, f"{place} ({split})"),
+            without_labels if split == UNLABELLED_ROWS else columns,
+            split,
         )
         for split, (table, place) in sources[settings.source](settings).items()
     }
     if "train" not in corpus:
         raise DataError(f"{_describe(settings)} has no train split; it has {', '.join(corpus)}")
-    if label_kind == "masked":  # blank lines between paragraphs hold nothing to hide
-        corpus = {split: table.filter(_has_text(table)) for split, table in corpus.items()}
     for split, table in corpus.items():
         _check_texts(table, f"{_describe(settings)}, {split}", settings.columns)
     if "validation" not in corpus:
@@ -270,10 +273,6 @@ def _set_aside(train: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:
     )
     is_validation = positions < np.uint64(share * 2**64)
     return train.filter(pa.array(~is_validation)), train.filter(pa.array(is_validation))
-
-
-def _has_text(table: pa.Table) -> pa.ChunkedArray:
-    return pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(table["text"]), ""), False)
 
 
 def _check_texts(table: pa.Table, place: str, columns: ColumnSettings) -> None:

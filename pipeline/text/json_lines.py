@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
-from pipeline.text.faults import with_faults
 from pipeline.text.lines import read_lines
+from pipeline.text.source import with_faults
 
 _BATCH_ROWS = 10_000
 _MOST_PARTS = 1000

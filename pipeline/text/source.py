@@ -1,17 +1,41 @@
-"""A table of the source, whose columns are asked for by the settings that name them."""
+"""A table of the source, and its columns by the names that settings give them.
 
-from collections.abc import Sequence
+A column that cannot be used has a fault, which matters only where the column is read.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.errors import DataError
-from pipeline.text.faults import fault_of
-from pipeline.text.lists import as_lists, lists_of
 
+_FAULTS = b"decant.faults"
 _N_NAMES_SHOWN = 20
+
+
+def with_faults(table: pa.Table, faults: Mapping[str, str]) -> pa.Table:
+    """Return the table with a message for each column, or part of one, that cannot be used.
+
+    A part is named with dots, as in `data.columns`.
+    """
+    if not faults:
+        return table
+    metadata = dict(table.schema.metadata or {})
+    return table.replace_schema_metadata({**metadata, _FAULTS: json.dumps(dict(faults)).encode()})
+
+
+def fault_of(table: pa.Table, column: str) -> str | None:
+    """Return why a column, what it is a part of, or a part of it cannot be used, or None."""
+    faults: dict[str, str] = json.loads((table.schema.metadata or {}).get(_FAULTS, b"{}"))
+    for name, message in faults.items():
+        if f"{column}.".startswith(f"{name}.") or name.startswith(f"{column}."):
+            return message
+    return None
 
 
 @dataclass(frozen=True)
@@ -148,3 +172,21 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
+
+
+def as_lists(column: pa.ChunkedArray) -> pa.ListArray:
+    """Return a column of lists of any kind as one array of plain lists."""
+    array = column.combine_chunks()
+    if pa.types.is_list(array.type):
+        return array
+    return array.cast(pa.list_(array.type.value_type))
+
+
+def lists_of(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """Return lists as long as `lists`, of other values; null where they are null.
+
+    `values` are in the place of `lists.flatten()`.
+    """
+    lengths = np.asarray(lists.value_lengths().fill_null(0), dtype=np.int32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=lists.is_null())

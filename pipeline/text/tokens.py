@@ -4,19 +4,20 @@ A folder holds one `SPLIT.arrow` per split and `tokens.json`. Each row has the
 16-byte `key` that stores and students find it by, `input_ids`, `token_type_ids`,
 `label`, and the texts themselves. Readers memory-map the files.
 
-A label is a number, or a list of them: one for each label of a row, or for each token, or the
-first and the last token of an answer, or the word pieces that are asked for. The choices of a
-question are rows that follow each other, numbered from 0 in `choice`. So are the windows of a
-question about a text, numbered in `window`; their answers as texts, and where each token stands
-in the text, are in `answers`, `char_starts` and `char_ends`. Where word pieces are asked for is
-in `masked`, or what a decoder is given then in `decoder_input_ids`.
+A label is a number, or a list of them; what it means, and which further columns there are, is
+the task's (`LabelFormat`). The reader knows three of these: rows that `choice` numbers from 0 are
+one example; `masked` and `decoder_input_ids` have a number beside each label, the masked
+positions of LM labels or the decoder's inputs for them.
 """
 
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,6 @@ from numpy.typing import NDArray
 from pipeline.core.arrow import as_numpy, in_one
 from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import KEY_BYTES
-from pipeline.tasks.task import LabelKind
 from pipeline.text.token_row import PiecesAsked, TokenRow
 
 FORMAT = "decant-tokens"
@@ -35,6 +35,9 @@ SUMMARY_NAME = "tokens.json"
 ALPHABETIC = "alphabetic"
 """The `label_order` of a summary whose labels are words in an order that nobody has said."""
 
+DEFAULT_LABELS = "name"
+"""The format of labels that `tokens.json` does not name: one class for each row."""
+
 SPLITS = ("train", "validation", "test")
 Labels = NDArray[np.int64] | NDArray[np.float64]
 """Numbers of labels, or numbers that are to be predicted."""
@@ -42,54 +45,38 @@ UNLABELLED = -1
 """The label number where there is no label. A number to be predicted is not a number then."""
 IGNORED = -100
 """The label number of a token that nothing is predicted of, such as a word's second piece."""
-NO_ANSWER = 0
-"""The token, a row's first, that stands for an answer that the row does not hold."""
-
-_LABEL_TYPES: dict[LabelKind, pa.DataType] = {
-    "name": pa.int64(),
-    "names": pa.list_(pa.int64()),
-    "number": pa.float64(),
-    "word_names": pa.list_(pa.int64()),
-    "choice": pa.int64(),
-    "answers": pa.list_(pa.int64()),
-    "masked": pa.list_(pa.int64()),
-    "target_text": pa.list_(pa.int64()),
+_FIRST_FIELDS = {
+    "key": pa.binary(KEY_BYTES),
+    "input_ids": pa.list_(pa.int32()),
+    "token_type_ids": pa.list_(pa.int32()),
 }
-_MORE_FIELDS: dict[LabelKind, dict[str, pa.DataType]] = {
-    "choice": {"choice": pa.int32()},
-    "answers": {
-        "window": pa.int32(),
-        "char_starts": pa.list_(pa.int32()),
-        "char_ends": pa.list_(pa.int32()),
-        "answers": pa.list_(pa.string()),
-    },
-    "masked": {"masked": pa.list_(pa.int32())},
-    "target_text": {"decoder_input_ids": pa.list_(pa.int32())},
-}
-"""Columns that only tables with these kinds of labels have."""
+_TEXT_FIELDS = {"text": pa.string(), "text_pair": pa.string()}
 
 
-def schema_of(label_kind: LabelKind) -> pa.Schema:
-    """Return the columns of a token table whose labels are of that kind.
+class LabelFormat(ABC):
+    """How labels stand in a token table: what a task tells the table, which knows no task."""
 
-    `names` has 0 or 1 for each label, `word_names` a label number for each token, `choice` 1
-    for the right choice and 0 for the others, `answers` the first and the last token of the
-    answer, both 0 where the window does not hold it. `char_starts` and `char_ends` are -1 at
-    tokens that are not the second text's. `answers` has all texts that are right: none where
-    there is no answer, and null where nobody says. `masked` has the right word piece of each
-    mask, whose positions are in the column `masked`; `target_text` those of the text to be
-    written, each beside what the decoder is given then, in `decoder_input_ids`. That text itself
-    is the `text_pair`, null where a row has none; it then has no labels either.
-    """
-    fields: dict[str, pa.DataType] = {
-        "key": pa.binary(KEY_BYTES),
-        "input_ids": pa.list_(pa.int32()),
-        "token_type_ids": pa.list_(pa.int32()),
-        "label": _LABEL_TYPES[label_kind],
-        "text": pa.string(),
-        "text_pair": pa.string(),
-    }
-    return pa.schema(fields | _MORE_FIELDS.get(label_kind, {}))
+    label_kind: ClassVar[str]
+    """The name of the format in `tokens.json`; `name`, the default there, is left out."""
+    label_type: ClassVar[pa.DataType]
+    """Integers or floats, or lists of integers."""
+    more_fields: ClassVar[Mapping[str, pa.DataType]] = MappingProxyType({})
+    """Columns that only tables of this format have, behind all others."""
+    not_varied: ClassVar[str] = ""
+    """Why augmentation draws no variants of the rows, where it does not."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a token table with such labels."""
+        fields = {**_FIRST_FIELDS, "label": self.label_type, **_TEXT_FIELDS}
+        return pa.schema({**fields, **self.more_fields})
+
+    @abstractmethod
+    def describe_labels(self, table: pa.Table, names: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        """Return how many examples of a split are labelled, and what its summary says of labels.
+
+        `names` are those of the labels, in order of their numbers.
+        """
 
 
 @dataclass(frozen=True)
@@ -187,7 +174,8 @@ class Tokens:
     """A token table that is open for reading."""
 
     splits: Mapping[str, TokenSplit]
-    label_kind: LabelKind
+    label_kind: str
+    """The name of the labels' format (`LabelFormat.label_kind`)."""
     labels: tuple[str, ...]
     """Label names in order of their numbers."""
     tokenizer: str
@@ -201,6 +189,11 @@ class Tokens:
     """Whether the labels are words in an order that nobody has said."""
     source: str | None = None
     """Digest of the table that all rows are variants of; None for the texts of the data."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of all splits."""
+        return next(iter(self.splits.values())).table.schema
 
 
 def _positions(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -231,8 +224,7 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
         if summary["format"] != FORMAT:
             raise ValueError
         counts = {split: summary["splits"][split] for split in SPLITS if split in summary["splits"]}
-        label_kind: LabelKind = summary.get("label_kind", "name")
-        schema = schema_of(label_kind)
+        label_kind = str(summary.get("label_kind", DEFAULT_LABELS))
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             f"{folder} is not a token table (no readable {SUMMARY_NAME}). "
@@ -246,7 +238,7 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
     return Tokens(
         splits={
             split: _open_split(
-                folder / f"{split}.arrow", schema, count["n_rows"], count["n_tokens"], made_by
+                folder / f"{split}.arrow", count["n_rows"], count["n_tokens"], made_by
             )
             for split, count in counts.items()
         },
@@ -261,16 +253,14 @@ def open_tokens(folder: Path, *, made_by: str = "prepare") -> Tokens:
     )
 
 
-def _open_split(
-    path: Path, schema: pa.Schema, n_rows: int, n_tokens: int, made_by: str
-) -> TokenSplit:
+def _open_split(path: Path, n_rows: int, n_tokens: int, made_by: str) -> TokenSplit:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (FileNotFoundError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is missing or damaged: {error}. Run 'dvc repro {made_by}'."
         ) from error
-    if not table.schema.equals(schema):
+    if not _is_token_table(table.schema):
         raise DataError(f"{path} has other columns than a token table. Run 'dvc repro {made_by}'.")
     ids = in_one(table["input_ids"])
     types = in_one(table["token_type_ids"])
@@ -292,6 +282,18 @@ def _open_split(
         table=table,
         masked=_of_labels(table, "masked"),
         decoder_ids=_of_labels(table, "decoder_input_ids"),
+    )
+
+
+def _is_token_table(schema: pa.Schema) -> bool:
+    """Say whether all columns are there that every token table has; a task's own stand behind."""
+    first = pa.schema({**_FIRST_FIELDS, "label": pa.null(), **_TEXT_FIELDS})
+    if schema.names[: len(first)] != first.names or len({*schema.names}) < len(schema):
+        return False
+    kind = schema.field("label").type
+    number = kind.value_type if pa.types.is_list(kind) else kind
+    return number in (pa.int64(), pa.float64()) and all(
+        field.name == "label" or field.type == schema.field(field.name).type for field in first
     )
 
 

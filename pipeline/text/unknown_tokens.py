@@ -75,7 +75,7 @@ def count_unknown(
         return []
     own = tokens.splits[split]
     found = [_count("texts", own, _without_masks(own), own.offsets, tokenizer)]
-    if tokens.label_kind == "target_text":
+    if own.decoder_ids is not None:
         labels = own.labels.astype(np.int32)
         found.append(_count("targets", own, labels, own.label_offsets, tokenizer))
     for one in found:

@@ -18,7 +18,7 @@ from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
 from pipeline.student.model import digest_start
-from pipeline.text.retokenise import split_for
+from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.settings import check_batches
@@ -81,7 +81,7 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
     objective = WeightedSum(objectives, models)
     most, is_shown = most_tokens(student.config), accelerator.is_main_process
     train, validation = (
-        split_for(tokens, split, tokenizer, most_tokens=most, is_shown=is_shown)
+        split_for(tokens, data.task, split, tokenizer, most_tokens=most, is_shown=is_shown)
         for split in ("train", "validation")
     )
     read = {"train": train, "validation": validation}

@@ -8,7 +8,7 @@ from pydantic import Field
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Section, parse_section
 from pipeline.objectives.chosen import ChosenObjectives, ObjectivesSettings
-from pipeline.text.generated import TargetsOf
+from pipeline.text.joined import TargetsOf
 
 
 class TrainingSettings(Section):

@@ -30,7 +30,7 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
-from pipeline.text.generated import open_generated
+from pipeline.text.joined import open_generated
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
 from tests.report.made_report import (

@@ -10,25 +10,21 @@ from pipeline.evaluate.predictions import write_predictions
 from pipeline.metrics.answers import answers_of
 from pipeline.metrics.score import score_split
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import LabelKind
-from pipeline.text.tokens import IGNORED, TokenSplit, schema_of
+from pipeline.tasks.task import Kind
+from pipeline.text.tokens import IGNORED, TokenSplit
 
 TAGS = ("O", "B-PER", "I-PER")
 
 
-def make_split(kind: LabelKind, rows: list[dict[str, Any]]) -> TokenSplit:
+def make_split(kind: Kind, rows: list[dict[str, Any]]) -> TokenSplit:
     """Return a split of these rows, each with its labels as a list, two tokens each."""
     labels = [row["labels"] for row in rows]
     first = [number for number, row in enumerate(rows) if row.get("choice", 0) == 0]
     table = pa.table(
-        {
-            name: [row.get(name) for row in rows]
-            for name in schema_of(kind).names
-            if name in ("text", "text_pair")
-        },
+        {name: [row.get(name) for row in rows] for name in ("text", "text_pair")},
         schema=pa.schema([("text", pa.string()), ("text_pair", pa.string())]),
     )
-    lengths = [len(row["labels"]) if kind == "word_names" else 2 for row in rows]
+    lengths = [len(row["labels"]) if kind == "token_classification" else 2 for row in rows]
     return TokenSplit(
         keys=np.zeros(len(rows), dtype="V16"),
         offsets=np.cumsum([0, *lengths]),
@@ -53,7 +49,7 @@ def test_words_share_their_sentence(tmp_path: Path) -> None:
     prediction of a word's second piece."""
     ignored = IGNORED
     split = make_split(
-        "word_names",
+        "token_classification",
         [
             {"text": "Ada goes", "labels": [ignored, 1, ignored, 0, ignored]},
             {"text": "on", "labels": [ignored, -1, ignored]},
@@ -76,7 +72,7 @@ def test_a_long_text_of_many_predictions_is_copied_once(tmp_path: Path) -> None:
     n_words, n_bytes = 300, 2**20
     ignored, text = IGNORED, "a" * n_bytes
     split = make_split(
-        "word_names",
+        "token_classification",
         [
             {"text": text, "labels": [ignored, *[1] * n_words, ignored]},
             {"text": "on", "text_pair": "then", "labels": [ignored, 0, ignored]},
@@ -106,7 +102,7 @@ def test_a_question_is_one_prediction_with_its_choices(tmp_path: Path) -> None:
         {"text": "What?", "text_pair": "go", "choice": 1, "labels": [0]},
         {"text": "What?", "text_pair": "stay", "choice": 2, "labels": [0]},
     ]
-    split = make_split("choice", rows)
+    split = make_split("multiple_choice", rows)
     logits = [[1.0], [2], [3], [5], [4]]
     table = write(tmp_path / "test.arrow", split, logits, "multiple_choice", ("choice",))
     assert table["row"].to_pylist() == [0, 2]
@@ -121,7 +117,7 @@ def test_a_question_is_one_prediction_with_its_choices(tmp_path: Path) -> None:
 def test_each_label_of_a_row_is_a_prediction(tmp_path: Path) -> None:
     """Catches labels of one row that are counted as another's."""
     rows = [{"text": "a", "labels": [1, 0, 1]}, {"text": "b", "labels": [0, 0, 1]}]
-    split = make_split("names", rows)
+    split = make_split("multi_label", rows)
     logits = [[2.0, -1, 3], [1, -1, 2]]
     names = ("x", "y", "z")
     table = write(tmp_path / "test.arrow", split, logits, "multi_label", names)
@@ -135,7 +131,7 @@ def test_each_label_of_a_row_is_a_prediction(tmp_path: Path) -> None:
 def test_numbers_stay_numbers(tmp_path: Path) -> None:
     """Catches labels that are cut to whole numbers, and a missing one that becomes -1."""
     rows = [{"text": "a", "labels": [2.5]}, {"text": "b", "labels": [float("nan")]}]
-    split = make_split("number", rows)
+    split = make_split("regression", rows)
     table = write(tmp_path / "test.arrow", split, [[1.5], [2.5]], "regression", ("score",))
     assert table["label"].to_pylist()[0] == 2.5
     assert np.isnan(table["label"].to_pylist()[1])

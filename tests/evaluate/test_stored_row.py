@@ -11,6 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from pipeline.core.errors import StoreIncompleteError, StoreMismatchError
 from pipeline.evaluate.stored_row import attention_maps, describe_row, find_row
 from pipeline.store.reader import open_store
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Tokenising
 from pipeline.text.tokens import Tokens
 from tests.conftest import OwnOutputs, capture_store, make_tokenizer, make_tokens, own_outputs
 
@@ -112,19 +114,20 @@ def test_long_text_is_cut_and_pairs_have_their_own_key(tmp_path: Path, checkpoin
 def pair_tokens(folder: Path, checkpoint: Path, data: Path) -> Tokens:
     """Tokenise a folder with pairs of texts."""
     from pipeline.core.checkpoint import load_tokenizer
+    from pipeline.tasks.token_table import write_tokens
     from pipeline.text.corpus import DataSettings, read_corpus
-    from pipeline.text.labels import label_names
-    from pipeline.text.tokenise import write_tokens
     from pipeline.text.tokens import open_tokens
 
     columns = {"text": "text", "text_pair": "text_pair", "label": "label"}
     settings = DataSettings.model_validate(
         {"source": "files", "path": str(data), "columns": columns}
     )
-    corpus = read_corpus(settings)
+    corpus = read_corpus(settings, CLASSIFICATION.read)
     folder.mkdir()
-    names = label_names(corpus, None)
-    write_tokens(corpus, "name", names, None, load_tokenizer(checkpoint), 64, folder)
+    names = CLASSIFICATION.label_names(corpus, None)
+    write_tokens(
+        corpus, CLASSIFICATION, names, None, Tokenising(load_tokenizer(checkpoint), 64), folder
+    )
     return open_tokens(folder)
 
 

@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from pipeline.export.card import write_export_card
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
-from pipeline.export.settings import why_not_exported
 from pipeline.models.head import load_trained
 from pipeline.models.padding import pad_rows
 from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
@@ -34,7 +33,7 @@ PRINTED = {
     "question_answering": r"[Thea swrtndix.]+\n",  # a part of its text
     "masked_lm": r"(\d+%: \S+\n){5}",
 }
-EXPORTED = tuple(kind for kind in NEW_KINDS if not why_not_exported(kind))
+EXPORTED = tuple(kind for kind in NEW_KINDS if not TASKS[kind].not_exported)
 
 
 @pytest.mark.parametrize("kind", EXPORTED)
@@ -113,4 +112,4 @@ def _compare_pieces(student: PreTrainedModel, exported: OnnxStudent, teacher: Pa
 
 def test_what_writes_texts_is_not_exported() -> None:
     """Catches half of a model that is shipped as the whole."""
-    assert [kind for kind in KINDS if why_not_exported(kind)] == ["sequence_to_sequence"]
+    assert [kind for kind in KINDS if TASKS[kind].not_exported] == ["sequence_to_sequence"]

@@ -6,8 +6,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pipeline.text.answers import ANSWERS
-from pipeline.text.tokenise import write_tokens
+from pipeline.tasks import TASKS
+from pipeline.tasks.question_answering import ANSWERS
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.tokens import TokenSplit, open_tokens
 
 
@@ -44,5 +46,6 @@ def make_windows(
         }
     )
     names = ("start", "end")
-    write_tokens({"train": table}, "answers", names, None, tokenizer, max_length, folder, stride=2)
+    how = Tokenising(tokenizer, max_length, stride=2)
+    write_tokens({"train": table}, TASKS["question_answering"], names, None, how, folder)
     return open_tokens(folder).splits["train"]

@@ -14,9 +14,9 @@ from pipeline.project.check import check_params
 from pipeline.project.presets import PRESETS as FOLDER
 from pipeline.project.presets import Preset, apply_preset, find_preset, list_presets
 from pipeline.tasks import TASKS
+from pipeline.tasks.data_faults import data_faults
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.corpus import DataSettings
-from pipeline.text.data_faults import data_faults
 from tests.imports import ROOT
 from tests.stages.conftest import invoke
 

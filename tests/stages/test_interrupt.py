@@ -14,7 +14,7 @@ import transformers
 import pipeline.evaluate.evaluate
 import pipeline.store.view
 import pipeline.text.augment
-import pipeline.text.rows
+import pipeline.text.tokenise
 import pipeline.train.forward
 import stages.report
 from pipeline.core.fingerprint import digest_folder
@@ -43,7 +43,7 @@ def hears_ctrl_c() -> Iterator[None]:
 
 
 INTERRUPTED_IN = {
-    "prepare": (pipeline.text.rows, "make_rows"),
+    "prepare": (pipeline.text.tokenise, "make_rows"),
     "augment": (pipeline.text.augment, "vary"),
     "finetune": (transformers.Trainer, "training_step"),
     "capture": (StoreWriter, "commit"),

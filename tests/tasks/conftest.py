@@ -20,6 +20,8 @@ class Small:
     task: Task
     tokens: Tokens
     teacher: Path
+    folder: Path
+    """Of the token table."""
 
 
 MakeSmall = Callable[[Kind], Small]
@@ -33,6 +35,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> MakeSmall:
     def make(kind: Kind) -> Small:
         folder = tmp_path_factory.mktemp(kind)
         teacher = make_teacher(folder / "teacher", kind)
-        return Small(TASKS[kind], make_tokens(folder, kind, teacher), teacher)
+        return Small(TASKS[kind], make_tokens(folder, kind, teacher), teacher, folder / "tokens")
 
     return make

@@ -12,12 +12,10 @@ from transformers import BartConfig, BertConfig
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.settings import parse_section
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind
-from pipeline.text.asking import asking_of
+from pipeline.tasks.task import Kind, MaskingSettings
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.tokenise import write_tokens
+from pipeline.text.tokenise import TokenizerSettings
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import BAD, GOOD, make_sentences, make_tokenizer
 
@@ -117,22 +115,21 @@ def write_data(folder: Path, kind: Kind, n_test: int = 0) -> None:
             (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def make_tokens(folder: Path, kind: Kind, checkpoint: Path) -> Tokens:
+def make_tokens(folder: Path, kind: Kind, checkpoint: Path, length: int | None = None) -> Tokens:
     """Write data and their token table below `folder`, and open it."""
     write_data(folder / "data", kind)
     section = {"source": "files", "path": str(folder / "data"), "columns": COLUMNS.get(kind, {})}
     settings = parse_section(DataSettings, section, "data")
-    label_kind = TASKS[kind].label_kind
-    corpus = read_corpus(settings, label_kind)
-    names = label_names(corpus, None, label_kind)
+    task = TASKS[kind]
+    corpus = read_corpus(settings, task.read)
+    names = task.label_names(corpus, None)
     (folder / "tokens").mkdir()
     tokenizer = load_tokenizer(checkpoint)
-    asking = asking_of(label_kind, MaskingSettings(), checkpoint, tokenizer)
     # Texts without labels are put behind one another: then there are as many rows as of others.
-    length = 16 if kind == "masked_lm" else 64
-    write_tokens(
-        corpus, label_kind, names, None, tokenizer, length, folder / "tokens", asking=asking
-    )
+    length = length or (16 if kind == "masked_lm" else 64)
+    limits = TokenizerSettings(checkpoint=str(checkpoint), max_length=length)
+    how = task.tokenising(tokenizer, limits, MaskingSettings(), checkpoint)
+    write_tokens(corpus, task, names, None, how, folder / "tokens")
     return open_tokens(folder / "tokens")
 
 

@@ -10,18 +10,14 @@ import torch
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.metrics import METRICS
-from pipeline.tasks import TASKS
+from pipeline.tasks import TASKS, task_of
+from pipeline.tasks.multiple_choice import logits_of_questions, loss_of_questions
 from pipeline.tasks.predictions import ABSENT
+from pipeline.tasks.question_answering import loss_of_spans
 from pipeline.tasks.task import BY_TOKEN, Kind
 from pipeline.teacher.finetune import METRICS_NAME, finetune
 from pipeline.teacher.finetune_settings import TeacherSettings
-from pipeline.teacher.labelled_examples import (
-    Collator,
-    LabelledExamples,
-    logits_of_questions,
-    loss_of_questions,
-    loss_of_spans,
-)
+from pipeline.teacher.labelled_examples import Collator, LabelledExamples
 from pipeline.text.tokens import IGNORED, Tokens
 from tests.tasks.conftest import MakeSmall
 from tests.tasks.small_tasks import KINDS, N_TRAIN, head_of
@@ -40,7 +36,7 @@ UNLABELLED = (7, 18, 29)
 def known_of(tokens: Tokens) -> list[int]:
     """Return the labelled examples; masks need no label, so that every window has some."""
     split = tokens.splits["train"]
-    if tokens.label_kind == "masked":
+    if task_of(tokens).masks:
         return list(range(len(split)))
     assert split.n_examples == N_TRAIN
     return [number for number in range(N_TRAIN) if number not in UNLABELLED]

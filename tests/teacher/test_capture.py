@@ -11,11 +11,12 @@ from pipeline.core.fingerprint import digest_folder
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import MANIFEST_NAME, read_manifest
 from pipeline.store.reader import open_store
+from pipeline.tasks import task_of
 from pipeline.teacher.capture import describe_capture
 from pipeline.teacher.extract import Extracted, Extractor
 from pipeline.teacher.work import batches_by_length
 from pipeline.text.augment import AugmentationSettings, augment
-from pipeline.text.augmented import with_augmented_last
+from pipeline.text.joined import with_augmented_last
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import open_tokens
 from tests.conftest import make_sentences
@@ -94,7 +95,7 @@ def test_variants_are_added_behind_what_is_there(
 ) -> None:
     """Catches variants that are not captured, or that change the segments of other rows."""
     settings = AugmentationSettings(n_copies=2)
-    augment(run.tokens, load_tokenizer(checkpoint), settings, tmp_path)
+    augment(run.tokens, task_of(run.tokens), load_tokenizer(checkpoint), settings, tmp_path)
     variants = open_tokens(tmp_path)
     both = with_augmented_last(run.tokens, variants)
     before = digest_folder(store)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -13,11 +14,11 @@ from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.tasks import TASKS
+from pipeline.tasks.task import Place, Tokenising
 from pipeline.teacher.generate import generate
 from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.teacher.load import load_teacher
-from pipeline.text.generated import GENERATED, with_generated, with_generated_last
-from pipeline.text.target_texts import tokenise_targets
+from pipeline.text.joined import GENERATED, with_generated, with_generated_last
 from pipeline.text.tokenise import write_no_variants, write_table
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import make_model, make_tokenizer
@@ -42,13 +43,18 @@ def make_table(folder: Path, teacher: Path, rows_of: Rows = ROWS) -> Tokens:
     tokenizer = load_tokenizer(teacher)
     folder.mkdir()
     parts = {
-        split: [tokenise_targets(*zip(*rows, strict=True), tokenizer, 16, START)]
+        split: [
+            TASK.tokenise(
+                pa.table(dict(zip(("text", "label"), zip(*rows, strict=True), strict=True))),
+                pa.array([target for _, target in rows]),
+                Tokenising(tokenizer, 16, decoder_start=START),
+                Place(split, 1),
+            )
+        ]
         for split, rows in rows_of.items()
     }
     made_with = {"decoder_start": START}
-    write_table(
-        parts, "target_text", (), digest_tokenizer(tokenizer), 16, folder, made_with=made_with
-    )
+    write_table(parts, TASK, (), digest_tokenizer(tokenizer), 16, folder, made_with=made_with)
     return open_tokens(folder)
 
 
@@ -149,7 +155,7 @@ def test_without_splits_there_is_a_table_without_rows(tmp_path: Path) -> None:
     tokens = make_table(tmp_path / "tokens", teacher)
     (teacher / "model.safetensors").unlink()
     (tmp_path / "generated").mkdir()
-    write_no_variants(tokens, tmp_path / "generated")
+    write_no_variants(tokens, TASK, tmp_path / "generated")
     written = open_tokens(tmp_path / "generated")
     assert [len(split) for split in written.splits.values()] == [0]
     assert with_generated_last(tokens, written) is tokens

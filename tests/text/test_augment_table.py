@@ -10,8 +10,11 @@ import pytest
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError, SettingsError
+from pipeline.tasks import task_of
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.augment import AugmentationSettings, augment, variants
-from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens
 from tests.conftest import make_sentences, make_tokenizer
 from tests.text.test_augment import MASK, SENTENCE, drawn
@@ -35,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Callable[
             for split, rows in splits.items()
         }
         folder = tmp_path_factory.mktemp("tokens")
-        write_tokens(corpus, "name", NAMES, None, tokenizer, 32, folder)
+        write_tokens(corpus, CLASSIFICATION, NAMES, None, Tokenising(tokenizer, 32), folder)
         return open_tokens(folder)
 
     return table
@@ -48,7 +51,7 @@ def augmented(tmp_path: Path, tokenizer: Any) -> Callable[..., Tokens]:
     def augmented(tokens: Tokens, settings: AugmentationSettings) -> Tokens:
         folder = tmp_path / f"augmented_{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        augment(tokens, tokenizer, settings, folder)
+        augment(tokens, task_of(tokens), tokenizer, settings, folder)
         return open_tokens(folder, made_by="augment")
 
     return augmented
@@ -135,7 +138,7 @@ def test_the_summary_counts_what_was_kept(
     """Catches cut texts that are counted though they were dropped."""
     tokens = table(train=labelled("film " * 40, "the film"))
     settings = drawn(n_copies=10, n_gram_probability=0.0)
-    summary = augment(tokens, tokenizer, settings, tmp_path)
+    summary = augment(tokens, task_of(tokens), tokenizer, settings, tmp_path)
     assert json.loads((tmp_path / "tokens.json").read_text(encoding="utf-8")) == summary
     counts = summary["splits"]["train"]
     split = open_tokens(tmp_path).splits["train"]
@@ -152,8 +155,8 @@ def test_a_tokenizer_without_mask_token(
     tokenizer = load_tokenizer_without_mask(tmp_path / "tokenizer")
     (tmp_path / "a").mkdir()
     with pytest.raises(SettingsError, match=r"mask_probability: .* has no mask token; set it to 0"):
-        augment(tokens, tokenizer, drawn(), tmp_path / "a")
-    summary = augment(tokens, tokenizer, drawn(mask_probability=0), tmp_path / "a")
+        augment(tokens, task_of(tokens), tokenizer, drawn(), tmp_path / "a")
+    summary = augment(tokens, task_of(tokens), tokenizer, drawn(mask_probability=0), tmp_path / "a")
     assert summary["splits"]["train"]["n_rows"] > 2
 
 
@@ -170,4 +173,4 @@ def test_another_tokenizer_is_refused(table: Callable[..., Tokens], tmp_path: Pa
     tokens = table(train=labelled(SENTENCE))
     make_tokenizer(tmp_path / "other", ("the", "film"))
     with pytest.raises(DataError, match=r"another tokenizer .* Run 'dvc repro prepare'\."):
-        augment(tokens, load_tokenizer(tmp_path / "other"), drawn(), tmp_path)
+        augment(tokens, task_of(tokens), load_tokenizer(tmp_path / "other"), drawn(), tmp_path)

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
+from pipeline.tasks import task_of
 from pipeline.text.augment import AugmentationSettings, augment
-from pipeline.text.augmented import AUGMENTED, with_augmented, with_augmented_last
+from pipeline.text.joined import AUGMENTED, with_augmented, with_augmented_last
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens
 
 Join = Callable[[Tokens, Tokens], Tokens]
@@ -22,7 +23,7 @@ def make_variants(tokens: Tokens, checkpoint: Path, folder: Path, n_copies: int)
     """Return the table of a table's variants."""
     folder.mkdir()
     settings = AugmentationSettings(n_copies=n_copies)
-    augment(tokens, load_tokenizer(checkpoint), settings, folder)
+    augment(tokens, task_of(tokens), load_tokenizer(checkpoint), settings, folder)
     return open_tokens(folder)
 
 

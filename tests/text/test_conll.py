@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks import TASKS
 from pipeline.text.corpus import DataSettings, read_corpus
 from pipeline.text.files import read_table
-from pipeline.text.labels import label_names
 
 SENTENCES = (
     "-DOCSTART- -X- -X- O\n\n"
@@ -110,10 +110,15 @@ def test_columns_are_chosen_by_number(tmp_path: Path) -> None:
     settings = DataSettings.model_validate_json(
         f'{{"source": "files", "path": "{tmp_path}", "columns": {{"text": 0, "label": 3}}}}'
     )
-    corpus = read_corpus(settings, "word_names")
+    corpus = read_corpus(settings, TASKS["token_classification"].read)
     assert corpus["validation"]["text"].to_pylist() == ["EU rejects #", "Peter Blackburn"]
     assert corpus["train"]["label"].to_pylist() == [["B-ORG", "O", "O"], ["B-PER", "I-PER"]]
-    assert label_names(corpus, None, "word_names") == ["B-ORG", "B-PER", "I-PER", "O"]
+    assert TASKS["token_classification"].label_names(corpus, None) == [
+        "B-ORG",
+        "B-PER",
+        "I-PER",
+        "O",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.core.errors import DataError
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
 from tests.text.made_corpus import CSV, column, read, settings_of
 
 
@@ -74,7 +74,7 @@ def test_json_lines_keep_types_apart(tmp_path: Path) -> None:
     corpus = read(tmp_path, {"train.jsonl": lines, "validation.jsonl": lines})
     assert column(corpus, "train", "text") == ["a", "b\nc", "d"]
     assert column(corpus, "train", "label") == ["10", None, "2"]
-    assert label_names(corpus, None) == ["2", "10"], "numbers are in numeric order"
+    assert CLASSIFICATION.label_names(corpus, None) == ["2", "10"], "numbers are in numeric order"
 
 
 def test_parquet_of_categories_is_text(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_parquet_of_categories_is_text(tmp_path: Path) -> None:
     )
     for split in ("train", "validation"):
         pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
-    corpus = read_corpus(settings_of(tmp_path))
+    corpus = read_corpus(settings_of(tmp_path), CLASSIFICATION.read)
     assert column(corpus, "train", "text") == ["b", "a", "b"]
-    assert label_names(corpus, None) == ["x", "y"]
+    assert CLASSIFICATION.label_names(corpus, None) == ["x", "y"]
 
 
 def test_named_columns_are_read_as_pairs(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_validation_is_set_aside_by_text(tmp_path: Path) -> None:
     rows = [f"text {number % 60},{number % 2}" for number in range(180)]
     path = tmp_path / "all.csv"
     path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    corpus = read_corpus(settings_of(path, validation_share=0.3))
+    corpus = read_corpus(settings_of(path, validation_share=0.3), CLASSIFICATION.read)
     train, validation = (column(corpus, split, "text") for split in ("train", "validation"))
     assert len(train) + len(validation) == 180
     assert not set(train) & set(validation)
@@ -163,7 +163,7 @@ def test_a_missing_path_says_which_setting(tmp_path: Path) -> None:
     """Catches a bare FileNotFoundError."""
     path = tmp_path / "nowhere"
     with pytest.raises(DataError) as caught:
-        read_corpus(settings_of(path))
+        read_corpus(settings_of(path), CLASSIFICATION.read)
     assert str(caught.value) == f"{path}: no such file or folder. Set data.path to your data."
 
 
@@ -244,7 +244,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes) -> None:
     """Catches a parser's traceback."""
     (tmp_path / "train.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"train\.parquet cannot be read as PARQUET: ") as caught:
-        read_corpus(settings_of(tmp_path))
+        read_corpus(settings_of(tmp_path), CLASSIFICATION.read)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -253,7 +253,7 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "all.xlsx"
     path.write_bytes(b"PK")
     with pytest.raises(DataError, match=r"unknown kind of file; use \.csv, \.tsv, \.jsonl, \.par"):
-        read_corpus(settings_of(path))
+        read_corpus(settings_of(path), CLASSIFICATION.read)
 
 
 def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
@@ -266,7 +266,9 @@ def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
 def test_docstrings_are_cut_by_their_own_limit(tmp_path: Path) -> None:
     """Catches a limit meant for the sample corpus that also cuts a user's own files."""
     docstrings = {"libraries": ("jinja2", "zarr"), "max_sentences": {"train": 20}}
-    corpus = read_corpus(DataSettings.model_validate({"docstrings": docstrings}))
+    corpus = read_corpus(
+        DataSettings.model_validate({"docstrings": docstrings}), CLASSIFICATION.read
+    )
     assert len(corpus["train"]) == 20 and len(corpus["validation"]) > 20
     assert set(column(corpus, "train", "label")) == {"jinja2", "zarr"}
     files = read(tmp_path, {"train.csv": CSV, "val.csv": CSV}, docstrings=docstrings)
@@ -276,11 +278,13 @@ def test_docstrings_are_cut_by_their_own_limit(tmp_path: Path) -> None:
 def test_docstrings_may_be_labelled_in_part() -> None:
     """Catches labels hidden before the limit, or in validation, or all of them."""
     docstrings = {"libraries": ("jinja2", "zarr"), "max_sentences": {"train": 20}}
-    whole = read_corpus(DataSettings.model_validate({"docstrings": docstrings}))
+    whole = read_corpus(
+        DataSettings.model_validate({"docstrings": docstrings}), CLASSIFICATION.read
+    )
     for_seed = {}
     for seed in (0, 1):
         section = {"docstrings": {**docstrings, "n_labelled": 6, "seed": seed}}
-        corpus = read_corpus(DataSettings.model_validate(section))
+        corpus = read_corpus(DataSettings.model_validate(section), CLASSIFICATION.read)
         labels = column(corpus, "train", "label")
         assert sorted(filter(None, labels)) == 3 * ["jinja2"] + 3 * ["zarr"]
         assert column(corpus, "train", "text") == column(whole, "train", "text")

@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_section
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.data_faults import data_faults
 from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.data_faults import data_faults
-from pipeline.text.labels import encode_labels, label_names
 
 CSV = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(4))
 
@@ -27,10 +27,10 @@ def test_a_list_names_labels_by_number_and_by_name(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(CSV, encoding="utf-8")
     (tmp_path / "dev.csv").write_text(CSV.replace(",1", ",ant"), encoding="utf-8")
     settings = settings_of(source="files", path=str(tmp_path), labels=["zebra", "ant"])
-    corpus, mapping = read_corpus(settings), settings.names_by_value
-    names = label_names(corpus, mapping)
+    corpus, mapping = read_corpus(settings, CLASSIFICATION.read), settings.names_by_value
+    names = CLASSIFICATION.label_names(corpus, mapping)
     assert names == ["zebra", "ant"]
-    encoded = encode_labels(corpus, "name", names, mapping)
+    encoded = CLASSIFICATION.encode(corpus, names, mapping)
     assert {split: ids.to_pylist() for split, ids in encoded.items()} == {
         "train": [0, 1, 0, 1],
         "validation": [0, 1, 0, 1],
@@ -65,11 +65,16 @@ def test_files_of_splits_may_have_other_names(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv", "validation_b.csv", "test.csv"):
         (tmp_path / name).write_text(CSV.replace("text ", f"{name} "), encoding="utf-8")
     asked = {"validation": "validation_b", "test": None}
-    corpus = read_corpus(settings_of(source="files", path=str(tmp_path), splits=asked))
+    corpus = read_corpus(
+        settings_of(source="files", path=str(tmp_path), splits=asked), CLASSIFICATION.read
+    )
     assert list(corpus) == ["train", "validation"]
     assert corpus["validation"]["text"].to_pylist()[0] == "validation_b.csv 0"
     with pytest.raises(DataError, match=r"has no file b\.csv|.*which data\.splits\.test names"):
-        read_corpus(settings_of(source="files", path=str(tmp_path), splits={"test": "b"}))
+        read_corpus(
+            settings_of(source="files", path=str(tmp_path), splits={"test": "b"}),
+            CLASSIFICATION.read,
+        )
 
 
 def test_splits_of_the_hub_may_have_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,11 +89,13 @@ def test_splits_of_the_hub_may_have_other_names(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     asked = {"validation": "validation_b", "test": "test_b"}
-    corpus = read_corpus(settings_of(source="hub", hub_id="o/n", splits=asked))
+    corpus = read_corpus(settings_of(source="hub", hub_id="o/n", splits=asked), CLASSIFICATION.read)
     texts = {split: table["text"].to_pylist() for split, table in corpus.items()}
     assert texts == {"train": ["train"], "validation": ["validation_b"], "test": ["test_b"]}
     with pytest.raises(DataError, match=r"'o/n' has no split 'c'; it has train, validation_a"):
-        read_corpus(settings_of(source="hub", hub_id="o/n", splits={"test": "c"}))
+        read_corpus(
+            settings_of(source="hub", hub_id="o/n", splits={"test": "c"}), CLASSIFICATION.read
+        )
 
 
 CHOICES = {"columns": {"choices": "options"}}
@@ -98,56 +105,60 @@ CHOICES = {"columns": {"choices": "options"}}
     ("kind", "data", "fault"),
     [
         ("regression", {"source": "docstrings"}, "data.source: docstrings are labelled for a clas"),
-        ("classification", CHOICES, "data.columns.choices: only a multiple_choice has choices"),
-        ("regression", {"columns": {"question": "q"}}, "data.columns.question: only a multiple_ch"),
+        ("classification", CHOICES, "data.columns.choices: only multiple_choice reads this column"),
+        (
+            "regression",
+            {"columns": {"question": "q"}},
+            "data.columns.question: only multiple_choice or",
+        ),
         (
             "token_classification",
             {"columns": {"text_pair": "b"}},
-            "data.columns.text_pair: a token_classification reads one text in each row",
+            "data.columns.text_pair: only classification, multi_label or regression reads this",
         ),
         (
             "multiple_choice",
             {"columns": {"choices": "options", "text_pair": "b"}},
-            "data.columns.text_pair: a multiple_choice has its choices as second texts",
+            "data.columns.text_pair: only classification, multi_label or regression reads this",
         ),
         (
             "classification",
             {"columns": {"label": ["a", "b"]}},
             "data.columns.label: only a multi_label has several columns of labels",
         ),
-        ("regression", {"labels": ["a", "b"]}, "data.labels: a regression has no names of labels"),
+        ("regression", {"labels": ["a", "b"]}, "data.labels: a regression has no label names"),
         (
             "question_answering",
             {"columns": {"question": "q", "text_pair": "b"}},
-            "data.columns.text_pair: a question_answering has its question as the other text",
+            "data.columns.text_pair: only classification, multi_label or regression reads this",
         ),
         ("question_answering", {}, "data.columns.question: a question_answering needs the column"),
         (
             "question_answering",
             {"columns": {"question": "q"}, "labels": ["start", "end"]},
-            "data.labels: a question_answering has no names of labels",
+            "data.labels: a question_answering has no label names",
         ),
         (
             "multiple_choice",
             {"columns": {"choices": "options", "answer_start": "at"}},
-            "data.columns.answer_start: only a question_answering has answers that begin somewhe",
+            "data.columns.answer_start: only question_answering reads this column",
         ),
         ("multiple_choice", {}, "data.columns.choices: a multiple_choice needs the column with"),
         (
             "masked_lm",
             {"columns": {"text_pair": "b"}},
-            "data.columns.text_pair: a masked_lm joins its texts one by one; take it out",
+            "data.columns.text_pair: only classification, multi_label or regression reads this",
         ),
         (
             "masked_lm",
             {"columns": {"target": "b"}},
-            "data.columns.target: only a sequence_to_sequence has texts that are to be written",
+            "data.columns.target: only sequence_to_sequence reads this column; take it out",
         ),
-        ("masked_lm", {"labels": ["a", "b"]}, "data.labels: a masked_lm has no names of labels"),
+        ("masked_lm", {"labels": ["a", "b"]}, "data.labels: a masked_lm has no label names"),
         (
             "sequence_to_sequence",
             {},
-            "data.columns.target: a sequence_to_sequence needs the column of texts that are",
+            "data.columns.target: a sequence_to_sequence needs the column of texts to be written",
         ),
         (
             "sequence_to_sequence",

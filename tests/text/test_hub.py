@@ -4,8 +4,8 @@ import datasets
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
 from tests.text.made_corpus import column
 
 
@@ -36,11 +36,11 @@ def test_a_hub_dataset_is_read(hub: list[tuple[object, ...]]) -> None:
     settings = DataSettings.model_validate(
         {"source": "hub", "hub_id": "nyu-mll/glue:sst2", "columns": {"text": "sentence"}}
     )
-    corpus = read_corpus(settings)
+    corpus = read_corpus(settings, CLASSIFICATION.read)
     assert hub == [("nyu-mll/glue", "sst2")]
     assert list(corpus) == ["train", "validation", "test"]
     assert len(corpus["train"]) + len(corpus["validation"]) == 40
-    assert label_names(corpus, None) == ["neg", "ant"]
+    assert CLASSIFICATION.label_names(corpus, None) == ["neg", "ant"]
     assert column(corpus, "test", "label") == [None, None]
     for split in ("train", "validation"):
         rows = zip(column(corpus, split, "text"), column(corpus, split, "label"), strict=True)
@@ -50,7 +50,7 @@ def test_a_hub_dataset_is_read(hub: list[tuple[object, ...]]) -> None:
 def test_a_hub_dataset_without_config_asks_for_none(hub: list[tuple[object, ...]]) -> None:
     """Catches an empty string asked for as a config."""
     options = {"source": "hub", "hub_id": "org/name", "columns": {"text": "sentence"}}
-    read_corpus(DataSettings.model_validate(options))
+    read_corpus(DataSettings.model_validate(options), CLASSIFICATION.read)
     assert hub == [("org/name", None)]
 
 
@@ -71,4 +71,7 @@ def test_a_hub_that_cannot_be_reached_says_so(
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(DataError, match=rf"^Hub dataset 'org/name' cannot be loaded: {reason}$"):
-        read_corpus(DataSettings.model_validate({"source": "hub", "hub_id": "org/name"}))
+        read_corpus(
+            DataSettings.model_validate({"source": "hub", "hub_id": "org/name"}),
+            CLASSIFICATION.read,
+        )

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
-from pipeline.text.faults import fault_of
 from pipeline.text.files import read_table
-from pipeline.text.source import Source
+from pipeline.text.source import Source, fault_of
 
 LATE = 25_000
 """Rows before a value that shows a column's type: more than are read at once."""

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks import TASKS
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.label_faults import is_joined_list, is_list_text
 from pipeline.text.corpus import read_corpus
-from pipeline.text.labels import encode_labels, label_names
-from pipeline.text.list_texts import is_joined_list, is_list_text
 from tests.text import made_corpus
 from tests.text.conftest import Write
 from tests.text.made_corpus import settings_of
@@ -30,8 +31,8 @@ def encode(
     files = {f"{split}.csv": csv_of(labels) for split, labels in splits.items()}
     corpus = made_corpus.read(folder, files, **data)
     mapping = settings_of(folder, **data).names_by_value
-    names = label_names(corpus, mapping)
-    return names, encode_labels(corpus, "name", names, mapping)["train"].to_pylist()
+    names = CLASSIFICATION.label_names(corpus, mapping)
+    return names, CLASSIFICATION.encode(corpus, names, mapping)["train"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_lists_that_became_text_are_no_label(tmp_path: Path, text: str) -> None:
     for separator in (",", "|"):
         settings = settings_of(tmp_path, columns={"label_separator": separator})
         with pytest.raises(DataError, match=r"row 1 has .*became text\. Keep lists in JSON lines"):
-            read_corpus(settings, "names")
+            read_corpus(settings, TASKS["multi_label"].read)
     with pytest.raises(DataError, match=r"is a list that became text.*task\.kind: multi_label"):
         encode(tmp_path, [text, "['joy']" if "'" in text or '"' in text else "[1 2]"])
 
@@ -205,7 +206,7 @@ def test_names_in_brackets_are_names(tmp_path: Path) -> None:
     assert not is_joined_list("sad (mild, acute)", ",")
 
 
-@pytest.mark.parametrize("kind", ["names", "word_names"])
+@pytest.mark.parametrize("kind", ["multi_label", "token_classification"])
 def test_labels_in_lists_are_checked_too(write_jsonl: Write, kind: Any) -> None:
     """Catches two classes of one, where a row has several labels or each word has one."""
     for labels, message in {
@@ -213,7 +214,7 @@ def test_labels_in_lists_are_checked_too(write_jsonl: Write, kind: Any) -> None:
         ("a", "b", "nan"): r"the label 'nan' \(2 rows, the first is row 1\)",
         ("a", "b", "['c']"): r"\[\\?'c'\].* became text",
     }.items():
-        text: Any = ["the", "film", "was"] if kind == "word_names" else "the film"
+        text: Any = ["the", "film", "was"] if kind == "token_classification" else "the film"
         rows = [{"text": text, "label": [*labels]}] * 2
         with pytest.raises(DataError, match=message):
             write_jsonl(kind, rows)

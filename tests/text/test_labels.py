@@ -8,9 +8,10 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks import TASKS
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.text.corpus import read_corpus
 from pipeline.text.files import read_table
-from pipeline.text.labels import is_alphabetic, label_ids, label_names
 from tests.text.made_corpus import CSV, column, read, settings_of
 
 
@@ -29,25 +30,25 @@ def test_an_empty_label_is_no_label(tmp_path: Path, labels: tuple[str, ...]) -> 
     content = "text,label\n" + "".join(f"text {label},{label}\n" for label in labels)
     corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
     assert column(corpus, "train", "label") == [labels[0], None, labels[2]]
-    assert label_names(corpus, None) == sorted({labels[0], labels[2]})
+    assert CLASSIFICATION.label_names(corpus, None) == sorted({labels[0], labels[2]})
 
 
 def test_parquet_keeps_the_order_of_its_classes(tmp_path: Path) -> None:
     """Catches labels in alphabetic order, which turns a teacher's logits round."""
     write_class_labels(tmp_path / "train.parquet", [1, 0, -1, None, 1], ["zebra", "ant"])
     write_class_labels(tmp_path / "validation.parquet", [0, -1], ["zebra", "ant"])
-    corpus = read_corpus(settings_of(tmp_path))
+    corpus = read_corpus(settings_of(tmp_path), CLASSIFICATION.read)
     assert column(corpus, "train", "label") == ["ant", "zebra", None, None, "ant"]
-    names = label_names(corpus, None)
+    names = CLASSIFICATION.label_names(corpus, None)
     assert names == ["zebra", "ant"]
-    assert label_ids(corpus["train"]["label"], names, None, "train").to_pylist() == [
+    assert CLASSIFICATION.encode(corpus, names, None)["train"].to_pylist() == [
         1,
         0,
         -1,
         -1,
         1,
     ]
-    assert label_ids(corpus["validation"]["label"], names, None, "-").to_pylist() == [0, -1]
+    assert CLASSIFICATION.encode(corpus, names, None)["validation"].to_pylist() == [0, -1]
 
 
 def test_only_words_without_an_order_are_alphabetic(tmp_path: Path) -> None:
@@ -60,9 +61,9 @@ def test_only_words_without_an_order_are_alphabetic(tmp_path: Path) -> None:
     found = {}
     for path in tmp_path.iterdir():
         corpus = {"train": read_table(path)}
-        found[path.stem] = is_alphabetic(corpus, None)
-        assert not is_alphabetic(corpus, {"bad": "bad", "good": "good"})
-        assert not is_alphabetic(corpus, None, "answers")
+        found[path.stem] = CLASSIFICATION.is_alphabetic(corpus, None)
+        assert not CLASSIFICATION.is_alphabetic(corpus, {"bad": "bad", "good": "good"})
+        assert not TASKS["question_answering"].is_alphabetic(corpus, None)
     assert found == {"classes": False, "words": True, "mixed": True, "numbers": False}
 
 
@@ -76,9 +77,9 @@ def test_an_unknown_label_is_named_with_the_known_ones(tmp_path: Path) -> None:
     """Catches a label of the test file that no model can predict."""
     files = {"train.csv": CSV, "val.csv": "text,label\na,0\nb,two\nc,1\nd,2\ne,two\n"}
     corpus = read(tmp_path, files)
-    names = label_names(corpus, None)
+    names = CLASSIFICATION.label_names(corpus, None)
     with pytest.raises(DataError) as caught:
-        label_ids(corpus["validation"]["label"], names, None, "validation")
+        CLASSIFICATION.encode(corpus, names, None)["validation"]
     assert str(caught.value) == (
         "validation: unknown label '2', 'two' (first in row 4); known labels: 0, 1. Correct the "
         "data, or name every label under data.labels."
@@ -90,14 +91,14 @@ def test_a_mapping_names_and_orders_the_labels(tmp_path: Path) -> None:
     content = "text,label\na,1\nb,3\nc,0\nd,1\n"
     corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
     mapping = {"1": "good", "0": "bad", "3": "bad"}
-    names = label_names(corpus, mapping)
+    names = CLASSIFICATION.label_names(corpus, mapping)
     assert names == ["good", "bad"]
-    ids = label_ids(corpus["train"]["label"], names, mapping, "train")
+    ids = CLASSIFICATION.encode(corpus, names, mapping)["train"]
     assert ids.to_pylist() == [0, 1, 1, 0]
     with pytest.raises(
         DataError, match=r"unknown label '3' \(first in row 2\); known labels: 1, 0"
     ):
-        label_ids(corpus["train"]["label"], ["good", "bad"], {"1": "good", "0": "bad"}, "train")
+        CLASSIFICATION.encode(corpus, ["good", "bad"], {"1": "good", "0": "bad"})["train"]
 
 
 @pytest.mark.parametrize(("label", "found"), [("x", "only 'x'"), ("", "none")])
@@ -108,7 +109,7 @@ def test_fewer_than_two_labels_are_refused(tmp_path: Path, label: str, found: st
     with pytest.raises(
         DataError, match=f"needs two labels or more, the training split has {found}"
     ):
-        label_names(corpus, None)
+        CLASSIFICATION.label_names(corpus, None)
 
 
 def test_what_is_not_a_number_is_no_label(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_what_is_not_a_number_is_no_label(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         rows = {"text": ["a", "b", "c"], "label": [1.0, float("nan"), 0.0]}
         pyarrow.parquet.write_table(pa.table(rows), tmp_path / f"{split}.parquet")
-    corpus = read_corpus(settings_of(tmp_path))
+    corpus = read_corpus(settings_of(tmp_path), CLASSIFICATION.read)
     assert column(corpus, "train", "label") == ["1", None, "0"]
     content = 'text,label\na,x\nb,"  "\nc,y\n'
     (tmp_path / "blank").mkdir()
@@ -129,4 +130,4 @@ def test_numbers_with_a_point_are_in_numeric_order(tmp_path: Path) -> None:
     labels = ["10.0", "-1.0", "2.0", "b", "0.0", "a"]
     content = "text,label\n" + "".join(f"text,{label}\n" for label in labels)
     corpus = read(tmp_path, {"train.csv": content, "val.csv": content})
-    assert label_names(corpus, None) == ["-1.0", "0.0", "2.0", "10.0", "a", "b"]
+    assert CLASSIFICATION.label_names(corpus, None) == ["-1.0", "0.0", "2.0", "10.0", "a", "b"]

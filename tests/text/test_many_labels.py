@@ -9,8 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks import TASKS
+from pipeline.tasks.task import Kind
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import encode_labels, label_names
 from tests.text.conftest import Write
 
 TEXTS = ("the film", "the story", "the acting", "a bit")
@@ -25,7 +26,7 @@ def rows_of(labels: list[Any], name: str = "label") -> list[dict[str, Any]]:
 
 def test_lists_of_names(write_jsonl: Write) -> None:
     """Catches no label taken for none known, and labels counted where they are not."""
-    written = write_jsonl("names", rows_of(LISTS))
+    written = write_jsonl("multi_label", rows_of(LISTS))
     assert written.tokens.labels == ("cold", "warm")
     split = written.tokens.splits["train"]
     assert split.labels.reshape(-1, 2).tolist() == EXPECTED
@@ -38,18 +39,18 @@ def test_lists_of_names(write_jsonl: Write) -> None:
 def test_lists_of_numbers(write_jsonl: Write) -> None:
     """Catches numbers of labels that are not put in numeric order, or get no names."""
     labels: list[Any] = [[10], [2, 10], [], None]
-    assert write_jsonl("names", rows_of(labels)).tokens.labels == ("2", "10")
-    named = write_jsonl("names", rows_of([[1], [0, 1], [], None]), labels=["cold", "warm"])
+    assert write_jsonl("multi_label", rows_of(labels)).tokens.labels == ("2", "10")
+    named = write_jsonl("multi_label", rows_of([[1], [0, 1], [], None]), labels=["cold", "warm"])
     assert named.tokens.labels == ("cold", "warm")
     assert named.tokens.splits["train"].labels.reshape(-1, 2).tolist() == EXPECTED
 
 
-def read(folder: Path, label_kind: Any = "names", **data: Any) -> tuple[list[str], list[Any]]:
+def read(folder: Path, kind: Kind = "multi_label", **data: Any) -> tuple[list[str], list[Any]]:
     """Return the names of the labels and the labels of the training rows."""
     settings = DataSettings.model_validate({"source": "files", "path": str(folder), **data})
-    corpus = read_corpus(settings, label_kind)
-    names = label_names(corpus, None, label_kind)
-    return names, encode_labels(corpus, label_kind, names, None)["train"].to_pylist()
+    corpus = read_corpus(settings, TASKS[kind].read)
+    names = TASKS[kind].label_names(corpus, None)
+    return names, TASKS[kind].encode(corpus, names, None)["train"].to_pylist()
 
 
 def test_named_classes_keep_their_order(tmp_path: Path) -> None:
@@ -111,8 +112,8 @@ def test_a_label_that_training_lacks(write_jsonl: Write) -> None:
     """Catches a label without a number, and the row of a list counted by its labels."""
     other = rows_of([["warm", "cold"], ["dull"], [], None])
     with pytest.raises(DataError, match=r"validation: unknown label 'dull' \(first in row 2\)"):
-        write_jsonl("names", rows_of(LISTS), other)
-    written = write_jsonl("names", rows_of(LISTS), other, labels=["cold", "warm", "dull"])
+        write_jsonl("multi_label", rows_of(LISTS), other)
+    written = write_jsonl("multi_label", rows_of(LISTS), other, labels=["cold", "warm", "dull"])
     found = written.tokens.splits["validation"].labels.reshape(-1, 3).tolist()
     assert found == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [-1, -1, -1]]
 
@@ -121,11 +122,11 @@ def test_a_list_of_nothing_known_is_no_label(write_jsonl: Write) -> None:
     """Catches a class called -1, one without a name, and a row that nobody labelled taken as 0."""
     labels: list[Any] = [[0, 1], [-1], [-1, -1], []]
     columns = {"unlabelled": "-1"}
-    written = write_jsonl("names", rows_of(labels), columns=columns)
+    written = write_jsonl("multi_label", rows_of(labels), columns=columns)
     assert written.tokens.labels == ("0", "1")
     found = written.tokens.splits["train"].labels.reshape(-1, 2).tolist()
     assert found == [[1, 1], [-1, -1], [-1, -1], [0, 0]]
-    named = write_jsonl("names", rows_of([["warm"], ["cold"], [""], [None]]))
+    named = write_jsonl("multi_label", rows_of([["warm"], ["cold"], [""], [None]]))
     assert named.tokens.labels == ("cold", "warm")
     found = named.tokens.splits["train"].labels.reshape(-1, 2).tolist()
     assert found == [[0, 1], [1, 0], [-1, -1], [-1, -1]]
@@ -156,7 +157,7 @@ def test_lists_that_do_not_fit_are_named(
 ) -> None:
     """Catches 0 and 1 for each label read as the numbers of two labels."""
     with pytest.raises(DataError, match=message):
-        write_jsonl("names", rows_of(labels))
+        write_jsonl("multi_label", rows_of(labels))
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,6 @@ def test_a_test_split_has_all_columns_of_labels_or_none(tmp_path: Path) -> None:
     )
     (tmp_path / "test.csv").write_text("text,cold\na,1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"has no column 'warm'; it has 'text', 'cold'\."):
-        read_corpus(settings, "names")
+        read_corpus(settings, TASKS["multi_label"].read)
     (tmp_path / "test.csv").write_text("text\na\n", encoding="utf-8")
-    assert read_corpus(settings, "names")["test"]["label"].to_pylist() == [None]
+    assert read_corpus(settings, TASKS["multi_label"].read)["test"]["label"].to_pylist() == [None]

@@ -9,15 +9,12 @@ import pytest
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_folder
 from pipeline.core.settings import parse_section
-from pipeline.tasks.task import TaskSettings
-from pipeline.text.asking import Asking
-from pipeline.text.given_tokens import copy_tokens
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.masks import NO_WORD, masker_of
+from pipeline.tasks.masked_lm import MASKED_LM, NO_WORD, masker_of
+from pipeline.tasks.task import MaskingSettings, TaskSettings, Tokenising
+from pipeline.tasks.token_table import copy_tokens
 from tests.conftest import make_sentences
 from tests.text.conftest import Write
 
-MASKED = Asking(masking=MaskingSettings())
 N_WINDOWS = 2000
 LENGTH = 30
 
@@ -75,14 +72,14 @@ def test_masks_are_the_same_in_every_run_and_another_with_every_seed(
 ) -> None:
     """Catches masks of a clock, of the rows behind, or alike in two splits or windows."""
     rows = [{"text": text} for text, _ in make_sentences(40)]
-    first, again = (write_jsonl("masked", rows, asking=MASKED) for _ in range(2))
+    first, again = (write_jsonl("masked_lm", rows) for _ in range(2))
     assert digest_folder(first.folder) == digest_folder(again.folder)
-    more = write_jsonl("masked", rows + rows, asking=MASKED).tokens.splits["train"]
+    more = write_jsonl("masked_lm", rows + rows).tokens.splits["train"]
     split = first.tokens.splits["train"]
     assert len(split) > 20
     assert (more.keys[: len(split) - 1] == split.keys[:-1]).all()
-    other = Asking(masking=MaskingSettings(seed=1))
-    reseeded = write_jsonl("masked", rows, asking=other).tokens.splits["train"]
+    other = MaskingSettings(seed=1)
+    reseeded = write_jsonl("masked_lm", rows, masking=other).tokens.splits["train"]
     assert len(reseeded) == len(split) and not np.isin(reseeded.keys, split.keys).all()
     assert not np.isin(first.tokens.splits["validation"].keys, split.keys).all()
     assert first.summary["masking"] == {"probability": 0.15, "whole_words": False, "seed": 0}
@@ -92,12 +89,12 @@ def test_a_given_table_with_other_masks_is_refused(
     write_jsonl: Write, pieces: Any, tmp_path: Path
 ) -> None:
     """Catches masks that are others than params.yaml says, without a word."""
-    folder = write_jsonl("masked", [{"text": "the film"}], asking=MASKED).folder
+    folder = write_jsonl("masked_lm", [{"text": "the film"}]).folder
     (tmp_path / "own").mkdir()
-    other = Asking(masking=MaskingSettings(seed=3))
+    own, other = tmp_path / "own", Tokenising(pieces, 16, masking=MaskingSettings(seed=3))
     with pytest.raises(DataError, match=r"with masking .*'seed': 0\}, here it .*'seed': 3\}\. Set"):
-        copy_tokens(folder, pieces, 16, "masked", tmp_path / "own", other)
-    copy_tokens(folder, pieces, 16, "masked", tmp_path / "own", MASKED)
+        copy_tokens(folder, MASKED_LM, other, own)
+    copy_tokens(folder, MASKED_LM, Tokenising(pieces, 16), own)
     assert digest_folder(tmp_path / "own") == digest_folder(folder)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.tasks import TASKS
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import encode_labels
 from tests.text.conftest import Write
 
 
@@ -20,7 +20,7 @@ def rows_of(labels: list[Any]) -> list[dict[str, Any]]:
 
 def test_numbers_are_floats(write_jsonl: Write) -> None:
     """Catches numbers that are rounded or made classes, and statistics over unlabelled rows."""
-    written = write_jsonl("number", rows_of([0.1, 5, None, -2.5]))
+    written = write_jsonl("regression", rows_of([0.1, 5, None, -2.5]))
     assert written.tokens.labels == ("score",)
     split = written.tokens.splits["train"]
     assert split.labels.dtype == np.float64
@@ -33,7 +33,7 @@ def test_numbers_are_floats(write_jsonl: Write) -> None:
 
 def test_no_row_needs_a_number(write_jsonl: Write) -> None:
     """Catches a mean over nothing."""
-    written = write_jsonl("number", rows_of([1.0, 2.0]), rows_of([None, None]))
+    written = write_jsonl("regression", rows_of([1.0, 2.0]), rows_of([None, None]))
     summary = written.summary["splits"]["validation"]
     assert summary["n_labelled"] == 0
     assert summary["label_range"] == {"min": None, "mean": None, "max": None}
@@ -47,9 +47,11 @@ def read(folder: Path, labels: list[str], **columns: Any) -> list[float]:
     settings = DataSettings.model_validate(
         {"source": "files", "path": str(folder), "columns": columns}
     )
-    found: list[float] = encode_labels(read_corpus(settings, "number"), "number", ["score"], None)[
-        "train"
-    ].to_pylist()
+    found: list[float] = (
+        TASKS["regression"]
+        .encode(read_corpus(settings, TASKS["regression"].read), ["score"], None)["train"]
+        .to_pylist()
+    )
     return found
 
 
@@ -63,7 +65,7 @@ def test_a_mark_is_a_number_in_a_column_of_numbers(write_jsonl: Write) -> None:
     """Catches -1 that is no label in one file and a score in another, for being -1.0 there."""
     for mark in ("-1", "-1.0"):
         split = write_jsonl(
-            "number", rows_of([-1.0, 0.5]), columns={"unlabelled": mark}
+            "regression", rows_of([-1.0, 0.5]), columns={"unlabelled": mark}
         ).tokens.splits["train"]
         np.testing.assert_array_equal(split.labels, [math.nan, 0.5])
 
@@ -89,7 +91,7 @@ def test_a_mark_is_a_number_in_a_column_of_text(tmp_path: Path) -> None:
 
 def test_integers_beyond_a_float_are_rounded(write_jsonl: Write) -> None:
     """Catches a traceback."""
-    split = write_jsonl("number", rows_of([2**60 + 1, 2])).tokens.splits["train"]
+    split = write_jsonl("regression", rows_of([2**60 + 1, 2])).tokens.splits["train"]
     np.testing.assert_array_equal(split.labels, [2.0**60, 2.0])
 
 
@@ -97,8 +99,8 @@ def test_a_test_split_of_minus_one_alone_has_no_labels(write_jsonl: Write) -> No
     """Catches scores of -1, which hide the right ones, taken for these."""
     train, hidden = rows_of([0.0, 4.5]), rows_of([-1, -1])
     with pytest.raises(DataError, match=r"validation: each of the 2 labels is -1, .*unlabelled to"):
-        write_jsonl("number", train, hidden)
-    marked = write_jsonl("number", train, hidden, columns={"unlabelled": "-1"})
+        write_jsonl("regression", train, hidden)
+    marked = write_jsonl("regression", train, hidden, columns={"unlabelled": "-1"})
     assert not marked.tokens.splits["validation"].has_label.any()
-    write_jsonl("number", train, rows_of([-1, 0]))
-    write_jsonl("number", rows_of([-0.5, 4.5]), hidden)
+    write_jsonl("regression", train, rows_of([-1, 0]))
+    write_jsonl("regression", rows_of([-0.5, 4.5]), hidden)

@@ -10,11 +10,9 @@ import pytest
 from pipeline.core.settings import parse_params, parse_section
 from pipeline.project.presets import apply_preset, find_preset
 from pipeline.tasks import TASKS
-from pipeline.text.asking import asking_of
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.imports import ROOT
 
@@ -35,11 +33,10 @@ def prepare(tmp_path: Path, tokenizer: Any) -> Any:
         settings = parse_section(
             DataSettings, params["data"] | {"max_rows": {"train": 300, "validation": 50}}, "data"
         )
-        kind, mapping = TASKS[params["task"]["kind"]].label_kind, settings.names_by_value
-        asking = asking_of(kind, MaskingSettings(), tmp_path, tokenizer)
-        corpus = read_corpus(settings, kind)
-        names = label_names(corpus, mapping, kind)
-        write_tokens(corpus, kind, names, mapping, tokenizer, 64, tmp_path, asking=asking)
+        task, mapping = TASKS[params["task"]["kind"]], settings.names_by_value
+        corpus = read_corpus(settings, task.read)
+        names = task.label_names(corpus, mapping)
+        write_tokens(corpus, task, names, mapping, Tokenising(tokenizer, 64), tmp_path)
         return open_tokens(tmp_path)
 
     return prepare

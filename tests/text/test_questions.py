@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.text.choices import with_choice
+from pipeline.tasks.choices import with_choice
 from tests.text.conftest import Write
 
+KIND = "multiple_choice"
 COLUMNS = {"text": "story", "question": "ask", "choices": "options", "label": "answer"}
 
 
@@ -27,7 +28,7 @@ TRAIN = [
 
 def test_choices_are_rows_of_their_question(write_jsonl: Write) -> None:
     """Catches choices that come to another question, and a blank that is not filled."""
-    written = write_jsonl("choice", TRAIN, columns=COLUMNS)
+    written = write_jsonl(KIND, TRAIN, columns=COLUMNS)
     split = written.tokens.splits["train"]
     assert written.tokens.labels == ("choice",)
     assert split.table["text"].to_pylist() == ["the film"] * 6
@@ -52,7 +53,7 @@ def test_only_the_text_is_cut(write_jsonl: Write) -> None:
     """Catches choices that are cut until they are alike."""
     options = ["a bit warm", "a bit cold"]
     rows = [row("A", options, story="the film " * 20), row("A", options, ask=None, story="the")]
-    written = write_jsonl("choice", rows, max_length=10, columns=COLUMNS)
+    written = write_jsonl(KIND, rows, max_length=10, columns=COLUMNS)
     split = written.tokens.splits["train"]
     assert split.lengths.tolist() == [10, 10, 6 + 1, 6 + 1]
     short = written.tokens.splits["train"].row(2)[0]
@@ -68,7 +69,7 @@ def test_only_the_text_is_cut(write_jsonl: Write) -> None:
 def test_a_choice_longer_than_the_limit_is_cut_and_counted(write_jsonl: Write) -> None:
     """Catches a tokenizer's traceback for one long choice in a hundred thousand."""
     rows = [row("A", ["warm " * 20, "cold"], story="the film was warm")]
-    written = write_jsonl("choice", rows, max_length=8, columns=COLUMNS)
+    written = write_jsonl(KIND, rows, max_length=8, columns=COLUMNS)
     split = written.tokens.splits["train"]
     assert split.lengths.tolist() == [8, 8]
     summary = written.summary["splits"]["train"]
@@ -79,7 +80,7 @@ def test_a_choice_longer_than_the_limit_is_cut_and_counted(write_jsonl: Write) -
 def test_every_limit_holds(write_jsonl: Write, room: int) -> None:
     """Catches a row one token too long, or a traceback, where a choice just fits."""
     rows = [row("A", ["a bit warm", "cold"], ask=None, story="the film was " * 3)]
-    split = write_jsonl("choice", rows, max_length=room, columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, max_length=room, columns=COLUMNS).tokens.splits["train"]
     assert split.lengths.max() == room
     whole = room >= 3 + 3 + 1  # [CLS] and two [SEP], the choice, a token of the text
     assert (split.row(0)[1].tolist().count(1) == 4) == whole
@@ -100,7 +101,7 @@ def test_answers_are_read_in_one_way(
 ) -> None:
     """Catches the number 1 read as the choice "1" in one row and as the second in another."""
     rows = [row(answer, ["1", "2", "3"]) for answer in answers]
-    split = write_jsonl("choice", rows, columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=COLUMNS).tokens.splits["train"]
     found = [
         part.argmax() if (part := split.labels[first : first + 3]).max() >= 0 else -1
         for first in split.first_rows[:-1]
@@ -126,7 +127,7 @@ def test_names_of_choices_decide(write_jsonl: Write) -> None:
         named("A", ["B", "A"], "warm", "cold"),
     ]
     validation = [named("2", ["1", "2"], "warm", "cold"), named("-1", ["1", "2"], "a", "bit")]
-    splits = write_jsonl("choice", rows, validation, columns=NAMED).tokens.splits
+    splits = write_jsonl(KIND, rows, validation, columns=NAMED).tokens.splits
     assert splits["train"].labels.tolist() == [0, 1, 1, 0, 0, 0, 0, 1, -1, 0, 1]
     assert splits["validation"].labels.tolist() == [0, 1, -1, -1]
 
@@ -145,7 +146,7 @@ def test_what_names_no_choice_decides_nothing(
 ) -> None:
     """Catches questions refused for a part called label that does not say which is right."""
     rows = [named(answer, names, "warm", "cold") for answer in answers]
-    split = write_jsonl("choice", rows, columns=NAMED).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=NAMED).tokens.splits["train"]
     assert split.labels.tolist() == [0, 1, 1, 0]
 
 
@@ -160,20 +161,20 @@ def test_names_that_do_not_fit_are_refused(write_jsonl: Write, bad: Any, message
     """Catches a label read as a letter where the choices have other names."""
     rows = [named("A", ["A", "B"], "warm", "cold"), bad]
     with pytest.raises(DataError, match=message):
-        write_jsonl("choice", rows, columns=NAMED)
+        write_jsonl(KIND, rows, columns=NAMED)
 
 
 def test_an_answer_may_be_the_choice_itself(write_jsonl: Write) -> None:
     """Catches texts refused as labels, and a choice of one letter taken for its place."""
     rows = [row("cold", ["warm", "cold"]), row("a", ["bit", "a"])]
-    split = write_jsonl("choice", rows, columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=COLUMNS).tokens.splits["train"]
     assert split.labels.tolist() == [0, 1, 0, 1]
 
 
 def test_choices_may_be_their_own_places(write_jsonl: Write) -> None:
     """Catches labels refused as ambiguous though both ways to read them agree."""
     rows = [row("B", ["A", "B"]), row("A", ["A", "B", "C"])]
-    split = write_jsonl("choice", rows, columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=COLUMNS).tokens.splits["train"]
     assert split.labels.tolist() == [0, 1, 1, 0, 0]
 
 
@@ -184,7 +185,7 @@ def test_columns_of_choices_may_end_early(write_jsonl: Write) -> None:
         {"story": "the", "one": "warm", "two": "cold", "three": None, "answer": 0},
     ]
     columns = {"text": "story", "choices": ["one", "two", "three"], "label": "answer"}
-    split = write_jsonl("choice", rows, columns=columns).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=columns).tokens.splits["train"]
     assert split.table["text_pair"].to_pylist() == ["warm", "cold", "dull", "warm", "cold"]
     assert split.labels.tolist() == [0, 0, 1, 1, 0]
 
@@ -231,7 +232,7 @@ def test_questions_that_cannot_be_answered_are_named(
 ) -> None:
     """Catches a wrong choice taken as the right one."""
     with pytest.raises(DataError, match=message):
-        write_jsonl("choice", rows, columns=COLUMNS)
+        write_jsonl(KIND, rows, columns=COLUMNS)
 
 
 @pytest.mark.parametrize(

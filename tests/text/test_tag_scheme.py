@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.core.settings import parse_section
+from pipeline.tasks import TASKS
+from pipeline.tasks.data_faults import tag_faults
+from pipeline.tasks.tag_scheme import check_tags, stray_beginnings, tag_fault
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.data_faults import tag_faults
-from pipeline.text.labels import label_names
-from pipeline.text.tag_scheme import check_tags, stray_beginnings, tag_fault
 from tests.text.conftest import Write
 from tests.text.made_corpus import settings_of
 
@@ -57,8 +57,8 @@ def test_a_tag_is_named_with_its_sentence_and_word(tmp_path: Path) -> None:
     for split in ("train", "dev"):
         (tmp_path / f"{split}.conll").write_text(lines.format("PER"), encoding="utf-8")
     settings = settings_of(tmp_path, columns={"text": 0, "label": 1})
-    corpus = read_corpus(settings, "word_names")
-    names = label_names(corpus, None, "word_names")
+    corpus = read_corpus(settings, TASKS["token_classification"].read)
+    names = TASKS["token_classification"].label_names(corpus, None)
     with pytest.raises(DataError, match=r"^train: row 2, word 2 'warm': 'PER' does not say"):
         check_tags(corpus, names, None)
     check_tags(corpus, ["O", "B-PER"], {"PER": "B-PER", "O": "O"})
@@ -86,7 +86,7 @@ def test_entities_without_a_beginning_are_said(
 ) -> None:
     """Catches tags that were cut and that nobody hears of, and IOB1 said to be wrong."""
     rows = [{"text": ["films", "was", "warm"], "label": tags} for tags in sentences]
-    tokens = write_jsonl("word_names", rows).tokens
+    tokens = write_jsonl("token_classification", rows).tokens
     found = stray_beginnings(tokens.splits["train"], tokens.labels)
     assert bool(found) == bool(line)
     assert re.search(line, found)

@@ -12,17 +12,16 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.core.errors import DataError, SettingsError
-from pipeline.text.asking import Asking, asking_of
-from pipeline.text.decoder_start import decoder_start
-from pipeline.text.given_tokens import copy_tokens
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.retokenise import split_for
-from pipeline.text.target_texts import tokenise_targets
-from tests.text.conftest import Rows, Write
+from pipeline.tasks import TASKS
+from pipeline.tasks.sequence_to_sequence import decoder_start
+from pipeline.tasks.task import MaskingSettings, Tokenising
+from pipeline.tasks.token_table import copy_tokens, split_for
+from pipeline.text.tokenise import TokenisedTexts, TokenizerSettings
+from tests.text.conftest import Rows, Write, tokenised
 
+KIND = "sequence_to_sequence"
 WORDS = ("a", "b", "c", "d", "😀", "שלום")
 COLUMNS = {"text": "source", "target": "written"}
-FROM_2 = Asking(decoder_start=2)
 
 
 def make(template: str | None, **special: str) -> PreTrainedTokenizerFast:
@@ -35,6 +34,12 @@ def make(template: str | None, **special: str) -> PreTrainedTokenizerFast:
         found = [(name, numbers[name]) for name in names if name in template]
         backend.post_processor = TemplateProcessing(single=template, special_tokens=found)
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", **special)
+
+
+def written_for(texts: list[str], targets: list[str], tokenizer: Any, start: int) -> TokenisedTexts:
+    """Return rows of at most 8 tokens with what is to be written for them."""
+    kind, columns = "sequence_to_sequence", {"text": texts}
+    return tokenised(kind, columns, targets, tokenizer, 8, decoder_start=start)
 
 
 T5 = make("$A </s>", pad_token="<pad>", eos_token="</s>")
@@ -59,9 +64,11 @@ def test_a_decoder_begins_as_its_checkpoint_says(
 ) -> None:
     """Catches a decoder that is given the piece that it is to write, and an end that is missing."""
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    start = asking_of("target_text", MaskingSettings(), tmp_path, tokenizer).decoder_start
+    settings = TokenizerSettings(checkpoint=str(tmp_path))
+    task = TASKS["sequence_to_sequence"]
+    start = task.tokenising(tokenizer, settings, MaskingSettings(), tmp_path).decoder_start
     assert start is not None
-    found = tokenise_targets(["c"], ["a b"], tokenizer, 8, start).rows.to_pylist()[0]
+    found = written_for(["c"], ["a b"], tokenizer, start).rows.to_pylist()[0]
     assert " ".join(tokenizer.convert_ids_to_tokens(found["label"])) == expected
     assert " ".join(tokenizer.convert_ids_to_tokens(found["decoder_input_ids"])) == given
     assert found["decoder_input_ids"] == [start, *found["label"][:-1]]
@@ -79,7 +86,7 @@ def test_the_config_for_generation_counts_too(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"^tokenizer\.checkpoint: its tokenizer has no token t"
     ):
-        tokenise_targets(["a"], ["a"], make(None, pad_token="<pad>"), 8, 0)
+        written_for(["a"], ["a"], make(None, pad_token="<pad>"), 0)
 
 
 @pytest.mark.parametrize("tokenizer", [T5, BART, BARE, MBART])
@@ -87,7 +94,7 @@ def test_the_config_for_generation_counts_too(tmp_path: Path) -> None:
 def test_long_texts_end_too(tokenizer: Any, n_words: int) -> None:
     """Catches a text that is cut without its end, or cut and not counted, or counted and whole."""
     text = " ".join(["😀"] * n_words)
-    found = tokenise_targets(["a"], [text], tokenizer, 8, 1)
+    found = written_for(["a"], [text], tokenizer, 1)
     (label,) = found.rows["label"].to_pylist()
     room = 8 - 1 - (tokenizer is BART and n_words > 0)
     (word,) = tokenizer.convert_tokens_to_ids(["😀"])
@@ -104,7 +111,7 @@ def rows_of(*pairs: tuple[str, str | None]) -> Rows:
 def test_rows_without_a_text_to_write(write_jsonl: Write) -> None:
     """Catches nothing taken for an empty text that is to be written."""
     rows = rows_of(("the film", "warm"), ("a bit", None), ("a film", " "), ("the film", "warm"))
-    written = write_jsonl("target_text", rows, columns=COLUMNS, asking=FROM_2)
+    written = write_jsonl(KIND, rows, columns=COLUMNS, decoder_start=2)
     split = written.tokens.splits["train"]
     assert split.n_targets.tolist() == [3, 0, 0, 3]
     assert split.table["text_pair"].to_pylist() == ["warm", None, None, "warm"]
@@ -125,10 +132,10 @@ def test_a_part_of_a_column_has_its_name(write_jsonl: Write) -> None:
         {"translation": {"de": "a film", "en": None}, "a.b": "y"},
     ]
     columns = {"text": "translation.de", "target": "translation.en"}
-    split = write_jsonl("target_text", rows, columns=columns, asking=FROM_2).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=columns, decoder_start=2).tokens.splits["train"]
     assert split.table["text"].to_pylist() == ["the film", "a film"]
     assert split.table["text_pair"].to_pylist() == ["warm", None]
-    whole = write_jsonl("target_text", rows, columns=columns | {"target": "a.b"}, asking=FROM_2)
+    whole = write_jsonl(KIND, rows, columns=columns | {"target": "a.b"}, decoder_start=2)
     assert whole.tokens.splits["train"].table["text_pair"].to_pylist() == ["x", "y"]
     for target, message in {
         "translation.fr": r"'translation\.fr': 'translation' has the parts 'de', 'en'\. Set",
@@ -136,19 +143,18 @@ def test_a_part_of_a_column_has_its_name(write_jsonl: Write) -> None:
         "other.en": r"no column 'other\.en'; it has 'translation', 'a\.b'\. Set data\.col",
     }.items():
         with pytest.raises(DataError, match=message):
-            write_jsonl("target_text", rows, columns=columns | {"target": target}, asking=FROM_2)
+            write_jsonl(KIND, rows, columns=columns | {"target": target}, decoder_start=2)
 
 
 def test_what_others_make_of_the_table(write_jsonl: Write, pieces: Any, tmp_path: Path) -> None:
     """Catches a table of another start token, and texts longer than a student can write."""
     rows = rows_of(("a", "the film was warm"))
-    written = write_jsonl("target_text", rows, columns=COLUMNS, asking=FROM_2)
-    (tmp_path / "own").mkdir()
+    written = write_jsonl(KIND, rows, columns=COLUMNS, decoder_start=2)
+    task, own = TASKS["sequence_to_sequence"], tmp_path / "own"
+    own.mkdir()
     with pytest.raises(DataError, match=r"made with decoder_start 2, here it is 3\. Name the chec"):
-        copy_tokens(
-            written.folder, pieces, 16, "target_text", tmp_path / "own", Asking(decoder_start=3)
-        )
-    copy_tokens(written.folder, pieces, 16, "target_text", tmp_path / "own", FROM_2)
-    split_for(written.tokens, "train", pieces, most_tokens=6, is_shown=False)
+        copy_tokens(written.folder, task, Tokenising(pieces, 16, decoder_start=3), own)
+    copy_tokens(written.folder, task, Tokenising(pieces, 16, decoder_start=2), own)
+    split_for(written.tokens, task, "train", pieces, most_tokens=6, is_shown=False)
     with pytest.raises(DataError, match=r"rows of up to 6 tokens, the student reads at most 5\."):
-        split_for(written.tokens, "train", pieces, most_tokens=5, is_shown=False)
+        split_for(written.tokens, task, "train", pieces, most_tokens=5, is_shown=False)

@@ -10,15 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_section
-from pipeline.text.asking import Asking
+from pipeline.tasks import TASKS
+from pipeline.tasks.masked_lm import MASKED_LM, masker_of, text_windows
+from pipeline.tasks.task import MaskingSettings, Tokenising
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.masking_settings import MaskingSettings
-from pipeline.text.masks import masker_of
-from pipeline.text.text_windows import tokenise_text_windows
 from pipeline.text.tokens import TokenSplit
 from tests.text.conftest import Rows, Write
 
-MASKED = Asking(masking=MaskingSettings())
 LONG = "the film was very warm and the acting was a bit dull though the story was fresh " * 3
 TEXTS = (
     "the film was warm",
@@ -60,7 +58,7 @@ def joined(windows: list[list[int]], tokenizer: Any) -> list[int]:
 @pytest.mark.parametrize("max_length", [4, 7, 16, 512])
 def test_windows_hold_every_piece_once(write_jsonl: Write, pieces: Any, max_length: int) -> None:
     """Catches the end of a long text that is lost, and a piece that is in two windows."""
-    written = write_jsonl("masked", rows_of(*TEXTS), max_length=max_length, asking=MASKED)
+    written = write_jsonl("masked_lm", rows_of(*TEXTS), max_length=max_length)
     split = written.tokens.splits["train"]
     plain = pieces([*TEXTS], add_special_tokens=False)["input_ids"]
     assert joined(pieces_of(split), pieces) == [piece for ids in plain for piece in ids]
@@ -85,7 +83,7 @@ def test_any_texts_are_cut_so(pieces: Any, texts: list[list[str]], max_length: i
     """Catches a separator at a window's edge, and an empty window."""
     chunks = [[" ".join(words)] for words in texts]
     masker = masker_of(pieces, MaskingSettings(), "train")
-    found = [*tokenise_text_windows(chunks, pieces, masker, max_length)]
+    found = [*text_windows(chunks, Tokenising(pieces, max_length), masker, MASKED_LM.schema)]
     windows = []
     for part in found:
         for row in part.rows.to_pylist():
@@ -100,9 +98,7 @@ def test_any_texts_are_cut_so(pieces: Any, texts: list[list[str]], max_length: i
 def test_a_window_has_the_text_that_it_covers(write_jsonl: Write) -> None:
     """Catches offsets in bytes, or of another text of the window."""
     texts = ("the film 😀 was", "a bit", "שלום warm films")
-    split = write_jsonl("masked", rows_of(*texts), max_length=6, asking=MASKED).tokens.splits[
-        "train"
-    ]
+    split = write_jsonl("masked_lm", rows_of(*texts), max_length=6).tokens.splits["train"]
     assert split.table["text"].to_pylist() == ["the film 😀 was", "a bit שלום", "warm films"]
     assert split.table["text_pair"].null_count == len(split)
     assert split.lengths.tolist() == [6, 6, 5]
@@ -110,8 +106,8 @@ def test_a_window_has_the_text_that_it_covers(write_jsonl: Write) -> None:
 
 def test_special_tokens_that_stand_in_a_text_are_kept(write_jsonl: Write, pieces: Any) -> None:
     """Catches a mask over what is no piece of a text, and a word that no piece is of."""
-    asking = Asking(masking=MaskingSettings(probability=1.0))
-    written = write_jsonl("masked", rows_of("warm [SEP] cold [MASK] zzz"), asking=asking)
+    masking = MaskingSettings(probability=1.0)
+    written = write_jsonl("masked_lm", rows_of("warm [SEP] cold [MASK] zzz"), masking=masking)
     split = written.tokens.splits["train"]
     row = split.row(0)
     assert row.asked is not None and row.asked.masked is not None
@@ -122,7 +118,7 @@ def test_special_tokens_that_stand_in_a_text_are_kept(write_jsonl: Write, pieces
 
 def test_texts_without_a_piece_to_mask_are_rows_that_ask_for_nothing(write_jsonl: Write) -> None:
     """Catches a mask drawn where there is none to draw."""
-    split = write_jsonl("masked", rows_of("zzz"), asking=MASKED).tokens.splits["train"]
+    split = write_jsonl("masked_lm", rows_of("zzz")).tokens.splits["train"]
     assert split.n_targets.tolist() == [0] and not split.has_label.any()
     assert split.keys[0].tobytes() == split.row(0).key()
 
@@ -134,20 +130,20 @@ def test_blank_texts_are_no_rows(tmp_path: Path) -> None:
     for split in ("train", "dev"):
         (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "unlabelled.jsonl").write_text('{"text": ""}\n{"text": "c"}\n')
-    corpus = read_corpus(data, "masked")
+    corpus = read_corpus(data, TASKS["masked_lm"].read)
     assert corpus["train"]["text"].to_pylist() == ["a", "b", "c"]
     assert corpus["validation"]["text"].to_pylist() == ["a", "b"]
     (tmp_path / "test.jsonl").write_text('{"text": " "}\n')
     with pytest.raises(DataError, match=r", test has no rows$"):
-        read_corpus(data, "masked")
+        read_corpus(data, TASKS["masked_lm"].read)
 
 
 def test_texts_that_leave_no_piece_are_refused(write_jsonl: Write) -> None:
     """Catches a division by zero in the training, hours after a split without a row."""
-    with pytest.raises(DataError, match=r"^train: the tokenizer leaves no word piece of any text"):
-        write_jsonl("masked", rows_of("\u200b", "\x01"), rows_of("the film"), asking=MASKED)
-    with pytest.raises(DataError, match=r"^validation: the tokenizer leaves no word piece of any"):
-        write_jsonl("masked", rows_of("the film"), rows_of("\u200b"), asking=MASKED)
+    with pytest.raises(DataError, match=r"^train: the tokenizer leaves no token of any text"):
+        write_jsonl("masked_lm", rows_of("\u200b", "\x01"), rows_of("the film"))
+    with pytest.raises(DataError, match=r"^validation: the tokenizer leaves no token of any"):
+        write_jsonl("masked_lm", rows_of("the film"), rows_of("\u200b"))
 
 
 def test_a_tokenizer_without_a_mask_is_refused(pieces: Any) -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
 from pipeline.core.fingerprint import digest_file, digest_tokenizer, row_key
-from pipeline.text.tokenise import write_tokens
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.tokens import UNLABELLED, Tokens, open_tokens
 from tests.conftest import GOOD, PLAIN
 
@@ -37,7 +39,7 @@ def write(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Callable[
             for split, rows in splits.items()
         }
         folder = tmp_path_factory.mktemp("tokens")
-        write_tokens(corpus, "name", NAMES, None, tokenizer, MAX_LENGTH, folder)
+        write_tokens(corpus, CLASSIFICATION, NAMES, None, Tokenising(tokenizer, MAX_LENGTH), folder)
         return folder
 
     return write

@@ -8,12 +8,10 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.core.errors import DataError
-from pipeline.text.asking import Asking
-from pipeline.text.masking_settings import MaskingSettings
 from pipeline.text.unknown_tokens import UnknownTokens, count_unknown
 from tests.text.conftest import Rows, Write
 
-WRITTEN = {"columns": {"target": "target"}, "asking": Asking(decoder_start=0)}
+WRITTEN = {"columns": {"target": "target"}, "decoder_start": 0}
 
 
 def count(written: Any, tokenizer: Any) -> dict[str, UnknownTokens]:
@@ -27,7 +25,7 @@ def test_targets_that_are_unknown_are_said(write_jsonl: Write, pieces: Any) -> N
         {"text": "a bit", "target": "ɑ"},
         {"text": "warm", "target": None},
     ]
-    found = count(write_jsonl("target_text", rows, **WRITTEN), pieces)
+    found = count(write_jsonl("sequence_to_sequence", rows, **WRITTEN), pieces)
     texts, targets = found["texts"], found["targets"]
     assert (texts.n_unknown, texts.n_tokens, texts.n_lost, texts.n_rows) == (0, 5, 0, 3)
     assert not texts.are_many
@@ -40,17 +38,17 @@ def test_targets_that_are_unknown_are_said(write_jsonl: Write, pieces: Any) -> N
 
 
 KINDS: dict[str, tuple[Rows, dict[str, Any]]] = {
-    "name": ([{"text": "the 好", "label": "a"}, {"text": "film", "label": "b"}], {}),
-    "word_names": ([{"text": ["the", "好"], "label": ["O", "B"]}], {}),
-    "choice": (
+    "classification": ([{"text": "the 好", "label": "a"}, {"text": "film", "label": "b"}], {}),
+    "token_classification": ([{"text": ["the", "好"], "label": ["O", "B"]}], {}),
+    "multiple_choice": (
         [{"text": "the 好", "options": ["warm"], "label": "A"}],
         {"columns": {"choices": "options"}},
     ),
-    "answers": (
+    "question_answering": (
         [{"text": "the 好", "q": "was", "label": {"text": ["the"], "answer_start": [0]}}],
         {"columns": {"question": "q"}},
     ),
-    "masked": ([{"text": "the 好"}], {"asking": Asking(masking=MaskingSettings())}),
+    "masked_lm": ([{"text": "the 好"}], {}),
 }
 
 
@@ -66,9 +64,9 @@ def test_texts_of_all_kinds_are_counted(write_jsonl: Write, pieces: Any, kind: A
 def test_a_few_unknown_tokens_are_not_said(write_jsonl: Write, pieces: Any) -> None:
     """Catches a line about the odd emoji, and none about rows that are lost one by one."""
     known = [{"text": f"the film was {'very ' * 20}", "label": label} for label in "ab" * 40]
-    few = count(write_jsonl("name", [*known, {"text": "the 好", "label": "a"}]), pieces)
+    few = count(write_jsonl("classification", [*known, {"text": "the 好", "label": "a"}]), pieces)
     assert few["texts"].n_unknown == 1 and not few["texts"].are_many
-    lost = count(write_jsonl("name", [*known, {"text": "好", "label": "a"}]), pieces)
+    lost = count(write_jsonl("classification", [*known, {"text": "好", "label": "a"}]), pieces)
     assert lost["texts"].n_lost == 1 and lost["texts"].are_many
     assert lost["texts"].n_unknown < 0.01 * lost["texts"].n_tokens
 
@@ -77,11 +75,11 @@ def test_nothing_known_is_refused(write_jsonl: Write, pieces: Any) -> None:
     """Catches rows that are all alike to every model."""
     rows = [{"text": "好", "label": "a"}, {"text": "不好", "label": "b"}]
     with pytest.raises(DataError, match=r"^train: 100\.0% of the tokens of texts \(3 of 3\).*'好'"):
-        count(write_jsonl("name", rows), pieces)
+        count(write_jsonl("classification", rows), pieces)
     targets = [{"text": "the film", "target": "好"}]
     with pytest.raises(DataError, match=r"^train: 100\.0% of the tokens of targets \(1 of 1\)"):
-        count(write_jsonl("target_text", targets, **WRITTEN), pieces)
-    count(write_jsonl("name", [{**rows[0], "text": "好 film"}, rows[1]]), pieces)
+        count(write_jsonl("sequence_to_sequence", targets, **WRITTEN), pieces)
+    count(write_jsonl("classification", [{**rows[0], "text": "好 film"}, rows[1]]), pieces)
 
 
 def test_tokens_with_another_part_are_not_unknown(write_jsonl: Write) -> None:
@@ -91,4 +89,4 @@ def test_tokens_with_another_part_are_not_unknown(write_jsonl: Write) -> None:
         tokenizer_object=backend, unk_token="<end>", eos_token="<end>"
     )
     rows = [{"text": "好", "label": "a"}, {"text": "the", "label": "b"}]
-    assert count(write_jsonl("name", rows), tokenizer) == {}
+    assert count(write_jsonl("classification", rows), tokenizer) == {}

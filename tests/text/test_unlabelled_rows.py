@@ -7,8 +7,8 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Features, Value
 
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_ids, label_names
 
 
 def write(folder: Path, **files: str) -> DataSettings:
@@ -26,7 +26,7 @@ def test_they_come_behind_the_training_rows(tmp_path: Path, name: str) -> None:
         train=f"text,label\n{labelled}",
         **{name: "text\nc\nd\n"},
     )
-    corpus = read_corpus(settings)
+    corpus = read_corpus(settings, CLASSIFICATION.read)
     assert set(corpus) == {"train", "validation"}
     assert corpus["train"]["text"].to_pylist()[-2:] == ["c", "d"]
     assert corpus["train"]["label"].to_pylist()[-2:] == [None, None]
@@ -42,7 +42,12 @@ def test_a_label_column_there_is_not_read(tmp_path: Path) -> None:
         validation="text,label\ne,x\n",
         unlabelled="text,label\nc,x\nd,wrong\n",
     )
-    assert read_corpus(settings)["train"]["label"].to_pylist() == ["x", "y", None, None]
+    assert read_corpus(settings, CLASSIFICATION.read)["train"]["label"].to_pylist() == [
+        "x",
+        "y",
+        None,
+        None,
+    ]
 
 
 def test_a_sample_of_them_can_be_taken(tmp_path: Path) -> None:
@@ -56,7 +61,13 @@ def test_a_sample_of_them_can_be_taken(tmp_path: Path) -> None:
     settings = settings.model_copy(
         update={"max_rows": settings.max_rows.model_copy(update={"train": 2, "unlabelled": 3})}
     )
-    assert read_corpus(settings)["train"]["label"].to_pylist() == ["x", "y", None, None, None]
+    assert read_corpus(settings, CLASSIFICATION.read)["train"]["label"].to_pylist() == [
+        "x",
+        "y",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_named_classes_keep_their_order(tmp_path: Path) -> None:
@@ -66,8 +77,8 @@ def test_named_classes_keep_their_order(tmp_path: Path) -> None:
         table = pa.table({"text": ["one", "two"], "label": [0, 1]}, schema=features.arrow_schema)
         pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
     pyarrow.parquet.write_table(pa.table({"text": ["three"]}), tmp_path / "unlabelled.parquet")
-    corpus = read_corpus(DataSettings(source="files", path=str(tmp_path)))
-    names = label_names(corpus, None)
+    corpus = read_corpus(DataSettings(source="files", path=str(tmp_path)), CLASSIFICATION.read)
+    names = CLASSIFICATION.label_names(corpus, None)
     assert names == ["z", "a"]
-    ids = label_ids(corpus["train"]["label"], names, None, "train")
+    ids = CLASSIFICATION.encode(corpus, names, None)["train"]
     assert ids.to_pylist() == [0, 1, -1]

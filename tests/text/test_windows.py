@@ -10,12 +10,14 @@ import pytest
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
 from pipeline.core.settings import parse_section
+from pipeline.tasks import TASKS
 from pipeline.text.corpus import DataSettings, read_corpus
+from pipeline.text.tokenise import TokenisedTexts
 from pipeline.text.tokens import TokenSplit
-from pipeline.text.windows import tokenise_windows
 from tests.conftest import make_tokenizer
-from tests.text.conftest import Write
+from tests.text.conftest import Write, tokenised
 
+KIND = "question_answering"
 COLUMNS = {"text": "context", "question": "ask", "label": "answers"}
 LONG = "the film was a bit warm and the plot was dull"
 """Eleven tokens, of which "bit warm" are the fifth and the sixth."""
@@ -26,6 +28,13 @@ def row(context: str, *answers: str, ask: str = "was it", **changed: Any) -> dic
     starts = [context.index(answer) for answer in answers]
     given = {"text": list(answers), "answer_start": starts}
     return {"context": context, "ask": ask, "answers": given, **changed}
+
+
+def windows_of(texts: list[str], answers: list[Any], tokenizer: Any) -> TokenisedTexts:
+    """Return the windows of at most 10 tokens, the first of which is row 8 of train."""
+    columns = {"question": ["was it"] * len(texts), "text": texts}
+    kind = "question_answering"
+    return tokenised(kind, columns, answers, tokenizer, 10, stride=2, first_row=8)
 
 
 def labels_of(split: TokenSplit) -> list[list[int]]:
@@ -42,7 +51,7 @@ def text_between(split: TokenSplit, index: int, first: int, last: int) -> str:
 def test_a_short_text_is_one_window(write_jsonl: Write) -> None:
     """Catches an answer shifted by the question, a second answer taken for the first."""
     rows = [row("the film was warm", "warm", "film was"), row("a plot", "a plot")]
-    written = write_jsonl("answers", rows, columns=COLUMNS)
+    written = write_jsonl(KIND, rows, columns=COLUMNS)
     split = written.tokens.splits["train"]
     assert written.tokens.labels == ("start", "end")
     # [CLS] was it [SEP] the film was warm [SEP]
@@ -63,7 +72,7 @@ def test_a_short_text_is_one_window(write_jsonl: Write) -> None:
 def test_a_long_text_is_several_windows(write_jsonl: Write) -> None:
     """Catches a part of the text that is in no window, and an answer given where it is not."""
     rows = [row(LONG, "bit warm"), row(LONG, "dull")]
-    split = write_jsonl("answers", rows, max_length=10, columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, max_length=10, columns=COLUMNS).tokens.splits["train"]
     # Five tokens of the text in each window, of which it shares two, the half, with the next.
     assert split.table["window"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert split.lengths.max() == 10
@@ -78,7 +87,7 @@ def test_a_long_text_is_several_windows(write_jsonl: Write) -> None:
 def test_an_answer_in_no_window_is_counted(write_jsonl: Write) -> None:
     """Catches answers longer than windows share that are lost and nobody hears of."""
     rows = [row(LONG, "was a bit warm"), row(LONG, "plot")]
-    written = write_jsonl("answers", rows, max_length=10, columns=COLUMNS)
+    written = write_jsonl(KIND, rows, max_length=10, columns=COLUMNS)
     assert labels_of(written.tokens.splits["train"])[:3] == [[0, 0]] * 3
     assert written.summary["splits"]["train"]["n_answers_lost"] == 1
 
@@ -86,7 +95,7 @@ def test_an_answer_in_no_window_is_counted(write_jsonl: Write) -> None:
 def test_unanswerable_is_not_unlabelled(write_jsonl: Write) -> None:
     """Catches questions without an answer that are left out, or unlabelled ones learned from."""
     rows = [row("the film", "film"), row("the film"), row("the film", answers=None)]
-    written = write_jsonl("answers", rows, columns=COLUMNS)
+    written = write_jsonl(KIND, rows, columns=COLUMNS)
     split = written.tokens.splits["train"]
     assert labels_of(split) == [[5, 5], [0, 0], [-1, -1]]
     assert split.has_label.tolist() == [True, True, False]
@@ -114,7 +123,7 @@ def test_characters_are_counted_as_characters(
     write_jsonl: Write, context: str, answer: str, expected: list[int]
 ) -> None:
     """Catches places in bytes or UTF-16, and answers that begin within a token."""
-    split = write_jsonl("answers", [row(context, answer)], columns=COLUMNS).tokens.splits["train"]
+    split = write_jsonl(KIND, [row(context, answer)], columns=COLUMNS).tokens.splits["train"]
     assert labels_of(split) == [expected]
 
 
@@ -126,16 +135,16 @@ def test_answers_in_two_columns(write_jsonl: Write) -> None:
         {"context": "the film", "ask": "was it", "answer": None, "at": -1},
         {"context": "the film", "ask": "was it", "answer": None, "at": None},
     ]
-    split = write_jsonl("answers", rows, columns=columns).tokens.splits["train"]
+    split = write_jsonl(KIND, rows, columns=columns).tokens.splits["train"]
     assert labels_of(split) == [[5, 5], [0, 0], [-1, -1]]
 
 
 def test_answers_may_be_a_list_of_pairs(write_jsonl: Write) -> None:
     """Catches the other shape in which the Hub has lists of texts and places refused."""
     answers = [{"text": "film", "answer_start": 4}, {"text": "the", "answer_start": 0}]
-    split = write_jsonl(
-        "answers", [row("the film", answers=answers)], columns=COLUMNS
-    ).tokens.splits["train"]
+    split = write_jsonl(KIND, [row("the film", answers=answers)], columns=COLUMNS).tokens.splits[
+        "train"
+    ]
     assert labels_of(split) == [[5, 5]]
     assert split.table["answers"].to_pylist() == [["film", "the"]]
 
@@ -172,26 +181,26 @@ def test_rows_that_cannot_be_answered_are_named(
 ) -> None:
     """Catches a wrong span learned in silence, and a tokenizer's panic over a long question."""
     with pytest.raises(DataError, match=message):
-        write_jsonl("answers", [GOOD, bad], columns=COLUMNS)
+        write_jsonl(KIND, [GOOD, bad], columns=COLUMNS)
 
 
 def test_answers_of_another_shape_are_refused(write_jsonl: Write) -> None:
     """Catches a traceback for a column of mere texts, and for places that are no numbers."""
     mere = {"context": "the film", "ask": "was it", "answer": "film", "at": "4x"}
     with pytest.raises(DataError, match=r"'answer' holds string, but .* data.columns.answer_start"):
-        write_jsonl("answers", [mere], columns={**COLUMNS, "label": "answer"})
+        write_jsonl(KIND, [mere], columns={**COLUMNS, "label": "answer"})
     columns = {**COLUMNS, "label": "answer", "answer_start": "at"}
     with pytest.raises(DataError, match=r"row 1 has '4x' in column 'at', .*number.*Correct it"):
-        write_jsonl("answers", [mere], columns=columns)
+        write_jsonl(KIND, [mere], columns=columns)
     with pytest.raises(DataError, match=r"has '\[4\]' in column 'at', .* Keep lists in JSON lines"):
-        write_jsonl("answers", [{**mere, "at": "[4]"}], columns=columns)
+        write_jsonl(KIND, [{**mere, "at": "[4]"}], columns=columns)
 
 
 @pytest.mark.parametrize("max_length", range(7, 18))
 def test_every_token_of_the_text_is_in_a_window(write_jsonl: Write, max_length: int) -> None:
     """Catches a gap between windows, or one too long, where the question leaves little room."""
     written = write_jsonl(
-        "answers", [row(LONG, "plot")], max_length=max_length, columns=COLUMNS, stride=3
+        KIND, [row(LONG, "plot")], max_length=max_length, columns=COLUMNS, stride=3
     )
     split = written.tokens.splits["train"]
     assert split.lengths.max() <= max_length
@@ -210,12 +219,12 @@ def test_every_token_of_the_text_is_in_a_window(write_jsonl: Write, max_length: 
 def test_windows_do_not_depend_on_the_sides_of_a_tokenizer(tmp_path: Path, side: str) -> None:
     """Catches windows from the end of the text to its beginning, which lose its answers."""
     make_tokenizer(tmp_path, tuple(dict.fromkeys(f"{LONG} it".split())))
-    asked = ["was it"], [LONG], [[{"text": "dull", "start": LONG.index("dull")}]]
-    right = tokenise_windows(*asked, load_tokenizer(tmp_path), 10, 2, "train", 1)
+    answers = [[{"text": "dull", "start": LONG.index("dull")}]]
+    right = windows_of([LONG], answers, load_tokenizer(tmp_path))
     path = tmp_path / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {side: "left"}
     path.write_text(json.dumps(config), encoding="utf-8")
-    left = tokenise_windows(*asked, load_tokenizer(tmp_path), 10, 2, "train", 1)
+    left = windows_of([LONG], answers, load_tokenizer(tmp_path))
     assert left.rows.equals(right.rows) and len(right.rows) == 3
     assert right.rows["label"].to_pylist() == [[0, 0], [0, 0], [8, 8]]
     assert left.counts == {"n_answers_lost": 0}
@@ -223,15 +232,14 @@ def test_windows_do_not_depend_on_the_sides_of_a_tokenizer(tmp_path: Path, side:
 
 def test_windows_reach_the_ends_of_the_text(pieces: Any) -> None:
     """Catches windows in another order, with the ends of the text between them."""
-    asked = ["was it"], [LONG], [None]
-    tokenise_windows(*asked, pieces, 10, 2, "train", 8)
+    windows_of([LONG], [None], pieces)
     other = copy.deepcopy(pieces)
     other.truncation_side = "left"
     with pytest.raises(
         DataError, match=rf"train: row 8: its windows cover .* tokens are at 0 to {len(LONG)}: "
     ):
-        tokenise_windows(*asked, other, 10, 2, "train", 8)
-    tokenise_windows(["was it"], ["the film"], [None], other, 10, 2, "train", 8)
+        windows_of([LONG], [None], other)
+    windows_of(["the film"], [None], other)
 
 
 def test_validation_is_set_aside_by_the_text(tmp_path: Path) -> None:
@@ -241,7 +249,9 @@ def test_validation_is_set_aside_by_the_text(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     section = {"source": "files", "path": str(path), "columns": COLUMNS}
-    corpus = read_corpus(parse_section(DataSettings, section, "data"), "answers")
+    corpus = read_corpus(
+        parse_section(DataSettings, section, "data"), TASKS["question_answering"].read
+    )
     ours, theirs = (set(corpus[split]["text"].to_pylist()) for split in ("train", "validation"))
     assert ours
     assert theirs

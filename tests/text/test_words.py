@@ -10,8 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pipeline.core.errors import DataError
 from pipeline.text.tokens import IGNORED
-from pipeline.text.words import tokenise_words
-from tests.text.conftest import Write
+from tests.text.conftest import Write, tokenised
 
 COLUMNS = {"text": "words", "label": "tags"}
 LABELS = ("O", "X", "Y")
@@ -39,7 +38,7 @@ def labels_of(written: Any, index: int) -> list[int]:
 
 def test_a_label_stands_at_the_first_piece(write_jsonl: Write) -> None:
     """Catches labels shifted by [CLS] or by a word of two pieces, and two words that are alike."""
-    written = write_jsonl("word_names", TRAIN, columns=COLUMNS)
+    written = write_jsonl("token_classification", TRAIN, columns=COLUMNS)
     assert written.tokens.labels == LABELS
     # [CLS] the film ##s was s ##mart [SEP]
     assert labels_of(written, 0) == [_, 0, 1, _, 0, 2, _, _]
@@ -54,7 +53,7 @@ def test_what_is_lost_is_counted(write_jsonl: Write) -> None:
     """Catches a label that moves to the next word, and lost words that nobody hears of."""
     words = ["the", "\u200b", "film", "\x07", *["was"] * 9]
     rows = [row(words, ["O", "X", "Y", "X", *["O"] * 9]), *TRAIN]
-    written = write_jsonl("word_names", rows, max_length=8, columns=COLUMNS)
+    written = write_jsonl("token_classification", rows, max_length=8, columns=COLUMNS)
     assert labels_of(written, 0) == [_, 0, 2, 0, 0, 0, 0, _]
     summary = written.summary["splits"]["train"]
     assert summary["n_words_dropped"] == 2
@@ -68,7 +67,7 @@ def test_words_without_labels_are_marked(write_jsonl: Write) -> None:
     """Catches an unlabelled word that counts as the first class, or that nothing predicts."""
     partly = [row(["the", "films"], ["X", none]) for none in (None, "")]
     rows = [*TRAIN, row(["the", "films"], None), *partly]
-    written = write_jsonl("word_names", rows, columns=COLUMNS)
+    written = write_jsonl("token_classification", rows, columns=COLUMNS)
     assert labels_of(written, 2) == [_, -1, -1, _, _]
     assert labels_of(written, 3) == labels_of(written, 4) == [_, 1, -1, _, _]
     assert written.tokens.labels == LABELS
@@ -80,7 +79,7 @@ def test_no_row_needs_labels(write_jsonl: Write) -> None:
     """Catches a source without labels that is refused, though the names are declared."""
     rows = [{"words": ["the", "films"]}]
     columns = {"text": "words", "label": None}
-    written = write_jsonl("word_names", rows, columns=columns, labels=["O", "X"])
+    written = write_jsonl("token_classification", rows, columns=columns, labels=["O", "X"])
     assert labels_of(written, 0) == [_, -1, -1, _, _]
     assert written.summary["splits"]["train"]["n_labelled"] == 0
 
@@ -88,7 +87,7 @@ def test_no_row_needs_labels(write_jsonl: Write) -> None:
 def test_characters_of_all_kinds_keep_their_label(write_jsonl: Write) -> None:
     """Catches offsets in bytes or in UTF-16, and words turned round with their direction."""
     rows = [row(["😀", "שלום", "film"], ["X", "Y", "O"])]
-    written = write_jsonl("word_names", rows, columns=COLUMNS)
+    written = write_jsonl("token_classification", rows, columns=COLUMNS)
     assert labels_of(written, 0) == [_, 1, 2, 0, _]
     assert written.tokens.splits["train"].table["text"].to_pylist() == ["😀 שלום film"]
 
@@ -97,7 +96,7 @@ def test_numbers_take_their_names_from_the_settings(write_jsonl: Write) -> None:
     """Catches numbers of classes that become names, or that are taken in another order."""
     rows = [row(["the", "film"], [2, 0]), row(["was"], [-1])]
     written = write_jsonl(
-        "word_names",
+        "token_classification",
         rows,
         columns={**COLUMNS, "unlabelled": "-1"},
         labels=["none", "a", "b"],
@@ -127,16 +126,16 @@ def test_numbers_take_their_names_from_the_settings(write_jsonl: Write) -> None:
 def test_rows_that_do_not_fit_are_named(write_jsonl: Write, rows: Any, message: str) -> None:
     """Catches labels that shift to other words, and tracebacks."""
     with pytest.raises(DataError, match=message):
-        write_jsonl("word_names", rows, columns=COLUMNS)
+        write_jsonl("token_classification", rows, columns=COLUMNS)
 
 
 def test_a_label_that_training_lacks(write_jsonl: Write) -> None:
     """Catches a label of the validation rows without a number, or refused though declared."""
     validation = [row(["the", "film"], ["O", "Z"])]
     with pytest.raises(DataError, match=r"validation: unknown label 'Z' \(first in row 1\); known"):
-        write_jsonl("word_names", TRAIN, validation, columns=COLUMNS)
+        write_jsonl("token_classification", TRAIN, validation, columns=COLUMNS)
     labels = [*LABELS, "Z"]
-    written = write_jsonl("word_names", TRAIN, validation, columns=COLUMNS, labels=labels)
+    written = write_jsonl("token_classification", TRAIN, validation, columns=COLUMNS, labels=labels)
     assert written.tokens.splits["validation"].labels.tolist() == [_, 0, 3, _]
 
 
@@ -149,7 +148,9 @@ def test_a_tokenizer_that_glues_words_is_refused() -> None:
         tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=add_prefix_space)
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?")
 
-    good = tokenise_words([["the", "the"]], [[0, 1]], made(add_prefix_space=True), 8)
+    words = {"words": [["the", "the"]], "text": ["the the"]}
+    asked = "token_classification", words, [[0, 1]]
+    good = tokenised(*asked, made(add_prefix_space=True), 8)
     assert good.rows["label"].to_pylist() == [[0, 1]]
     with pytest.raises(DataError, match="as if there were no spaces between them"):
-        tokenise_words([["the", "the"]], [[0, 1]], made(add_prefix_space=False), 8)
+        tokenised(*asked, made(add_prefix_space=False), 8)

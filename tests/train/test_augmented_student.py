@@ -14,9 +14,9 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore
 from pipeline.store.view import write_view
-from pipeline.tasks import TASKS
+from pipeline.tasks import TASKS, task_of
 from pipeline.text.augment import AugmentationSettings, augment
-from pipeline.text.augmented import with_augmented, with_augmented_last
+from pipeline.text.joined import with_augmented, with_augmented_last
 from pipeline.text.tokens import Tokens, open_tokens
 from tests.conftest import capture_store
 from tests.train.bench import Bench
@@ -45,7 +45,9 @@ def stores(
     folder = tmp_path_factory.mktemp("augmented")
     (folder / "variants").mkdir()
     settings = AugmentationSettings(n_copies=2)
-    augment(even_tokens, load_tokenizer(checkpoint), settings, folder / "variants")
+    augment(
+        even_tokens, task_of(even_tokens), load_tokenizer(checkpoint), settings, folder / "variants"
+    )
     variants = open_tokens(folder / "variants")
     plain = capture_store(folder / "plain", checkpoint, even_tokens, segment_rows=30)
     grown = capture_store(folder / "grown", checkpoint, even_tokens, segment_rows=30)

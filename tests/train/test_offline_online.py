@@ -11,9 +11,10 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 from benchmarks.online import OnlineSplit
 from pipeline.core.checkpoint import BUNDLED, find_checkpoint, load_tokenizer
 from pipeline.store.reader import open_store
+from pipeline.tasks.classification import CLASSIFICATION
+from pipeline.tasks.task import Tokenising
+from pipeline.tasks.token_table import write_tokens
 from pipeline.text.corpus import DataSettings, read_corpus
-from pipeline.text.labels import label_names
-from pipeline.text.tokenise import write_tokens
 from pipeline.text.tokens import Tokens, open_tokens
 from pipeline.train.batches import JoinedSplit
 from tests.conftest import capture_store
@@ -50,10 +51,17 @@ def real_tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     folder = tmp_path_factory.mktemp("online_tokens")
     sizes = {"train": 800, "validation": 40, "test": 40}
     settings = DataSettings.model_validate({"docstrings": {"max_sentences": sizes}})
-    corpus = read_corpus(settings)
-    names = label_names(corpus, None)
+    corpus = read_corpus(settings, CLASSIFICATION.read)
+    names = CLASSIFICATION.label_names(corpus, None)
     assert len(names) == 6
-    write_tokens(corpus, "name", names, None, load_tokenizer(find_checkpoint(BUNDLED)), 64, folder)
+    write_tokens(
+        corpus,
+        CLASSIFICATION,
+        names,
+        None,
+        Tokenising(load_tokenizer(find_checkpoint(BUNDLED)), 64),
+        folder,
+    )
     tokens = open_tokens(folder)
     assert len(tokens.splits["train"]) == 800 and len(set(tokens.splits["train"].lengths)) > 20
     return tokens

@@ -20,8 +20,8 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.objectives.needs import Needs
 from pipeline.store.reader import open_store
 from pipeline.store.spec import CLS, LOGITS
-from pipeline.tasks import TASKS
-from pipeline.text.retokenise import split_for
+from pipeline.tasks import TASKS, task_of
+from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import JoinedSplit
 from tests.train.bench import Bench
@@ -132,7 +132,9 @@ def is_aligned(bench: Bench, rows: JoinedSplit, checkpoint: Path) -> bool:
 def test_rows_stay_with_their_teachers(bench: Bench, checkpoint_dir: Path) -> None:
     """Catches a student that learns the next text's label; a shift by one row is seen."""
     tokenizer = load_tokenizer(checkpoint_dir)
-    own = split_for(bench.tokens, "train", tokenizer, most_tokens=64, is_shown=False)
+    own = split_for(
+        bench.tokens, task_of(bench.tokens), "train", tokenizer, most_tokens=64, is_shown=False
+    )
     teachers = bench.tokens.splits["train"]
     assert (own.lengths == teachers.lengths + 1).all(), "these tokens are not the teacher's"
     assert own.keys is teachers.keys and own.labels is teachers.labels
@@ -169,7 +171,9 @@ def test_pairs_of_texts_stay_pairs(bench: Bench, checkpoint_dir: Path) -> None:
     )
     pairs = replace(bench.tokens, splits={"validation": replace(split, table=table)})
     tokenizer = load_tokenizer(checkpoint_dir)
-    own = split_for(pairs, "validation", tokenizer, most_tokens=None, is_shown=False)
+    own = split_for(
+        pairs, task_of(pairs), "validation", tokenizer, most_tokens=None, is_shown=False
+    )
     both = [f"{text} {other}" for text, other in zip(texts, texts[::-1], strict=True)]
     assert texts_of(own, checkpoint_dir) == both
     ids, types, _ = own.row(3)
@@ -189,7 +193,14 @@ def test_rows_are_cut_to_what_the_student_can_read(
     student = student_of(folder, soft_target={})
     bench.run(tmp_path / "students" / "a", student=student, epochs=1)
     tokenizer = load_tokenizer(folder)
-    own = split_for(bench.tokens, "train", tokenizer, most_tokens=n_positions, is_shown=False)
+    own = split_for(
+        bench.tokens,
+        task_of(bench.tokens),
+        "train",
+        tokenizer,
+        most_tokens=n_positions,
+        is_shown=False,
+    )
     assert own.lengths.max() == longest
 
 
@@ -216,4 +227,4 @@ def test_texts_without_tokens_are_refused(tmp_path: Path, bench: Bench) -> None:
     table = split.table.set_column(split.table.schema.get_field_index("text"), "text", unknown)
     tokens = replace(bench.tokens, splits={"train": replace(split, table=table)})
     with pytest.raises(DataError, match=r"leaves no token of 1 of 60 texts of train\."):
-        split_for(tokens, "train", tokenizer, most_tokens=None, is_shown=False)
+        split_for(tokens, task_of(tokens), "train", tokenizer, most_tokens=None, is_shown=False)

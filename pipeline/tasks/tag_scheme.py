@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
-from pipeline.text.label_faults import as_number
+from pipeline.tasks.label_faults import as_number
 from pipeline.text.tokens import IGNORED, UNLABELLED, TokenSplit
 
 OUTSIDE = "O"

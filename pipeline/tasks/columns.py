@@ -1,11 +1,14 @@
-"""Columns of a source that are those of another kind of task, refused with its name."""
+"""Which columns each kind of task reads, and columns of a shape that another kind reads."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
-from pipeline.tasks.task import LabelKind
-from pipeline.text.column_settings import ColumnSettings
 from pipeline.text.source import Source, is_list
+
+Lists = Literal["refused", "allowed", "needed"]
 
 _ONE_LABEL = "A label for each whole text is read by task.kind: classification."
 _LISTS = {
@@ -15,23 +18,29 @@ _LISTS = {
 }
 _ANSWERS = "Answers and where they stand are read by task.kind: question_answering."
 _ANSWER_PARTS = {"text", "answer_start"}
-_OTHER_LABELS: frozenset[LabelKind] = frozenset(("answers", "masked", "target_text"))
-"""Kinds of labels whose column `label` is not read, or not as labels."""
 
 
-def check_kind(source: Source, columns: ColumnSettings, label_kind: LabelKind) -> None:
-    """Refuse texts and labels of a shape that another kind of task reads.
+@dataclass(frozen=True)
+class Columns:
+    """What a task reads, by the names that columns have in params.yaml."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    """Beside columns these are `labels`, where the data names classes, and what is read of a
+    column: `label_separator`, `unlabelled`."""
+    several: tuple[str, ...] = ()
+    """Those that may be several columns."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.needed or name in self.optional
+
+
+def check_lists(source: Source, ours: Literal["text", "label"], theirs: str, lists: Lists) -> None:
+    """Refuse a column of the shape that another kind of task reads.
 
     Raises:
-        DataError: says what a column holds, and which `task.kind` reads that.
+        DataError: says what the column holds, and which `task.kind` reads that.
     """
-    _check(source, "text", columns.text, has_lists=label_kind == "word_names", may_be_one=False)
-    if isinstance(columns.label, str) and label_kind not in _OTHER_LABELS:
-        has_lists, may_be_one = label_kind in ("word_names", "names"), label_kind == "names"
-        _check(source, "label", columns.label, has_lists=has_lists, may_be_one=may_be_one)
-
-
-def _check(source: Source, ours: str, theirs: str, *, has_lists: bool, may_be_one: bool) -> None:
     if not source.has(theirs):
         return  # which is refused where it is read, if it is needed
     held = source.column(ours, theirs).type
@@ -42,10 +51,10 @@ def _check(source: Source, ours: str, theirs: str, *, has_lists: bool, may_be_on
         if {*parts} >= _ANSWER_PARTS:
             hint = _ANSWERS
         raise DataError(f"{place}, not text or numbers. {hint}")
-    if is_list(held) and not has_lists:
+    if is_list(held) and lists == "refused":
         is_answers = pa.types.is_struct(held.value_type)
         raise DataError(f"{place}, not text or numbers. {_ANSWERS if is_answers else _LISTS[ours]}")
-    if has_lists and not may_be_one and not is_list(held) and not pa.types.is_null(held):
+    if lists == "needed" and not is_list(held) and not pa.types.is_null(held):
         what = "words" if ours == "text" else "labels"
         raise DataError(
             f"{place}, but each row needs a list of {what}. Use Parquet, JSON lines or .conll "

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from pipeline.core.errors import DataError
+from pipeline.text.columns import ColumnSettings
 from pipeline.text.source import Source, is_list
 from pipeline.text.tokens import UNLABELLED
 
@@ -23,6 +24,37 @@ _Labelled = tuple[str, str, Sequence[str]]
 """Where a label is, the label, and the choices of its question."""
 _Reading = Callable[[str, Sequence[str]], int | None]
 """A label and the choices of its question to the position of the right choice, if it has one."""
+
+
+def read_choices(source: Source, columns: ColumnSettings) -> pa.Array:
+    """Return the choices of each question; columns may end before the choices of others do.
+
+    Raises:
+        DataError: a question without choices, or with an empty one.
+    """
+    theirs = columns.choices
+    assert theirs is not None
+    if isinstance(theirs, str):
+        rows = source.lists("choices", theirs, "choices").to_pylist()
+    else:
+        held = [source.strings("choices", column).to_pylist() for column in theirs]
+        rows = [_without_end(list(row)) for row in zip(*held, strict=True)]
+    for number, row in enumerate(rows, start=1):
+        if not row:
+            raise DataError(f"{source.place}: the question of row {number} has no choices")
+        for choice, text in enumerate(row):
+            if text is None or not text.strip():
+                raise DataError(
+                    f"{source.place}: choice {choice} (from 0) of the question of row {number} "
+                    "is empty. Correct it, or remove the row."
+                )
+    return pa.array(rows, pa.list_(pa.string()))
+
+
+def _without_end(row: list[str | None]) -> list[str | None]:
+    while row and not (row[-1] or "").strip():
+        row.pop()
+    return row
 
 
 def named_choices(source: Source, column: str, labels: Any) -> Any:
