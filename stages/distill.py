@@ -11,7 +11,7 @@ from pipeline.core.processes import is_started_with_others, joined_processes, ru
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import faults_at, parse_section
 from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
-from pipeline.metrics.validated import Validated, validate
+from pipeline.metrics.scores import Validated, validate
 from pipeline.store.view import digest_view, read_view
 from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
@@ -95,7 +95,7 @@ def main(name: str, *, force: bool) -> None:
                 settings,
                 training,
                 folder,
-                judge=partial(validate, task, tokens.labels),
+                judge=partial(validate, task),
                 inputs=inputs,
                 unfinished_dir=UNFINISHED / name,
                 seconds_between_saves=runtime.seconds_between_saves,

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from pipeline.core.settings import parse_section
-from pipeline.metrics.validated import validate
+from pipeline.metrics.scores import validate
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
@@ -62,7 +62,7 @@ def distill_small(
         settings,
         TrainingSettings.model_validate({**TRAINING, **training}),
         folder,
-        judge=partial(validate, TASKS["classification"], tokens.labels),
+        judge=partial(validate, TASKS["classification"]),
         inputs={"settings": json.dumps(dict(training))},
         unfinished_dir=folder.with_name("unfinished"),
         seconds_between_saves=seconds_between_saves,
