@@ -18,10 +18,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.processes import Processes
 from pipeline.core.settings import parse_section
 from pipeline.models.head import load_trained
-from pipeline.models.predict import predict_pieces
+from pipeline.models.model_rows import ModelRows
+from pipeline.models.predict import predict
 from pipeline.tasks.masked_lm import MASKED_LM
 from pipeline.tasks.task import Tokenising
 from pipeline.tasks.token_table import write_tokens
@@ -68,7 +70,7 @@ def _row(n_rows: int) -> str:
             processes=Processes(),
         )
         split = tokens.splits["train"]
-        predict_pieces(student, split, 0, has_token_types=True)
+        predict(student, ModelRows(split, load_tokenizer(teacher), 0), MASKED_LM, ())
         n_targets = len(split.labels)
         whole = n_targets * N_PIECES * 4 / 2**20
         return (

@@ -11,7 +11,7 @@ from pipeline.core.processes import is_started_with_others, joined_processes, ru
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import faults_at, parse_section
 from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
-from pipeline.metrics.validated import Validated, validate
+from pipeline.metrics.scores import Validated, validate
 from pipeline.store.view import digest_view, read_view
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
@@ -76,7 +76,7 @@ def main(name: str, *, force: bool) -> None:
                 data,
                 folder,
                 UnfinishedTraining(UNFINISHED / name, inputs, runtime.seconds_between_saves),
-                partial(validate, task, data.tokens.labels),
+                partial(validate, task),
                 make_accelerator(pick_device(runtime, processes.local_rank)),
             )
         if processes.is_main:

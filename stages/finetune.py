@@ -13,7 +13,7 @@ from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import METRICS_NAME, code_names, stamp_in
 from pipeline.metrics import METRICS
-from pipeline.metrics.validated import Validated
+from pipeline.metrics.scores import Validated
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks import TASKS

@@ -130,11 +130,12 @@ def _students(name: Kind) -> Mapping[str, Any]:
             "similarity": _LAYER,
         },
     }
-    if name in ("classification", "regression", "multi_label", "multiple_choice"):
+    if name in ("classification", "regression", "multi_label"):
         students["cnn"] = {"model": {"architecture": "text_cnn"}, "objectives": taught}
         students["cnn"]["training"] = _SMALL
-    if name not in _OF_TOKENS:
         students["lstm"] = {"model": {"architecture": "bilstm"}, "objectives": taught}
+    if name == "token_classification":
+        students["lstm"] = {"model": {"architecture": "bilstm_tagger"}, "objectives": taught}
     if name == "classification":
         students["adversarial"] = {
             "model": {"n_layers": 1},

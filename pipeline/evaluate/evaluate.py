@@ -20,19 +20,21 @@ from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
 from pipeline.core.stamp import METRICS_NAME, stamp_in
-from pipeline.evaluate.both_answers import both_answers
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.fidelity import fidelity
-from pipeline.evaluate.predictions import write_predictions
+from pipeline.evaluate.predictions import (
+    predict_both,
+    question_rows,
+    write_predictions,
+    write_texts_file,
+)
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.shown_parts import texts_name
-from pipeline.evaluate.texts import question_rows, write_texts_file
 from pipeline.evaluate.work import count_work
 from pipeline.metrics import METRICS
-from pipeline.metrics.answers import Answers
 from pipeline.metrics.constant_baseline import compare_with_constant
-from pipeline.metrics.score import score
+from pipeline.metrics.scores import score
 from pipeline.models.head import load_trained
 from pipeline.models.limits import most_tokens
 from pipeline.models.model_rows import ModelRows
@@ -40,6 +42,7 @@ from pipeline.store.presence import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
+from pipeline.tasks.predictions import Predictions
 from pipeline.tasks.task import Task
 from pipeline.tasks.token_table import split_for
 from pipeline.text.joined import check_source
@@ -98,7 +101,7 @@ def evaluate(
     with replacing_folder(folder) as partial:
         scores = {}
         for split_name, split in splits.items():
-            ours, theirs = both_answers(
+            ours, theirs = predict_both(
                 student,
                 rows[split_name],
                 split,
@@ -147,8 +150,8 @@ def evaluate(
     return metrics
 
 
-def _beside_constant(answers: Answers, task: Task) -> dict[str, Any] | None:
-    baseline = compare_with_constant(answers, METRICS[task.primary_metric])
+def _beside_constant(predictions: Predictions, task: Task) -> dict[str, Any] | None:
+    baseline = compare_with_constant(predictions, METRICS[task.primary_metric])
     return None if baseline is None else asdict(baseline)
 
 

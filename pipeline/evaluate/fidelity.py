@@ -9,26 +9,27 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.core.errors import DataError
-from pipeline.metrics.answers import Answers, exact
-from pipeline.metrics.correlation import correlate
 from pipeline.metrics.measure import NATS, PERCENT, PLAIN, POINTS, Measure
+from pipeline.metrics.numbers import correlate
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind
-
-_WITH_CLASSES: frozenset[Kind] = frozenset(
-    task.kind for task in TASKS.values() if not task.predicts_numbers
-)
-_WITH_NUMBERS: frozenset[Kind] = frozenset(
-    task.kind for task in TASKS.values() if task.predicts_numbers
-)
+from pipeline.tasks.predictions import Predictions, exact
+from pipeline.tasks.task import Kind, Task
 
 
-def fidelity(student: Answers, teacher: Answers, kind: Kind) -> dict[str, float]:
+def _is_of_numbers(task: Task) -> bool:
+    return task.predicts_numbers
+
+
+def _is_of_classes(task: Task) -> bool:
+    return not task.predicts_numbers
+
+
+def fidelity(student: Predictions, teacher: Predictions, kind: Kind) -> dict[str, float]:
     """Return how closely a student follows its teacher, prediction by prediction.
 
     Of classes, `agreement`, a fraction, and `kl`, in nats; of numbers, `correlation` and
-    `mean_absolute_difference`. Without a prediction the result is empty. Of word pieces
-    `kl` is that in the teacher's classes (`tasks.pieces`), at most that of all pieces.
+    `mean_absolute_difference`. Without a prediction the result is empty. Of language
+    models `kl` is that in the teacher's classes (`tasks.pieces`), at most that of all token ids.
 
     Raises:
         DataError: the two differ in shape, so their predictions or classes cannot be paired.
@@ -48,7 +49,7 @@ def fidelity(student: Answers, teacher: Answers, kind: Kind) -> dict[str, float]
 
 def fidelities_of(kind: Kind) -> tuple[str, ...]:
     """Return the names of the measures of a kind of task; the first ranks students."""
-    return tuple(name for name, measure in FIDELITIES.items() if kind in measure.kinds)
+    return tuple(name for name, measure in FIDELITIES.items() if measure.fits(TASKS[kind]))
 
 
 def note_on(measure: str, kind: Kind) -> str:
@@ -61,12 +62,12 @@ def note_on(measure: str, kind: Kind) -> str:
     return ""
 
 
-def agreement(student: Answers, teacher: Answers) -> float:
+def agreement(student: Predictions, teacher: Predictions) -> float:
     """Return the share of predictions in which both put the same class, or piece, first."""
     return float(np.mean(student.predicted == teacher.predicted))
 
 
-def kl(student: Answers, teacher: Answers) -> float:
+def kl(student: Predictions, teacher: Predictions) -> float:
     """Return the mean of KL(teacher || student) at temperature 1, in nats; 0 at equality."""
     import torch
     from torch.nn import functional
@@ -81,17 +82,17 @@ def kl(student: Answers, teacher: Answers) -> float:
     return max(0.0, float(divergence))
 
 
-def correlation(student: Answers, teacher: Answers) -> float:
+def correlation(student: Predictions, teacher: Predictions) -> float:
     """Return Pearson's correlation of the two models' numbers; 0 where either is constant."""
     return correlate(student.logits[:, 0], teacher.logits[:, 0])
 
 
-def mean_absolute_difference(student: Answers, teacher: Answers) -> float:
+def mean_absolute_difference(student: Predictions, teacher: Predictions) -> float:
     """Return how far the two models' numbers are apart on average, in the labels' unit."""
     return float(np.abs(student.logits - teacher.logits).mean())
 
 
-Fidelity = Measure[Callable[[Answers, Answers], float]]
+Fidelity = Measure[Callable[[Predictions, Predictions], float]]
 
 FIDELITIES: dict[str, Fidelity] = {
     measure.name: measure
@@ -102,7 +103,7 @@ FIDELITIES: dict[str, Fidelity] = {
             unit=PERCENT,
             meaning="How often student and teacher put the same first, right or wrong.",
             compute=agreement,
-            kinds=_WITH_CLASSES,
+            fits=_is_of_classes,
         ),
         Measure(
             name="kl",
@@ -111,7 +112,7 @@ FIDELITIES: dict[str, Fidelity] = {
             meaning="Mean divergence of the student's probabilities from the teacher's, "
             "KL(teacher ‖ student) at temperature 1. 0 is equality.",
             compute=kl,
-            kinds=_WITH_CLASSES,
+            fits=_is_of_classes,
             highest=None,
             is_larger_better=False,
         ),
@@ -122,7 +123,7 @@ FIDELITIES: dict[str, Fidelity] = {
             meaning="Linear correlation between the student's numbers and the teacher's, in "
             "hundredths: 100 where they lie on a rising line.",
             compute=correlation,
-            kinds=_WITH_NUMBERS,
+            fits=_is_of_numbers,
             lowest=-1.0,
         ),
         Measure(
@@ -132,7 +133,7 @@ FIDELITIES: dict[str, Fidelity] = {
             meaning="Mean absolute difference between the student's numbers and the teacher's. 0 "
             "is equality.",
             compute=mean_absolute_difference,
-            kinds=_WITH_NUMBERS,
+            fits=_is_of_numbers,
             highest=None,
             is_larger_better=False,
         ),

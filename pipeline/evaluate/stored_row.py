@@ -1,6 +1,7 @@
 """One row of a teacher store, found by its key or its text, with what the teacher said of it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +14,36 @@ from torch import Tensor
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError, StoreIncompleteError
-from pipeline.evaluate.stored_pieces import StoredPiece, stored_pieces
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import BY_TOKEN
-from pipeline.text.token_row import TokenRow
+from pipeline.text.token_row import PiecesAsked, TokenRow, token_names
 from pipeline.text.tokens import SUMMARY_NAME, open_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _KEY = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class StoredPiece:
+    """One place that asks for a piece."""
+
+    place: str
+    """Such as `token 4`, or of a decoder `piece 1`."""
+    likeliest: str
+    probability: float
+    right: str | None
+    """None where only the row's key is known."""
+    right_probability: float
+
+    @property
+    def found(self) -> str:
+        """What the teacher puts first beside what is right, for people."""
+        right = "right" if self.right is None else f"right: {self.right}"
+        return f"{self.likeliest} {self.probability:.4f}, {right} {self.right_probability:.4f}"
 
 
 @dataclass(frozen=True)
@@ -149,6 +168,26 @@ def _answers(
     else:
         values = logits[0]
     return dict(zip(identity.labels, values.tolist(), strict=True)), ()
+
+
+def stored_pieces(
+    store: TeacherStore,
+    number: int,
+    tokenizer: "PreTrainedTokenizerFast",
+    asked: PiecesAsked | None,
+) -> tuple[StoredPiece, ...]:
+    """Return the row's places in order; `asked` is what it asks for, where that is known."""
+    top = store.top_logits([number])
+    first = (top.values[:, 0] - top.log_sum_exp).exp().clamp(max=1).tolist()
+    own = (top.target - top.log_sum_exp).exp().clamp(max=1).tolist()
+    likeliest = token_names(top.pieces[:, 0].tolist(), tokenizer)
+    right: Sequence[str | None] = [None] * len(first)
+    places = [f"piece {count}" for count in range(1, len(first) + 1)]
+    if asked is not None:
+        right = token_names(asked.pieces.tolist(), tokenizer)
+        if asked.masked is not None:
+            places = [f"token {place}" for place in asked.masked.tolist()]
+    return tuple(map(StoredPiece, places, likeliest, first, right, own))
 
 
 def attention_maps(

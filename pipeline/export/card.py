@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.export.card_examples import axes_of, example_of
 from pipeline.metrics import METRICS
 from pipeline.tasks import TASKS
+from pipeline.train.card_wording import CARD_WORDING
 from pipeline.train.model_card import card_metadata
 
 CARD_NAME = "README.md"
@@ -59,6 +59,7 @@ def write_export_card(
     scores = metrics["float32"]["validation"]
     task = TASKS[metrics["task"]]
     data = card_metadata(metrics["student"], task, scores, library="onnx", licence=licence)
+    wording = CARD_WORDING[task.kind]
     card = _CARD.format(
         metadata=data.to_yaml(),
         name=metrics["student"],
@@ -70,8 +71,8 @@ def write_export_card(
         notes=_notes(metrics),
         file=files["float32"],
         max_length=metrics["max_length"],
-        example=example_of(task),
-        axes=axes_of(task),
+        example=wording.example,
+        axes=wording.axes,
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
 

@@ -31,17 +31,15 @@ from pipeline.export.onnx_file import OPSET, write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import FILES, ExportSettings
 from pipeline.metrics import METRICS
-from pipeline.metrics.score import score_split
+from pipeline.metrics.scores import score
 from pipeline.models.head import load_trained
 from pipeline.models.limits import most_tokens
-from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
-from pipeline.tasks.pieces import PiecePredictions
+from pipeline.models.model_rows import ModelRows
+from pipeline.models.predict import LogitsOf, flat_logits
+from pipeline.tasks.predictions import predictions_of
 from pipeline.tasks.task import Task
 from pipeline.tasks.token_table import split_for
-from pipeline.text.tokens import Tokens, TokenSplit
-
-Logits = Float[np.ndarray, "row label"]
-Said = Logits | PiecePredictions
+from pipeline.text.tokens import Tokens
 
 
 def export(
@@ -83,7 +81,7 @@ def export(
         models: dict[str, nn.Module] = {"pytorch": student}
         models["float32"] = exported = OnnxStudent(paths["float32"])
         results = {"pytorch": {"validation": trial.scores}, "float32": trial.compare(exported)}
-        check_agreement(results["float32"]["largest_difference"], len(trial.rows))
+        check_agreement(results["float32"]["largest_difference"], len(trial.rows.split))
         if settings.int8:
             write_int8(paths["float32"], paths["int8"])
             models["int8"] = exported = OnnxStudent(paths["int8"])
@@ -102,7 +100,7 @@ def export(
             "architecture": student.config.model_type,
             "task": task.kind,
             "max_length": max_length,
-            "n_rows": len(trial.rows),
+            "n_rows": len(trial.rows.split),
             "n_threads": torch.get_num_threads(),
             "opset": OPSET,
             **results,
@@ -120,14 +118,12 @@ def export(
 class _Trial:
     """The validation rows, with what the student itself makes of them."""
 
-    rows: TokenSplit
+    rows: ModelRows
     task: Task
     names: tuple[str, ...]
-    """Of the labels."""
-    pad_id: int
-    has_token_types: bool
-    said: Said
-    """By the student itself."""
+    """Label names."""
+    numbers: Float[np.ndarray, "flat width"]
+    """All logits of the student; of a language model the log-probabilities of the labels."""
     scores: dict[str, float]
 
     @classmethod
@@ -138,61 +134,33 @@ class _Trial:
         tokenizer: PreTrainedTokenizerFast,
         task: Task,
     ) -> "_Trial":
-        rows = split_for(
-            tokens,
-            task,
-            "validation",
-            tokenizer,
-            most_tokens=most_tokens(student.config),
-            is_shown=True,
-        )
-        pad_id = int(student.config.pad_token_id or 0)
-        has_token_types = "token_type_ids" in tokenizer.model_input_names
-        said: Said
-        if task.predicts == "piece":
-            said = predict_pieces(student, rows, pad_id, has_token_types=has_token_types)
-        else:
-            said = predict(
-                student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
-            )
-        scores = score_split(task, tokens.labels, said, rows)
+        most = most_tokens(student.config)
+        split = split_for(tokens, task, "validation", tokenizer, most_tokens=most, is_shown=True)
+        rows = ModelRows(split, tokenizer, int(student.config.pad_token_id or 0))
+        numbers, scores = _judged(student, rows, task, tokens.labels)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
-        return cls(rows, task, tokens.labels, pad_id, has_token_types, said, scores)
+        return cls(rows, task, tokens.labels, numbers, scores)
 
     def compare(self, exported: OnnxStudent) -> dict[str, Any]:
         """Return the scores of an exported student, and how far it is from the student."""
-        said = self._said_by(exported)
-        scores = score_split(self.task, self.names, said, self.rows)
+        numbers, scores = _judged(exported.logits, self.rows, self.task, self.names)
         first = METRICS[self.task.primary_metric]
         lost = first.loss(scores[first.name], self.scores[first.name])
         return {
             "validation": scores,
             "lost_points": first.unit.factor * lost,
-            "largest_difference": largest_difference(_numbers(said), _numbers(self.said)),
+            "largest_difference": largest_difference(numbers, self.numbers),
         }
 
-    def _said_by(self, exported: OnnxStudent) -> Said:
-        if isinstance(self.said, PiecePredictions):
-            return predict_pieces_by(
-                exported.piece_logits,
-                self.rows,
-                self.pad_id,
-                has_token_types=self.has_token_types,
-            )
-        return predict_by(
-            exported.logits,
-            self.rows,
-            self.pad_id,
-            predicts=self.task.predicts,
-            n_labels=self.said.shape[1],
-            has_token_types=self.has_token_types,
-        )
 
-
-def _numbers(said: Said) -> Logits:
-    """Return logits, or of word pieces the log-probabilities of those that are right."""
-    return said.log_probabilities[:, None] if isinstance(said, PiecePredictions) else said
+def _judged(
+    model: PreTrainedModel | LogitsOf, rows: ModelRows, task: Task, names: tuple[str, ...]
+) -> tuple[Float[np.ndarray, "flat width"], dict[str, float]]:
+    """Return the numbers by which a file is compared with its student, and its scores."""
+    logits, in_vocabulary = flat_logits(model, rows, task, len(names))
+    scores = score(task.metrics, predictions_of(logits, rows.split, task, names, in_vocabulary))
+    return (logits if in_vocabulary is None else in_vocabulary.of_label[:, None]), scores
 
 
 def _measure(
@@ -202,10 +170,10 @@ def _measure(
     settings: EvaluationSettings,
 ) -> dict[str, Measured]:
     """Return size and speed of each model, timed in turn."""
-    n_rows = len(trial.rows)
+    n_rows = len(trial.rows.split)
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
-    examples = [trial.rows.row(row)[0].tolist() for row in chosen]
-    timed = {form: Timed(model, examples, trial.pad_id) for form, model in models.items()}
+    examples = [trial.rows.split.row(row)[0].tolist() for row in chosen]
+    timed = {form: Timed(model, examples, trial.rows.pad_id) for form, model in models.items()}
     costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=torch.device("cpu"))
     return {
         form: Measured(

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import torch
 from jaxtyping import Float, Int
@@ -26,16 +25,15 @@ class OnnxStudent(nn.Module):
         )
         self._names = [one.name for one in self._session.get_inputs()]
 
-    def logits(self, inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
-        """Return the logits of a padded batch, (batch, label) or (batch, token, label)."""
-        feed = {name: inputs[name].numpy() for name in self._names}
-        (logits,) = self._session.run(["logits"], feed)
-        found: Float[np.ndarray, "batch *token label"] = logits
-        return found
+    def logits(self, inputs: Inputs) -> Float[Tensor, "..."]:
+        """Return the logits of a padded batch, (batch, label) or (batch, token, label).
 
-    def piece_logits(self, inputs: Inputs) -> Float[Tensor, "target piece"]:
-        """Return the logits of a padded batch at the tokens that ask for a piece, row by row."""
-        return torch.from_numpy(self.logits(inputs))[inputs["is_target"]]
+        Where the batch has label positions, those at these alone, (target, token id).
+        """
+        feed = {name: inputs[name].numpy() for name in self._names}
+        (found,) = self._session.run(["logits"], feed)
+        logits = torch.from_numpy(found)
+        return logits[inputs["is_target"]] if "is_target" in inputs else logits
 
     def forward(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
@@ -44,4 +42,4 @@ class OnnxStudent(nn.Module):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._names:
             inputs["token_type_ids"] = torch.zeros_like(input_ids)
-        return torch.from_numpy(self.logits(inputs))
+        return self.logits(inputs)

@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 
-from pipeline.metrics.accuracy import ACCURACY
-from pipeline.metrics.answer_match import ANSWER_EXACT_MATCH, ANSWER_F1
-from pipeline.metrics.answers import Answers
-from pipeline.metrics.calibration import EXPECTED_CALIBRATION_ERROR
-from pipeline.metrics.correlation import PEARSON, SPEARMAN
-from pipeline.metrics.entity_f1 import ENTITY_F1
-from pipeline.metrics.exact_match import EXACT_MATCH
-from pipeline.metrics.f1 import F1, MACRO_F1, MICRO_F1
-from pipeline.metrics.matthews import MATTHEWS
+from pipeline.metrics.classes import (
+    ACCURACY,
+    ENTITY_F1,
+    EXACT_MATCH,
+    EXPECTED_CALIBRATION_ERROR,
+    F1,
+    MACRO_F1,
+    MATTHEWS,
+    MICRO_F1,
+    PERPLEXITY,
+)
 from pipeline.metrics.measure import Measure
-from pipeline.metrics.perplexity import PERPLEXITY
-from pipeline.metrics.squared_error import MEAN_SQUARED_ERROR
-from pipeline.metrics.written import BLEU, CHRF, TEXT_EXACT_MATCH
+from pipeline.metrics.numbers import MEAN_SQUARED_ERROR, PEARSON, SPEARMAN
+from pipeline.metrics.texts import ANSWER_EXACT_MATCH, ANSWER_F1, BLEU, CHRF, TEXT_EXACT_MATCH
+from pipeline.tasks.predictions import Predictions
 
-Metric = Measure[Callable[[Answers], float]]
+Metric = Measure[Callable[[Predictions], float]]
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

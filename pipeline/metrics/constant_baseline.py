@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
-    from pipeline.metrics.answers import Answers
+    from pipeline.tasks.predictions import Predictions
 
 NEARLY_ALL = 0.99
 """Share of equal predictions from which on a model predicts nearly always the same."""
@@ -96,7 +96,7 @@ class ConstantBaseline:
         return ""
 
 
-def compare_with_constant(answers: "Answers", metric: Metric) -> ConstantBaseline | None:
+def compare_with_constant(predictions: "Predictions", metric: Metric) -> ConstantBaseline | None:
     """Return a model beside the best constant prediction; None where the labels cannot tell.
 
     That is where fewer than two different labels occur: there a constant is always right.
@@ -105,7 +105,7 @@ def compare_with_constant(answers: "Answers", metric: Metric) -> ConstantBaselin
         DataError: as `score`.
         SignalError: a logit is infinite or not a number.
     """
-    labelled = answers.labelled()
+    labelled = predictions.labelled()
     if not len(labelled.labels):
         return None
     if np.issubdtype(labelled.labels.dtype, np.floating):
@@ -135,26 +135,26 @@ def compare_with_constant(answers: "Answers", metric: Metric) -> ConstantBaselin
     )
 
 
-def _beside_mean(answers: "Answers") -> ConstantBaseline | None:
-    labels, metric = answers.labels, METRICS["mean_squared_error"]
+def _beside_mean(predictions: "Predictions") -> ConstantBaseline | None:
+    labels, metric = predictions.labels, METRICS["mean_squared_error"]
     if labels.min() == labels.max():
         return None
     mean = float(labels.mean())
     return ConstantBaseline(
         metric=metric.name,
-        score=metric.compute(answers),
+        score=metric.compute(predictions),
         constant=f"the mean of the labels, {mean:.4g}",
-        constant_score=metric.compute(replace(answers, logits=np.full((len(labels), 1), mean))),
+        constant_score=metric.compute(replace(predictions, logits=np.full((len(labels), 1), mean))),
         n_predictions=len(labels),
-        unit=_UNITS[answers.predicts],
+        unit=_UNITS[predictions.predicts],
         most_given=None,
         given_share=0.0,
         right_share=0.0,
     )
 
 
-def _beside_no_answer(answers: "Answers", metric: Metric) -> ConstantBaseline | None:
-    texts = answers.texts
+def _beside_no_answer(predictions: "Predictions", metric: Metric) -> ConstantBaseline | None:
+    texts = predictions.texts
     if texts is None or not any(texts.accepted):
         return None
     most_given, n_given = Counter(texts.given).most_common(1)[0]
@@ -164,41 +164,42 @@ def _beside_no_answer(answers: "Answers", metric: Metric) -> ConstantBaseline | 
     n_texts = len(texts.given)
     return ConstantBaseline(
         metric=metric.name,
-        score=metric.compute(answers),
+        score=metric.compute(predictions),
         constant="no answer",
         constant_score=metric.compute(
-            replace(answers, texts=replace(texts, given=("",) * n_texts))
+            replace(predictions, texts=replace(texts, given=("",) * n_texts))
         ),
         n_predictions=n_texts,
-        unit=_UNITS[answers.predicts],
+        unit=_UNITS[predictions.predicts],
         most_given=f"the answer '{most_given}'" if most_given else "no answer",
         given_share=n_given / n_texts,
         right_share=n_right / n_texts,
     )
 
 
-def _by_unit(answers: "Answers", values: NDArray[np.int64]) -> NDArray[np.int64]:
+def _by_unit(predictions: "Predictions", values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return (unit, column): the labels of a row, or a single number."""
-    n_columns = len(answers.names) if answers.predicts == "label" else 1
+    n_columns = len(predictions.names) if predictions.predicts == "label" else 1
     return values.reshape(-1, n_columns)
 
 
-def _in_words(answers: "Answers", value: NDArray[np.int64]) -> str:
-    if answers.predicts == "choice":
+def _in_words(predictions: "Predictions", value: NDArray[np.int64]) -> str:
+    if predictions.predicts == "choice":
         return f"choice {value[0] + 1}"
-    if answers.predicts == "piece":
+    if predictions.predicts == "piece":
         return f"token id {value[0]}"
-    numbers = np.flatnonzero(value) if answers.predicts == "label" else value
-    names = [f"'{answers.names[number]}'" for number in numbers]
+    numbers = np.flatnonzero(value) if predictions.predicts == "label" else value
+    names = [f"'{predictions.names[number]}'" for number in numbers]
     if not names:
         return "no label"
     return f"the {'label' if len(names) == 1 else 'labels'} {', '.join(names)}"
 
 
-def _always(answers: "Answers", predicted: NDArray[np.int64]) -> "Answers":
-    """Return the answers of a model that puts these first."""
-    if answers.pieces is not None:
-        return replace(answers, pieces=replace(answers.pieces, predicted=predicted))
-    logits = np.zeros_like(answers.logits)
+def _always(predictions: "Predictions", predicted: NDArray[np.int64]) -> "Predictions":
+    """Return the predictions of a model that puts these first."""
+    if predictions.in_vocabulary is not None:
+        whole = replace(predictions.in_vocabulary, first=predicted)
+        return replace(predictions, in_vocabulary=whole)
+    logits = np.zeros_like(predictions.logits)
     logits[np.arange(len(predicted)), predicted] = 1
-    return replace(answers, logits=logits)
+    return replace(predictions, logits=logits)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pipeline.tasks.task import Kind
+from pipeline.tasks.task import Task
 
 F_co = TypeVar("F_co", bound=Callable[..., float], covariant=True)
 
@@ -38,12 +38,14 @@ class Measure(Generic[F_co]):
     meaning: str
     """A sentence for who reads the report."""
     compute: F_co
-    kinds: frozenset[Kind]
-    """The kinds of task that have it."""
+    fits: Callable[[Task], bool]
+    """Says by what is predicted whether a kind of task has it."""
     lowest: float = 0.0
     highest: float | None = 1.0
     """None where it has no bound."""
     is_larger_better: bool = True
+    hub_name: str = ""
+    """What the Hub calls it, where it knows it."""
     reads_texts: bool = False
     """Whether it needs the texts that a model writes, which takes long: it has a value where
     there are such, and none while a model is trained."""

@@ -1,6 +1,7 @@
-"""A model's logits for a whole split, or what it says of the word pieces that it asks for."""
+"""A model's predictions for a whole split of a token table."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,166 +10,150 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.models.padding import pad_rows
-from pipeline.tasks.pieces import PiecePredictions, in_classes
-from pipeline.tasks.task import BY_TOKEN, Unit
+from pipeline.models.model_rows import ModelRows
+from pipeline.tasks.pieces import in_classes
+from pipeline.tasks.predictions import InVocabulary, Predictions, predictions_of
+from pipeline.tasks.task import BY_TOKEN, Task
 from pipeline.text.tokens import TokenSplit
 
 _PREDICTION_ROWS = 64
 _PREDICTION_TARGETS = 1024
-"""Of a vocabulary of 50,000 word pieces their logits are 200 MB."""
+"""With a vocabulary of 50,000 token ids their logits are 200 MB."""
 
 Inputs = dict[str, Int[Tensor, "batch token"]]
-LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch *token label"]]
-"""Gives the logits of a padded batch that is on the CPU."""
+LogitsOf = Callable[[Inputs], Float[Tensor, "..."]]
+"""Gives the float32 logits of a padded batch: (row, label), (row, token, label), or those of a
+language model at the batch's label positions, (target, token id)."""
+TopOf = Callable[[NDArray[np.int64]], Int[Tensor, "target k"]]
+"""Gives a teacher's likeliest token ids for these rows of a split, row after row."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes predicts of a split."""
+
+    rank: int = 0
+    count: int = 1
+    total: Callable[[NDArray[np.generic]], NDArray[np.generic]] = np.asarray
+    """Adds up an array over all processes."""
+
+
+_ALL = Share()
 
 
 def predict(
-    model: PreTrainedModel,
-    split: TokenSplit,
-    pad_id: int,
+    model: PreTrainedModel | LogitsOf,
+    rows: ModelRows,
+    task: Task,
+    names: tuple[str, ...],
     *,
-    predicts: Unit,
-    has_token_types: bool,
-    rank: int = 0,
-    count: int = 1,
-) -> Float[np.ndarray, "flat label"]:
-    """Return a model's logits for a whole split, in its order: (row, label).
+    top_of: TopOf | None = None,
+    share: Share = _ALL,
+) -> Predictions:
+    """Return a model's predictions for a whole split, in its order.
 
-    Of a model that predicts something of each token they are (token, label), row after row.
-    Of `count` processes, each computes its share of the rows and gives zeros for all
-    others: the sum over processes is the whole, with no row twice.
+    `rows` are the split's as the model reads them, `names` those of the labels; the rest as
+    `flat_logits` takes it.
     """
-    model.eval()
-    device = next(model.parameters()).device
+    logits, in_vocabulary = flat_logits(model, rows, task, len(names), top_of=top_of, share=share)
+    return predictions_of(logits, rows.split, task, names, in_vocabulary)
 
-    def logits_of(inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
-        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
-        logits: Float[np.ndarray, "batch *token label"] = outputs.logits.float().cpu().numpy()
+
+def flat_logits(
+    model: PreTrainedModel | LogitsOf,
+    rows: ModelRows,
+    task: Task,
+    n_labels: int,
+    *,
+    top_of: TopOf | None = None,
+    share: Share = _ALL,
+) -> tuple[Float[np.ndarray, "flat width"], InVocabulary | None]:
+    """Return all logits of a model for a split, in its order, as `predictions_of` takes them.
+
+    They are (row, label), or (token, label), row after row. Of a language model the logits of the
+    whole vocabulary live only as long as their batch: with `top_of`, those in its teacher's
+    classes are kept. Each process computes its share of the rows and has zeros for all others, so
+    that the sum over processes is the whole.
+    """
+    device, logits_of = torch.device("cpu"), model
+    if isinstance(model, PreTrainedModel):
+        device, logits_of = next(model.parameters()).device, _forward_of(model)
+    batches = (
+        (chosen, logits_of(rows.inputs(chosen, device)))
+        for chosen in _batches(rows.split, share.rank, share.count)
+    )
+    with torch.inference_mode():
+        if task.predicts == "piece":
+            return _in_vocabulary(batches, rows.split, top_of, share)
+        flat = _flat(batches, rows.split, n_labels, by_token=task.predicts in BY_TOKEN)
+        return share.total(flat), None
+
+
+def _forward_of(model: PreTrainedModel) -> LogitsOf:
+    model.eval()
+
+    def logits_of(inputs: Inputs) -> Float[Tensor, "..."]:
+        logits: Float[Tensor, ...] = model(**inputs).logits.float()
         return logits
 
-    with torch.inference_mode():
-        return predict_by(
-            logits_of,
-            split,
-            pad_id,
-            predicts=predicts,
-            n_labels=int(model.config.num_labels or 0),
-            has_token_types=has_token_types,
-            rank=rank,
-            count=count,
-        )
+    return logits_of
 
 
-PiecesOf = Callable[[NDArray[np.int64]], Int[Tensor, "target k"]]
-"""Gives a teacher's likeliest pieces for these rows of a split, row after row."""
-
-
-def predict_pieces(
-    model: PreTrainedModel,
+def _in_vocabulary(
+    batches: Iterator[tuple[NDArray[np.int64], Tensor]],
     split: TokenSplit,
-    pad_id: int,
-    *,
-    has_token_types: bool,
-    pieces_of: PiecesOf | None = None,
-    rank: int = 0,
-    count: int = 1,
-) -> PiecePredictions:
-    """Return what a model says of the pieces that a split asks for, in its order.
-
-    Logits of the whole vocabulary live only as long as their batch. With `pieces_of`, those
-    in its teacher's classes are kept. Of `count` processes, each computes its share and gives
-    zeros for all others, as `predict` does.
-    """
-    model.eval()
-    device = next(model.parameters()).device
-
-    def logits_of(inputs: Inputs) -> Float[Tensor, "target piece"]:
-        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
-        logits: Float[Tensor, "target piece"] = outputs.logits.float()
-        return logits
-
-    with torch.inference_mode():
-        return predict_pieces_by(
-            logits_of,
-            split,
-            pad_id,
-            has_token_types=has_token_types,
-            pieces_of=pieces_of,
-            rank=rank,
-            count=count,
-        )
-
-
-def predict_pieces_by(
-    logits_of: Callable[[Inputs], Float[Tensor, "target piece"]],
-    split: TokenSplit,
-    pad_id: int,
-    *,
-    has_token_types: bool,
-    pieces_of: PiecesOf | None = None,
-    rank: int = 0,
-    count: int = 1,
-) -> PiecePredictions:
-    """Return the predictions as `predict_pieces` does, of whatever gives logits for a batch."""
+    top_of: TopOf | None,
+    share: Share,
+) -> tuple[Float[np.ndarray, "target class"], InVocabulary]:
+    """Return a split's logits in a teacher's classes, none without one, and what else is kept."""
     n_targets = len(split.labels)
-    predicted = torch.zeros(n_targets, dtype=torch.int64)
-    log_probabilities, of_predicted = torch.zeros(n_targets), torch.zeros(n_targets)
-    classes: Tensor | None = None
-    for rows in _batches(split, rank, count):
-        batch = [split.row(row) for row in rows]
-        logits = logits_of(pad_rows(batch, pad_id, has_token_types=has_token_types))
+    first = torch.zeros(n_targets, dtype=torch.int64)
+    of_label, of_first = torch.zeros(n_targets), torch.zeros(n_targets)
+    classes = torch.zeros(n_targets, 0)
+    for rows, logits in batches:
         places = torch.from_numpy(split.label_places(rows))
-        right = torch.from_numpy(split.labels_of(rows)).to(logits.device)
-        chosen = logits.gather(1, right[:, None])[:, 0]
+        labels = torch.from_numpy(split.labels_of(rows)).to(logits.device)
+        chosen = logits.gather(1, labels[:, None])[:, 0]
         log_sum_exp = logits.logsumexp(1)
-        largest, first = logits.max(1)
-        log_probabilities[places] = (chosen - log_sum_exp).cpu()
-        of_predicted[places] = (largest - log_sum_exp).cpu()
-        predicted[places] = first.cpu()
-        if pieces_of is not None:
-            of_batch = in_classes(logits, pieces_of(rows).to(logits.device)).cpu()
-            if classes is None:
+        largest, likeliest = logits.max(1)
+        of_label[places] = (chosen - log_sum_exp).cpu()
+        of_first[places] = (largest - log_sum_exp).cpu()
+        first[places] = likeliest.cpu()
+        if top_of is not None:
+            of_batch = in_classes(logits, top_of(rows).to(logits.device)).cpu()
+            if not classes.shape[1]:
                 classes = torch.zeros(n_targets, of_batch.shape[1])
             classes[places] = of_batch
-    return PiecePredictions(
-        log_probabilities.numpy(),
-        predicted.numpy(),
-        None if classes is None else classes.numpy(),
-        None if classes is None else of_predicted.numpy(),
+    found = [share.total(part.numpy()) for part in (of_label, first)]
+    return classes.numpy(), InVocabulary(
+        found[0], found[1], None if top_of is None else of_first.numpy()
     )
 
 
-def predict_by(
-    logits_of: LogitsOf,
+def _flat(
+    batches: Iterator[tuple[NDArray[np.int64], Tensor]],
     split: TokenSplit,
-    pad_id: int,
-    *,
-    predicts: Unit,
     n_labels: int,
-    has_token_types: bool,
-    rank: int = 0,
-    count: int = 1,
+    *,
+    by_token: bool,
 ) -> Float[np.ndarray, "flat label"]:
-    """Return the logits as `predict` does, of whatever gives them for a batch."""
-    n_vectors = len(split.input_ids) if predicts in BY_TOKEN else len(split)
-    logits = np.zeros((n_vectors, n_labels), dtype=np.float32)
-    for rows in _batches(split, rank, count):
-        padded = logits_of(
-            pad_rows([split.row(row) for row in rows], pad_id, has_token_types=has_token_types)
-        )
-        if predicts not in BY_TOKEN:
-            logits[rows] = padded
+    """Return a split's logits, (row, label), or (token, label), row after row."""
+    n_vectors = len(split.input_ids) if by_token else len(split)
+    flat = np.zeros((n_vectors, n_labels), dtype=np.float32)
+    for rows, logits in batches:
+        padded = logits.cpu().numpy()
+        if not by_token:
+            flat[rows] = padded
             continue
         for row, own in zip(rows, padded, strict=True):
-            logits[split.offsets[row] : split.offsets[row + 1]] = own[: split.lengths[row]]
-    return logits
+            flat[split.offsets[row] : split.offsets[row + 1]] = own[: split.lengths[row]]
+    return flat
 
 
 def _batches(split: TokenSplit, rank: int, count: int) -> Iterator[NDArray[np.int64]]:
     """Yield this process's rows, from the shortest to the longest, in batches.
 
-    None has more rows or, unless it is a single row, asks for more word pieces than is allowed.
+    None has more rows or, unless it is a single row, more label positions than is allowed.
     """
     order = np.argsort(split.lengths, kind="stable")[rank::count]
     n_targets, start = split.n_targets[order], 0

@@ -10,7 +10,7 @@ from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.settings import Section, faults_at, parse_section, unknown_key
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import ExportSettings
-from pipeline.metrics.chosen import metric_faults
+from pipeline.metrics.scores import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.project.checkpoints import checkpoint_faults, is_local

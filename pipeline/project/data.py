@@ -18,6 +18,7 @@ from pipeline.project.columns import named_columns, option, option_faults
 from pipeline.project.fit import Fit, find_fit
 from pipeline.project.presets import Preset, check_labels
 from pipeline.tasks import TASKS
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.data_faults import data_faults
 from pipeline.tasks.tag_scheme import tag_fault
 from pipeline.tasks.task import Kind, Task
@@ -100,7 +101,7 @@ def make_request(
     if preset is None:
         if source is None:
             raise SettingsError(["give --data, your files, or --preset, a data set of the Hub"])
-        request = Request(kind or "classification", columns, source, encoding, labels)
+        request = Request(kind or CLASSIFICATION.kind, columns, source, encoding, labels)
     else:
         task, data = preset.settings["task"], preset.settings["data"]
         if kind not in (None, task["kind"]):
@@ -239,7 +240,7 @@ def _check_columns(table: pa.Table, path: Path, split: str, request: Request) ->
 
 def _count_rows(table: pa.Table, request: Request) -> int:
     """Return the rows that `read_corpus` is going to keep of a file."""
-    if request.kind != "masked_lm":
+    if not request.task.masks:
         return len(table)
     texts = Source(table, "").strings("text", request.settings.columns.text).to_pylist()
     return sum(1 for text in texts if text and text.strip())
@@ -254,7 +255,7 @@ def _fit(train: pa.Table, path: Path, request: Request) -> Fit | None:
     if request.preset is not None:
         return None
     columns = request.settings.columns
-    if request.kind == "masked_lm":
+    if request.task.masks:
         columns = columns.model_copy(update={"label": None})
     try:
         fit = find_fit(train, columns)
@@ -267,7 +268,8 @@ def _fit(train: pa.Table, path: Path, request: Request) -> Fit | None:
     if fit is None or fit.kind == request.kind:
         return None
     # Of texts that hold several names, the whole may repeat as a name does.
-    return None if (request.kind, fit.kind) == ("multi_label", "classification") else fit
+    is_whole = request.task.predicts == "label" and TASKS[fit.kind].has_one_class
+    return None if is_whole else fit
 
 
 def _read(folder: Path, request: Request, fit: Fit | None, n_unlabelled: int) -> ProjectData:

@@ -78,7 +78,7 @@ class Sizes:
 
 def max_length(request: Request, most_tokens: int | None, default: int) -> int:
     """Return the longest row in tokens: what the task wants, if the teacher can read it."""
-    wanted = _LONG_TEXTS if request.kind == "question_answering" else default
+    wanted = _LONG_TEXTS if request.task.predicts == "span" else default
     return wanted if most_tokens is None else min(wanted, most_tokens)
 
 
@@ -143,7 +143,7 @@ _OF_STUDENTS = _Rates(3.0e-4, 1.0e-4)
 def _schedule(kind: Kind, teacher: Architecture, n_examples: int, rates: _Rates) -> dict[str, Any]:
     """Return the settings of a training over so many examples."""
     batch_size = _BATCH if n_examples >= _LEAST_UPDATES * _BATCH else _SMALL_BATCH
-    if kind == "multiple_choice":
+    if TASKS[kind].predicts == "choice":
         batch_size = _QUESTIONS_IN_BATCH
     return {
         "epochs": _epochs(n_examples, batch_size),

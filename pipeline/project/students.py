@@ -97,7 +97,7 @@ def default_students(
         ),
         Student(f"kd-{n_layers}", "and taught by it", _student(model, kd)),
     ]
-    if is_of_rows or kind == "multiple_choice":
+    if is_of_rows or TASKS[kind].predicts == "choice":
         kd = {**kd, "cls": {"weight": 1.0, "layer_map": "skip" if n_layers > 1 else "uniform"}}
         comment = "and [CLS] states (Sun et al. 2019)"
         students.append(Student(f"pkd-{n_layers}", comment, _student(model, kd)))

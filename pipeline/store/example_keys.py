@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.store.asked_columns import asked_columns, asked_of
+from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.text.token_row import TokenRow
 
 Examples: TypeAlias = Dataset | Sequence[Mapping[str, Any]]
@@ -19,7 +20,7 @@ _ROWS_PER_READ = 1000
 
 
 def keys_of(
-    examples: Examples, task: str = "classification", *, decoder_start: int | None = None
+    examples: Examples, task: str = CLASSIFICATION.kind, *, decoder_start: int | None = None
 ) -> NDArray[np.void]:
     """Return the key of every example, 16 raw bytes each.
 

@@ -1,9 +1,9 @@
-"""Predictions of word pieces, among a whole vocabulary.
+"""Predictions of token ids among a whole vocabulary, in the classes of a teacher's top k.
 
-Two models are compared in the teacher's classes of a prediction: its k likeliest pieces, each
+Two models are compared in the teacher's classes of a prediction: its k likeliest ids, each
 a class, and one class for all others together, whose logit is
 
-    rest = log(sum over other pieces of exp(z)) = log(exp(lse) - sum over the k of exp(z))
+    rest = log(sum over other ids of exp(z)) = log(exp(lse) - sum over the k of exp(z))
 
 with lse the log-sum-exp of all, so that the softmax gives each class its exact probability.
 The KL divergence in these classes is at most that between the whole distributions (merging
@@ -15,31 +15,15 @@ is no longer what the other pieces have together, which is why objectives refuse
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Float, Int
     from torch import Tensor
 
 LEAST_REST = 8
 """The probability that the other pieces have at least, in units of the last place of 1: less
 cannot be told from the rounding of a sum."""
-
-
-@dataclass(frozen=True)
-class PiecePredictions:
-    """What a model says of all places of a split that ask for a piece, in the split's order."""
-
-    log_probabilities: Float[np.ndarray, " target"]
-    """Of the right piece, in nats."""
-    predicted: Int[np.ndarray, " target"]
-    """The likeliest piece."""
-    classes: Float[np.ndarray, "target class"] | None = None
-    """Logits in the teacher's classes, where there is a teacher to compare with."""
-    of_predicted: Float[np.ndarray, " target"] | None = None
-    """Log-probability of the likeliest piece, there too: it may be none of those classes."""
 
 
 def teacher_classes(

@@ -23,7 +23,7 @@ from pipeline.core.arrow import as_numpy
 from pipeline.core.errors import DataError
 from pipeline.tasks.columns import Columns
 from pipeline.tasks.label_faults import KEEP_LISTS, is_list_text
-from pipeline.tasks.predictions import ABSENT
+from pipeline.tasks.predictions import ABSENT, AnswerTexts
 from pipeline.tasks.task import OTHER_TOKENIZER, Place, Task, Tokenising, TrainerLoss, joined_labels
 from pipeline.text.columns import ColumnSettings
 from pipeline.text.corpus import Corpus
@@ -177,6 +177,12 @@ class QuestionAnswering(Task):
         )
         is_cut = np.zeros(len(all_windows), dtype=bool)
         return TokenisedTexts(rows, is_cut, {"n_answers_lost": n_lost})
+
+    def answer_texts(self, logits: NDArray[Any], split: TokenSplit) -> AnswerTexts | None:
+        """Return the best span's text for each labelled question; None without one."""
+        from pipeline.tasks.spans import answer_texts  # which stands on this module
+
+        return answer_texts(logits, split)
 
     def trainer_labels(self, examples: Sequence[tuple[int, Labels]], mask: "Tensor") -> "Tensor":
         """Return (row, 3): the first token, the last token, and how many the row has."""

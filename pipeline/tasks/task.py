@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
+    from pipeline.tasks.predictions import AnswerTexts
+
 Kind: TypeAlias = str
 """The name of a kind of task, a key of `TASKS`."""
 Unit = Literal["row", "label", "token", "choice", "span", "piece"]
@@ -303,6 +305,10 @@ class Task(LabelFormat):
         pairs = table["text_pair"].to_pylist() if has_pairs else None
         texts = table["text"].to_pylist()
         return tokenise(texts, pairs, labels, self.schema, how.tokenizer, how.max_length)
+
+    def answer_texts(self, logits: NDArray[Any], split: TokenSplit) -> "AnswerTexts | None":
+        """Return the texts that flat logits of a whole split answer questions with, if any do."""
+        return None
 
     # What the teacher learns.
 

@@ -24,8 +24,8 @@ from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.errors import DataError
 from pipeline.core.progress import Progress
 from pipeline.core.stamp import METRICS_NAME, stamp_in
-from pipeline.metrics.validated import Validated, validate
-from pipeline.tasks.pieces import PiecePredictions
+from pipeline.metrics.scores import Validated, validate
+from pipeline.tasks.predictions import InVocabulary, predictions_of
 from pipeline.tasks.task import Task
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.labelled_examples import Collator, LabelledExamples
@@ -165,12 +165,14 @@ class _Judge:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return the task's metrics, and keep all that the validation gave as `last`."""
         assert isinstance(prediction.predictions, np.ndarray)
-        flat = self._examples.flat(prediction.predictions)
-        said: np.ndarray | PiecePredictions = flat
+        flat, in_vocabulary = self._examples.flat(prediction.predictions), None
         if self._task.predicts == "piece":
-            right, first = flat.T
-            said = PiecePredictions(right, first.astype(np.int64))
-        self.last = validate(self._task, self._names, said, self._examples.split)
+            of_label, first = flat.T
+            in_vocabulary = InVocabulary(of_label, first.astype(np.int64))
+            flat = np.zeros((len(first), 0), np.float32)
+        split = self._examples.split
+        found = predictions_of(flat, split, self._task, self._names, in_vocabulary)
+        self.last = validate(self._task, found)
         return dict(self.last.scores)
 
 

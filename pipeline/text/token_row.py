@@ -1,11 +1,15 @@
 """What a model reads of one row of a token table."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import row_key
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 class PiecesAsked(NamedTuple):
@@ -41,3 +45,9 @@ class TokenRow(NamedTuple):
         if self.asked is None:
             return row_key(self.ids, self.types)
         return row_key(self.ids, self.types, self.asked.places, self.asked.pieces)
+
+
+def token_names(ids: Sequence[int], tokenizer: "PreTrainedTokenizerFast") -> list[str]:
+    """Return what a tokenizer calls token ids; a model may have more ids than its tokenizer."""
+    names: Sequence[str | None] = tokenizer.convert_ids_to_tokens(list(ids))
+    return [name or f"piece {number}" for name, number in zip(names, ids, strict=True)]

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError, StoreMismatchError
 from pipeline.models.limits import most_tokens, unreadable
+from pipeline.models.model_rows import ModelRows
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
@@ -19,7 +20,7 @@ from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
 from pipeline.student.model import digest_start
 from pipeline.tasks.token_table import split_for
-from pipeline.text.tokens import Tokens, TokenSplit
+from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.settings import check_batches
 from pipeline.train.state import Learner
@@ -40,13 +41,11 @@ class Beginning:
     """What the objectives read."""
     rows: JoinedSplit
     """Those to train on, with the teacher's signals."""
-    validation: TokenSplit
+    validation: ModelRows
     """As the student reads it."""
     learner: Learner
     n_steps: int
     """Of the whole training."""
-    has_token_types: bool
-    """Whether the student is given token types."""
     log: tuple[str, ...]
     """Which of the teacher's tensors went where."""
 
@@ -87,11 +86,12 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
     read = {"train": train, "validation": validation}
     if fault := unreadable(student.config, read, has_token_types=has_token_types):
         raise CheckpointError(f"the student cannot read its rows: {fault}.")
+    pad_id = int(student.config.pad_token_id or 0)
     rows = JoinedSplit(
         tokens.splits["train"],
         store,
         needs,
-        pad_id=int(student.config.pad_token_id or 0),
+        pad_id=pad_id,
         has_token_types=has_token_types,
         other_stores=others,
         student_split=train,
@@ -102,10 +102,9 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
         tokenizer=tokenizer,
         needs=needs,
         rows=rows,
-        validation=validation,
+        validation=ModelRows(validation, tokenizer, pad_id),
         learner=Learner(student, objective, training, n_steps, accelerator.device),
         n_steps=n_steps,
-        has_token_types=has_token_types,
         log=tuple(log),
     )
 

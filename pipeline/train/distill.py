@@ -12,18 +12,18 @@ from accelerate import Accelerator
 from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.progress import Progress
 from pipeline.core.stamp import METRICS_NAME, stamp_in
-from pipeline.metrics.validated import Validated
-from pipeline.text.tokens import TokenSplit
+from pipeline.metrics.scores import Validated
+from pipeline.tasks.predictions import Predictions
 from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
 from pipeline.train.student import Student, StudentData
 from pipeline.train.unfinished import UnfinishedTraining
-from pipeline.train.validation import Said, predict_shared
+from pipeline.train.validation import predict_shared
 
-Judge = Callable[[Said, TokenSplit], Validated]
-"""Says how good a model is from what it says of a split."""
+Judge = Callable[[Predictions], Validated]
+"""Says how good a model is from its predictions for a split."""
 
 _CURVE_POINTS = 200
 
@@ -120,15 +120,16 @@ def distill(
             if report.step % max(1, n_steps // _CURVE_POINTS) == 0:
                 curves.log(report.step, _training_point(report))
             if report.is_validation_due:
-                said = predict_shared(
-                    begun.student,
-                    begun.validation,
-                    data.task.predicts,
-                    training,
-                    accelerator,
-                    has_token_types=begun.has_token_types,
+                found = judge(
+                    predict_shared(
+                        begun.student,
+                        begun.validation,
+                        data.task,
+                        data.tokens.labels,
+                        training,
+                        accelerator,
+                    )
                 )
-                found = judge(said, begun.validation)
                 curves.log(report.step, _validation_point(found))
                 outcome = outcome.judged(report.step, found, data.task.primary_metric)
             is_best = outcome.best_step == report.step

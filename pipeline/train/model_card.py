@@ -7,76 +7,16 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from pipeline.core.fingerprint import digest_json
+from pipeline.metrics import METRICS
 from pipeline.objectives.linear import LinearWeight
 from pipeline.store.manifest import Manifest
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind, Task
+from pipeline.tasks.task import Task
 from pipeline.text.tokens import IGNORED, Tokens, is_labelled
+from pipeline.train.card_wording import CARD_WORDING
 from pipeline.train.student import Student, StudentData
-
-HUB_METRICS = {
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "macro_f1": "f1",
-    "micro_f1": "f1",
-    "entity_f1": "f1",
-    "exact_match": "exact_match",
-    "answer_f1": "f1",
-    "answer_exact_match": "exact_match",
-    "matthews": "matthews_correlation",
-    "pearson": "pearsonr",
-    "spearman": "spearmanr",
-    "mean_squared_error": "mse",
-    "perplexity": "perplexity",
-    "bleu": "sacrebleu",
-    "chrf": "chrf",
-    "text_exact_match": "exact_match",
-}
-"""Scores by the names that they have on the Hub; others stand in the text alone."""
-
-HUB_TASKS: dict[Kind, str] = {
-    "classification": "text-classification",
-    "multi_label": "text-classification",
-    "regression": "text-classification",
-    "token_classification": "token-classification",
-    "multiple_choice": "multiple-choice",
-    "question_answering": "question-answering",
-    "masked_lm": "fill-mask",
-    "sequence_to_sequence": "translation",
-}
-
-_USES: dict[Kind, str] = {
-    "classification": "It sorts texts like those it was trained on into {n_labels} labels: "
-    "{labels}.",
-    "multi_label": "It gives texts like those it was trained on any of {n_labels} labels: "
-    "{labels}.",
-    "regression": "It gives texts like those it was trained on a number.",
-    "token_classification": "It gives each word of texts like those it was trained on one of "
-    "{n_labels} labels: {labels}.",
-    "multiple_choice": "It chooses among the answers to a question, for texts like those it was "
-    "trained on.",
-    "question_answering": "It finds where the answer to a question stands in a text, for texts "
-    "like those it was trained on.",
-    "masked_lm": "It says which word pieces masks hide in texts like those it was trained on; it "
-    "is also what models of other tasks start from.",
-    "sequence_to_sequence": "It writes a text for texts like those it was trained on, such as a "
-    "translation or a summary.",
-}
-_LIMITS: dict[Kind, str] = {
-    "classification": "It gives one of these labels to any text, also to one that none of them "
-    "fits.",
-    "multi_label": "It knows no other labels than these.",
-    "regression": "It gives a number to any text, also to one that is like none it was trained on.",
-    "token_classification": "It gives one of these labels to any word, also to one that none of "
-    "them fits.",
-    "multiple_choice": "It chooses one of the answers, also where none of them is right.",
-    "question_answering": "It answers in the words of the text alone; where no training question "
-    "was without an answer, it gives one to any question.",
-    "masked_lm": "It puts a likely word into any gap, whether what it then says is true or not.",
-    "sequence_to_sequence": "What it writes reads well where it is wrong, too.",
-}
 
 _CARD = """\
 ---
@@ -144,18 +84,17 @@ def write_model_card(
         f"{term} ({_weight(chosen.weight)})"
         for term, chosen in student.settings.objectives.chosen()
     ]
+    wording = CARD_WORDING[task.kind]
     card = _CARD.format(
         metadata=card_metadata(name, task, scores, library="transformers").to_yaml(),
         name=name,
         kind=_kind(model, manifest),
         loading=_REGISTERED if model.architecture in STUDENTS else "",
         teacher=manifest.teacher,
-        use=_USES[task.kind].format(
-            n_labels=len(identity.labels), labels=", ".join(identity.labels)
-        ),
-        limit=_LIMITS[task.kind],
+        use=wording.use.format(n_labels=len(identity.labels), labels=", ".join(identity.labels)),
+        limit=wording.limit,
         auto_class=task.auto_class,
-        labels=", ".join(identity.labels) or "none, but the word pieces of its tokenizer",
+        labels=", ".join(identity.labels) or "none, but the token ids of its tokenizer",
         train_rows=_rows(tokens, "train"),
         validation_rows=_rows(tokens, "validation"),
         tokens=tokens.digest,
@@ -187,11 +126,11 @@ def card_metadata(
     """
     known: dict[str, float] = {}
     for metric, value in scores.items():
-        if metric in HUB_METRICS:
-            known.setdefault(HUB_METRICS[metric], value)
+        if METRICS[metric].hub_name:
+            known.setdefault(METRICS[metric].hub_name, value)
     results = [
         EvalResult(
-            task_type=HUB_TASKS[task.kind],
+            task_type=CARD_WORDING[task.kind].hub_task,
             dataset_type="text",
             dataset_name="validation rows",
             dataset_split="validation",
@@ -203,7 +142,7 @@ def card_metadata(
     return ModelCardData(
         library_name=library,
         license=licence,
-        pipeline_tag=HUB_TASKS[task.kind],
+        pipeline_tag=CARD_WORDING[task.kind].hub_task,
         tags=["knowledge-distillation", "decant"],
         metrics=list(known),
         model_name=name,

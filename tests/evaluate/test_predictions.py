@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluate.predictions import write_predictions
-from pipeline.metrics.answers import answers_of
-from pipeline.metrics.score import score_split
+from pipeline.metrics.scores import score
 from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import predictions_of
 from pipeline.tasks.task import Kind
 from pipeline.text.tokens import IGNORED, TokenSplit
 
@@ -39,7 +39,7 @@ def make_split(kind: Kind, rows: list[dict[str, Any]]) -> TokenSplit:
 
 def write(path: Path, split: TokenSplit, logits: Any, kind: str, names: tuple[str, ...]) -> Any:
     """Write predictions of two models with these flat logits; return the file's table."""
-    answers = answers_of(np.array(logits, dtype=np.float32), split, TASKS[kind].predicts, names)
+    answers = predictions_of(np.array(logits, dtype=np.float32), split, TASKS[kind], names)
     write_predictions(path, split, answers, answers)
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
@@ -110,7 +110,10 @@ def test_a_question_is_one_prediction_with_its_choices(tmp_path: Path) -> None:
     assert table["choices"].to_pylist() == [["I", "you"], ["sing", "go", "stay"]]
     assert table["label"].to_pylist() == [1, 0]
     assert table["student_logits"].to_pylist() == [[1, 2, -1e4], [3, 5, 4]]
-    scores = score_split(TASKS["multiple_choice"], ("choice",), np.array(logits), split)
+    scores = score(
+        TASKS["multiple_choice"].metrics,
+        predictions_of(np.array(logits), split, TASKS["multiple_choice"], ("choice",)),
+    )
     assert scores["accuracy"] == 0.5
 
 
@@ -124,7 +127,10 @@ def test_each_label_of_a_row_is_a_prediction(tmp_path: Path) -> None:
     assert table["row"].to_pylist() == [0, 0, 0, 1, 1, 1]
     assert table["place"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert table["student_logits"].to_pylist()[3] == [0, 1]
-    scores = score_split(TASKS["multi_label"], names, np.array(logits), split)
+    scores = score(
+        TASKS["multi_label"].metrics,
+        predictions_of(np.array(logits), split, TASKS["multi_label"], names),
+    )
     assert scores["exact_match"] == 0.5
 
 

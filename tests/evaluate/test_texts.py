@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.evaluate.predictions import write_predictions
-from pipeline.evaluate.texts import question_rows, write_texts_file
-from pipeline.metrics.answers import Answers, answers_of
-from pipeline.metrics.score import score
+from pipeline.evaluate.predictions import question_rows, write_predictions, write_texts_file
+from pipeline.metrics.scores import score
 from pipeline.report.examples import table_texts
 from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import Predictions, predictions_of
 from pipeline.text.tokens import TokenSplit
 from tests.metrics.conftest import make_split  # noqa: F401  # a fixture
 from tests.metrics.made_windows import MakeSplit
@@ -29,11 +28,11 @@ def split(make_split: MakeSplit) -> TokenSplit:  # noqa: F811
     return make_split(texts, [["bit warm", "warm"], None, [], ["film"]])
 
 
-def answers(split: TokenSplit, seed: int) -> Answers:
+def answers(split: TokenSplit, seed: int) -> Predictions:
     """Return the answers of a model that gives random logits."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(len(split.input_ids), 2)).astype(np.float32)
-    return answers_of(logits, split, "span", ("start", "end"))
+    return predictions_of(logits, split, TASK, ("start", "end"))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

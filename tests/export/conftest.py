@@ -43,7 +43,8 @@ class Exported:
 
     def found(self, rows: list[TokenRow]) -> NDArray[np.float32]:
         """Return onnxruntime's logits."""
-        return OnnxStudent(self.path).logits(self.inputs(rows))
+        logits: NDArray[np.float32] = OnnxStudent(self.path).logits(self.inputs(rows)).numpy()
+        return logits
 
 
 def make_student(kind: str) -> PreTrainedModel:

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from transformers import PreTrainedModel
 
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.export.card import write_export_card
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.models.head import load_trained
+from pipeline.models.model_rows import ModelRows
 from pipeline.models.padding import pad_rows
-from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
+from pipeline.models.predict import flat_logits, predict
 from pipeline.tasks import TASKS
+from pipeline.tasks.masked_lm import MASKED_LM
 from pipeline.tasks.task import BY_TOKEN, Kind
 from tests.asked_rows import masked_rows
 from tests.conftest import make_rows
@@ -49,7 +52,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
     for lengths in ((1,), (3, 17, 30)):
         inputs = pad_rows(make_rows(lengths), 0, has_token_types=True)
         expected = student(**inputs).logits.detach().numpy()
-        found = exported.logits(inputs)
+        found = exported.logits(inputs).numpy()
         assert found.shape == expected.shape
         assert found.ndim == (3 if task.predicts in {*BY_TOKEN, "piece"} else 2)
         # The largest difference that `export.agreement` takes for rounding.
@@ -57,7 +60,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
     if task.predicts == "piece":
         _compare_pieces(student, exported, tmp_path)
     else:
-        _compare(student, exported, kind)
+        _compare(student, exported, kind, tmp_path)
 
     one = {
         "size_bytes": 1,
@@ -83,18 +86,12 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
     assert re.fullmatch(PRINTED[kind], done.stdout), done.stdout
 
 
-def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind) -> None:
+def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind, teacher: Path) -> None:
     """Require the same logits for a whole split."""
     task = TASKS[kind]
-    whole = predict(student, ROWS, 0, predicts=task.predicts, has_token_types=True)
-    again = predict_by(
-        exported.logits,
-        ROWS,
-        0,
-        predicts=task.predicts,
-        n_labels=len(LABELS[kind]),
-        has_token_types=True,
-    )
+    rows = ModelRows(ROWS, load_tokenizer(teacher), 0)
+    whole, _ = flat_logits(student, rows, task, len(LABELS[kind]))
+    again, _ = flat_logits(exported.logits, rows, task, len(LABELS[kind]))
     assert len(whole) == (sum(LENGTHS) if task.predicts in BY_TOKEN else len(LENGTHS))
     assert np.abs(whole - again).max() < 1e-4
 
@@ -102,12 +99,14 @@ def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind) -> Non
 def _compare_pieces(student: PreTrainedModel, exported: OnnxStudent, teacher: Path) -> None:
     """Require the same of all masked pieces: logits of masked tokens, of a file that gives all."""
     rows = make_piece_tokens(masked_rows((3, 17, 30, 9)), teacher).splits["train"]
-    whole = predict_pieces(student, rows, 0, has_token_types=True)
-    again = predict_pieces_by(exported.piece_logits, rows, 0, has_token_types=True)
-    assert len(whole.predicted) == len(rows.labels) > 10
-    assert np.abs(whole.log_probabilities - again.log_probabilities).max() < 1e-4
-    assert np.ptp(whole.log_probabilities) > 1e-2
-    assert (whole.predicted == again.predicted).all()
+    read = ModelRows(rows, load_tokenizer(teacher), 0)
+    whole = predict(student, read, MASKED_LM, ()).in_vocabulary
+    again = predict(exported.logits, read, MASKED_LM, ()).in_vocabulary
+    assert whole is not None and again is not None
+    assert len(whole.first) == len(rows.labels) > 10
+    assert np.abs(whole.of_label - again.of_label).max() < 1e-4
+    assert np.ptp(whole.of_label) > 1e-2
+    assert (whole.first == again.first).all()
 
 
 def test_what_writes_texts_is_not_exported() -> None:

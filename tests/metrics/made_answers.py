@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.metrics.answers import Answers
+from pipeline.tasks.predictions import Predictions
 from pipeline.tasks.task import Unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -17,7 +17,7 @@ def made_answers(
     rows: Array | None = None,
     predicts: Unit = "row",
     names: tuple[str, ...] = (),
-) -> Answers:
+) -> Predictions:
     """Return answers; without `rows`, each is about a row of its own."""
     rows = np.arange(len(labels)) if rows is None else rows
-    return Answers(logits, labels, rows, predicts, names)
+    return Predictions(logits, labels, rows, predicts, names)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.metrics.chosen import metric_faults
+from pipeline.metrics.scores import metric_faults
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 

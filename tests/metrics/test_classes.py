@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from pipeline.core.errors import DataError, SignalError
-from pipeline.metrics.score import score
+from pipeline.metrics.scores import score
 from pipeline.tasks.classification import CLASSIFICATION
 from tests.metrics.made_answers import Array, made_answers
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.metrics import METRICS
-from pipeline.metrics.answers import Answers, answers_of
 from pipeline.metrics.constant_baseline import ConstantBaseline, compare_with_constant
-from pipeline.metrics.spans import AnswerTexts
-from pipeline.tasks.pieces import PiecePredictions
+from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import AnswerTexts, InVocabulary, Predictions, predictions_of
 from tests.metrics.made_answers import made_answers
 from tests.metrics.made_windows import MakeSplit
 
@@ -19,17 +18,17 @@ def one_hot(predicted: list[int], n_classes: int) -> np.ndarray:
     return np.eye(n_classes)[predicted]
 
 
-def classified(predicted: list[int], labels: list[int]) -> Answers:
+def classified(predicted: list[int], labels: list[int]) -> Predictions:
     return made_answers(one_hot(predicted, 2), np.array(labels), names=("bad", "good"))
 
 
-def compare(answers: Answers, metric: str) -> ConstantBaseline:
+def compare(answers: Predictions, metric: str) -> ConstantBaseline:
     found = compare_with_constant(answers, METRICS[metric])
     assert found is not None
     return found
 
 
-def fault(answers: Answers, metric: str) -> str:
+def fault(answers: Predictions, metric: str) -> str:
     return compare(answers, metric).fault("the teacher", "validation")
 
 
@@ -110,7 +109,7 @@ def test_no_entity_at_all() -> None:
     names = ("O", "B-PER", "I-PER")
     labels, rows = np.array([0] * 9 + [1] + [0] * 9 + [1]), np.repeat([0, 1], 10)
 
-    def tagged(predicted: list[int]) -> Answers:
+    def tagged(predicted: list[int]) -> Predictions:
         return made_answers(one_hot(predicted, 3), labels, rows=rows, predicts="token", names=names)
 
     assert fault(tagged([0] * 20), "entity_f1") == (
@@ -171,7 +170,9 @@ def test_numbers() -> None:
 def test_answers_to_questions(make_split: MakeSplit) -> None:
     """Catches a model that answers nothing, or always the same words."""
     split = make_split(["good movie", "bad movie", "good film"], [["movie"], ["movie"], []])
-    answers = answers_of(np.zeros((len(split.input_ids), 2)), split, "span", ("start", "end"))
+    answers = predictions_of(
+        np.zeros((len(split.input_ids), 2)), split, TASKS["question_answering"], ("start", "end")
+    )
     assert answers.texts is not None
 
     def given(*texts: str) -> str:
@@ -194,8 +195,8 @@ def test_label_positions() -> None:
     labels = np.array([5, 5, 6, 7])
 
     def said(*predicted: int) -> str:
-        pieces = PiecePredictions(np.log(np.full(4, 0.25)), np.array(predicted))
-        answers = Answers(np.zeros((4, 0)), labels, np.arange(4), "piece", (), pieces=pieces)
+        whole = InVocabulary(np.log(np.full(4, 0.25)), np.array(predicted))
+        answers = Predictions(np.zeros((4, 0)), labels, np.arange(4), "piece", (), whole)
         return fault(answers, "perplexity")
 
     assert said(5, 5, 5, 5) == (

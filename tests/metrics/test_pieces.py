@@ -9,10 +9,9 @@ import torch
 
 from pipeline.core.errors import DataError, SignalError
 from pipeline.metrics import METRICS
-from pipeline.metrics.answers import Answers, WrittenTexts
-from pipeline.metrics.score import score
+from pipeline.metrics.scores import score
 from pipeline.tasks import TASKS
-from pipeline.tasks.pieces import PiecePredictions
+from pipeline.tasks.predictions import InVocabulary, Predictions, WrittenTexts
 
 WRITTEN = (
     "the cat sat on the mat .",
@@ -28,19 +27,21 @@ RIGHT = (
 )
 
 
-def made_pieces(log_probabilities: list[float], predicted: list[int], right: list[int]) -> Answers:
-    return Answers(
+def made_pieces(
+    log_probabilities: list[float], predicted: list[int], right: list[int]
+) -> Predictions:
+    return Predictions(
         logits=np.zeros((len(predicted), 0)),
         labels=np.array(right, np.int64),
         rows=np.arange(len(right)),
         predicts="piece",
         names=(),
-        pieces=PiecePredictions(np.array(log_probabilities, np.float32), np.array(predicted)),
+        in_vocabulary=InVocabulary(np.array(log_probabilities, np.float32), np.array(predicted)),
     )
 
 
 @pytest.fixture
-def texts() -> Answers:
+def texts() -> Predictions:
     """What a model wrote, of four rows with a target each."""
     return dataclasses.replace(
         made_pieces([-1.0] * 4, [7] * 4, [7] * 4), written=WrittenTexts(WRITTEN, RIGHT)
@@ -93,7 +94,7 @@ def test_pieces_that_are_no_number_or_not_of_these_targets_are_refused() -> None
     assert score(("perplexity",), made_pieces([], [], [])) == {}
 
 
-def test_texts_are_scored_by_sacrebleu(texts: Answers) -> None:
+def test_texts_are_scored_by_sacrebleu(texts: Predictions) -> None:
     """Catches a mean of sentences' scores, texts that change places, and other settings."""
     found = score(TASKS["sequence_to_sequence"].metrics, texts)
     assert found["bleu"] == sacrebleu.corpus_bleu(WRITTEN, [RIGHT]).score / 100
@@ -103,7 +104,7 @@ def test_texts_are_scored_by_sacrebleu(texts: Answers) -> None:
     assert 0 < found["bleu"] < found["chrf"] < 1
 
 
-def test_texts_that_are_right_score_one_and_empty_ones_nothing(texts: Answers) -> None:
+def test_texts_that_are_right_score_one_and_empty_ones_nothing(texts: Predictions) -> None:
     """Catches a score above its bound, which no metrics file may hold."""
     for written, expected in ((RIGHT, 1.0), (("",) * 4, 0.0)):
         answers = dataclasses.replace(texts, written=WrittenTexts(written, RIGHT))
@@ -111,7 +112,7 @@ def test_texts_that_are_right_score_one_and_empty_ones_nothing(texts: Answers) -
         assert found == {"bleu": expected, "chrf": expected, "text_exact_match": expected}
 
 
-def test_without_written_texts_only_the_other_metrics_are_there(texts: Answers) -> None:
+def test_without_written_texts_only_the_other_metrics_are_there(texts: Predictions) -> None:
     """Catches a validation that writes thousands of texts, or fails for want of them."""
     without = dataclasses.replace(texts, written=None)
     assert set(score(TASKS["sequence_to_sequence"].metrics, without)) == {"perplexity"}

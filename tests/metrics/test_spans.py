@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import SignalError
-from pipeline.metrics.score import score_split
-from pipeline.metrics.spans import MOST_TOKENS, answer_texts, best_spans
+from pipeline.metrics.scores import score
 from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import predictions_of
+from pipeline.tasks.spans import MOST_TOKENS, answer_texts, best_spans
 from pipeline.text.tokens import TokenSplit
 from tests.metrics.made_windows import MakeSplit
 from tests.squad_scores import exact_match, f1
@@ -105,7 +106,7 @@ def test_scores_are_squads(make_split: MakeSplit) -> None:
     assert texts.given == ("warm", "plot was dull", "a plot", "", "film")
     right = [texts for texts in answers if texts is not None]
     pairs = list(zip(texts.given, right, strict=True))
-    found = score_split(TASK, LABELS, logits, split)
+    found = score(TASK.metrics, predictions_of(logits, split, TASK, LABELS))
     assert set(found) == {"answer_f1", "answer_exact_match"}
     assert found["answer_f1"] == pytest.approx(np.mean([f1(*pair) for pair in pairs]), abs=1e-12)
     assert found["answer_exact_match"] == np.mean([exact_match(*pair) for pair in pairs])
@@ -127,7 +128,7 @@ def test_there_is_always_an_answer_where_all_questions_have_one(make_split: Make
 def test_without_a_labelled_question_there_is_no_score(make_split: MakeSplit) -> None:
     """Catches a traceback over a test split that nobody labelled."""
     split = make_split([CONTEXT], [None])
-    assert score_split(TASK, LABELS, logits_for(split, {}), split) == {}
+    assert score(TASK.metrics, predictions_of(logits_for(split, {}), split, TASK, LABELS)) == {}
 
 
 def test_logits_that_are_no_numbers_have_no_score(make_split: MakeSplit) -> None:
@@ -135,4 +136,4 @@ def test_logits_that_are_no_numbers_have_no_score(make_split: MakeSplit) -> None
     split = make_split(["a plot"], [["plot"]])
     logits = np.full((len(split.input_ids), 2), np.nan, dtype=np.float32)
     with pytest.raises(SignalError, match="infinite or not a number"):
-        score_split(TASK, LABELS, logits, split)
+        score(TASK.metrics, predictions_of(logits, split, TASK, LABELS))

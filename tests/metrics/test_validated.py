@@ -9,10 +9,9 @@ import torch
 from torch.nn.functional import cross_entropy, mse_loss
 
 from pipeline.core.errors import SignalError
-from pipeline.metrics.answers import Answers
-from pipeline.metrics.validated import Validated, label_loss, validate
+from pipeline.metrics.scores import Validated, label_loss, validate
 from pipeline.tasks.classification import CLASSIFICATION
-from pipeline.tasks.pieces import PiecePredictions
+from pipeline.tasks.predictions import InVocabulary, Predictions, predictions_of
 from pipeline.text.tokens import Tokens
 from tests.metrics.made_answers import made_answers
 
@@ -67,8 +66,8 @@ def test_the_loss_of_classes_numbers_and_tokens() -> None:
     known = labels >= 0
     reference = mse_loss(torch.tensor(logits[known, 0]), torch.tensor(numbers[known]))
     assert label_loss(made_answers(logits[:, :1], numbers)) == pytest.approx(float(reference))
-    said = PiecePredictions(np.array([-1.0, -3.0, -5.0]), np.array([4, 5, 6]))
-    pieces = Answers(np.zeros((3, 0)), np.array([4, -1, 6]), np.arange(3), "piece", (), pieces=said)
+    whole = InVocabulary(np.array([-1.0, -3.0, -5.0]), np.array([4, 5, 6]))
+    pieces = Predictions(np.zeros((3, 0)), np.array([4, -1, 6]), np.arange(3), "piece", (), whole)
     assert label_loss(pieces) == 3.0
 
 
@@ -77,7 +76,7 @@ def test_a_validation_of_a_split(tokens: Tokens) -> None:
     split = tokens.splits["validation"]
     logits = np.zeros((len(split), 2), np.float32)
     logits[:, 0] = np.where(np.arange(len(split)) < 20, 2.0, -2.0)
-    result = validate(CLASSIFICATION, tokens.labels, logits, split)
+    result = validate(CLASSIFICATION, predictions_of(logits, split, CLASSIFICATION, tokens.labels))
     right = logits.argmax(1) == split.labels
     assert result.scores["accuracy"] == pytest.approx(right.mean())
     assert result.loss == label_loss(made_answers(logits, split.labels))
@@ -91,4 +90,5 @@ def test_logits_that_are_no_numbers_are_refused(tokens: Tokens) -> None:
     """Catches a model that has diverged and is kept as the best."""
     split = tokens.splits["validation"]
     with pytest.raises(SignalError, match=r"30 of 60 values are infinite or not a number"):
-        validate(CLASSIFICATION, tokens.labels, np.full((30, 2), (NAN, 0.0)), split)
+        logits = np.full((30, 2), (NAN, 0.0))
+        validate(CLASSIFICATION, predictions_of(logits, split, CLASSIFICATION, tokens.labels))

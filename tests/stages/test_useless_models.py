@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pipeline.metrics.validated import Validated
+from pipeline.metrics.scores import Validated
 from tests.small_project import PARAMS, change, write_params
 from tests.stages.conftest import invoke
 

@@ -15,10 +15,10 @@ from transformers import AutoTokenizer
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_folder
-from pipeline.metrics.answers import answers_of
-from pipeline.metrics.validated import label_loss
+from pipeline.metrics.scores import label_loss
 from pipeline.models.head import load_trained
-from pipeline.models.predict import predict, predict_pieces
+from pipeline.models.model_rows import ModelRows
+from pipeline.models.predict import predict
 from pipeline.tasks import TASKS, task_of
 from pipeline.tasks.task import Kind, Tokenising
 from pipeline.tasks.token_table import copy_tokens, split_for
@@ -169,12 +169,7 @@ def test_the_teacher_s_loss_is_what_validation_says(kind: Kind, small: MakeSmall
         else:
             labels = batch.pop("labels")
             found = loss(model(**batch), labels, None)
-    given = {"has_token_types": True, "pad_id": 0}
-    said = (
-        predict_pieces(model, split, **given)
-        if data.task.predicts == "piece"
-        else predict(model, split, predicts=data.task.predicts, **given)
-    )
-    answers = answers_of(said, split, data.task.predicts, data.tokens.labels)
+    rows = ModelRows(split, tokenizer, int(model.config.pad_token_id or 0))
+    answers = predict(model, rows, data.task, data.tokens.labels)
     # A mean of a few hundred terms in float32.
     assert float(found) == pytest.approx(label_loss(answers), rel=1e-5)

@@ -184,7 +184,7 @@ def test_rows_that_cannot_be_answered_are_named(
         write_jsonl(KIND, [GOOD, bad], columns=COLUMNS)
 
 
-def test_answers_of_another_shape_are_refused(write_jsonl: Write) -> None:
+def test_predictions_of_another_shape_are_refused(write_jsonl: Write) -> None:
     """Catches a traceback for a column of mere texts, and for places that are no numbers."""
     mere = {"context": "the film", "ask": "was it", "answer": "film", "at": "4x"}
     with pytest.raises(DataError, match=r"'answer' holds string, but .* data.columns.answer_start"):

@@ -8,16 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
-from pipeline.metrics.validated import Validated
+from pipeline.core.checkpoint import load_tokenizer
+from pipeline.metrics.scores import Validated
+from pipeline.models.model_rows import ModelRows
+from pipeline.models.predict import predict
+from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
 from pipeline.tasks import TASKS
-from pipeline.text.tokens import Tokens, TokenSplit
+from pipeline.tasks.predictions import Predictions
+from pipeline.text.tokens import Tokens
 from pipeline.train.distill import Judge, TrainedStudent, distill
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.student import StudentData, resolve_student
 from pipeline.train.unfinished import UnfinishedTraining
-from pipeline.train.validation import Said
 
 INPUTS = {"view": "0" * 64}
 STUDENT: dict[str, Any] = {
@@ -31,10 +36,10 @@ STUDENT: dict[str, Any] = {
 }
 
 
-def accuracy(said: Said, split: TokenSplit) -> Validated:
+def accuracy(predictions: Predictions) -> Validated:
     """Return the share of rows whose largest logit is their label's, and no loss."""
-    assert isinstance(said, np.ndarray)
-    return Validated({"accuracy": float((said.argmax(1) == split.labels).mean())}, 0.0)
+    is_right = predictions.logits.argmax(1) == predictions.labels
+    return Validated({"accuracy": float(is_right.mean())}, 0.0)
 
 
 @dataclass
@@ -47,10 +52,9 @@ class Judgement:
     """0 where there are none."""
     logits: list[NDArray[np.floating]] = field(default_factory=list)
 
-    def __call__(self, said: Said, split: TokenSplit) -> Validated:
-        assert isinstance(said, np.ndarray)
+    def __call__(self, predictions: Predictions) -> Validated:
         number = len(self.logits)
-        self.logits.append(said)
+        self.logits.append(predictions.logits)
         if number >= len(self.scores):
             raise KeyboardInterrupt
         loss = 0.0 if self.losses is None else self.losses[number]
@@ -67,6 +71,12 @@ class Bench:
     def view(self, student: dict[str, Any] = STUDENT) -> View:
         """Return what a student reads, as the select stage finds it."""
         return resolve_student({"students": {"a": student}}, "a").view(self.store, self.tokens)
+
+    def predict(self, model: PreTrainedModel) -> Predictions:
+        """Return what a model predicts for the validation rows."""
+        tokenizer = load_tokenizer(self.store / TEACHER_FOLDER)
+        rows = ModelRows(self.tokens.splits["validation"], tokenizer, 0)
+        return predict(model, rows, TASKS["classification"], self.tokens.labels)
 
     def run(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from pipeline.metrics.validated import validate
+from pipeline.metrics.scores import validate
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.distill import distill
@@ -53,6 +53,6 @@ def distill_small(
         StudentData(student.view(store_dir, tokens), store_dir, tokens, task),
         folder,
         UnfinishedTraining(folder.with_name("unfinished"), inputs, seconds_between_saves),
-        partial(validate, task, tokens.labels),
+        partial(validate, task),
         accelerator,
     )

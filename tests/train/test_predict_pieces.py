@@ -10,9 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import pipeline.models.predict
+from pipeline.core.checkpoint import load_tokenizer
 from pipeline.models.head import load_trained
+from pipeline.models.model_rows import ModelRows
 from pipeline.models.padding import pad_rows
-from pipeline.models.predict import predict_pieces
+from pipeline.models.predict import Share, predict
 from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.task import Kind
@@ -27,7 +29,11 @@ class Case:
 
     def __init__(self, folder: Path, kind: Kind) -> None:
         teacher = make_teacher(folder / "teacher", kind)
+        self.task = TASKS[kind]
         self.split: TokenSplit = make_tokens(folder, kind, teacher).splits["train"]
+        tokenizer = load_tokenizer(teacher)
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        self.rows = ModelRows(self.split, tokenizer, 0)
         self.model: PreTrainedModel = load_trained(teacher, TASKS[kind]).eval()
         generator = torch.Generator().manual_seed(0)
         n_targets = len(self.split.labels)
@@ -62,29 +68,28 @@ def test_every_target_has_what_the_model_says_of_it_alone(
     counts: list[int] = []
     projection = case.model.get_output_embeddings()
     handle = projection.register_forward_hook(lambda *call: counts.append(len(call[-1])))
-    found = predict_pieces(
-        case.model, case.split, 0, has_token_types=False, pieces_of=case.pieces_of
-    )
+    found = predict(case.model, case.rows, case.task, (), top_of=case.pieces_of)
     handle.remove()
     assert sum(counts) == len(case.split.labels)
     assert max(counts) <= max(most, case.split.n_targets.max())
     logits = case.one_by_one()
     right = logits.log_softmax(1).gather(1, torch.tensor(case.split.labels)[:, None])[:, 0]
     # Float32 sums in another order: a batch is padded, a single row is not.
-    np.testing.assert_allclose(found.log_probabilities, right, rtol=1e-5, atol=1e-5)
+    assert found.in_vocabulary is not None
+    np.testing.assert_allclose(found.in_vocabulary.of_label, right, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found.predicted, logits.argmax(1))
-    assert found.classes is not None
     expected = in_classes(logits, case.pieces)
-    np.testing.assert_allclose(found.classes, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shares_of_processes_add_up(case: Case) -> None:
     """Catches a row that no process computes, or two."""
-    whole = predict_pieces(case.model, case.split, 0, has_token_types=False)
-    shares = [
-        predict_pieces(case.model, case.split, 0, has_token_types=False, rank=rank, count=3)
-        for rank in range(3)
-    ]
-    total = sum(share.log_probabilities for share in shares)
-    np.testing.assert_allclose(total, whole.log_probabilities, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(sum(share.predicted for share in shares), whole.predicted)
+    whole, *shares = (
+        predict(case.model, case.rows, case.task, (), share=share).in_vocabulary
+        for share in (Share(), *(Share(rank, 3) for rank in range(3)))
+    )
+    assert whole is not None
+    total = sum(share.of_label for share in shares if share is not None)
+    np.testing.assert_allclose(total, whole.of_label, rtol=1e-5, atol=1e-5)
+    first = sum(share.first for share in shares if share is not None)
+    np.testing.assert_array_equal(first, whole.first)

@@ -1,6 +1,25 @@
-"""How to run an exported student with onnxruntime, as code for its card."""
+"""What model cards say about each kind of task, and how their code runs an exported student."""
 
-from pipeline.tasks.task import Task
+from dataclasses import dataclass
+
+from pipeline.tasks.task import Kind
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the cards say about one kind of task."""
+
+    hub_task: str
+    """What the Hub calls it."""
+    use: str
+    """What a student does; {n_labels} and {labels} stand for those it has."""
+    limit: str
+    """Where it is wrong."""
+    example: str = ""
+    """Lines that print answers of an onnxruntime `session`, which was opened with `tokenizer`."""
+    axes: str = "(batch, label)"
+    """Of an exported student's logits."""
+
 
 _SOME_TEXTS = """\
 texts = ["A first text.", "And another one, which is a little longer."]
@@ -108,27 +127,61 @@ for place in np.flatnonzero(inputs["input_ids"][0] == tokenizer.mask_token_id):
         print(f"{odds[piece] / odds.sum():.0%}: {tokenizer.convert_ids_to_tokens(int(piece))}")
 """
 
-
-def example_of(task: Task) -> str:
-    """Return lines that print answers of `session`, which was opened with `tokenizer`."""
-    if task.predicts == "token":
-        return _WORDS
-    if task.predicts == "choice":
-        return _CHOICES
-    if task.predicts == "span":
-        return _ANSWER
-    if task.predicts == "piece":
-        return _MASKED
-    if task.predicts == "label":
-        return _SEVERAL
-    return _NUMBER if task.predicts_numbers else _NAME
-
-
-def axes_of(task: Task) -> str:
-    """Return the axes of an exported student's logits."""
-    return {
-        "token": "(batch, token, label)",
-        "span": "(batch, token, 2), of the answer's first and of its last token",
-        "piece": "(batch, token, piece), over the whole vocabulary",
-        "choice": "(batch, 1), a row for each choice of a question",
-    }.get(task.predicts, "(batch, label)")
+CARD_WORDING: dict[Kind, Wording] = {
+    "classification": Wording(
+        "text-classification",
+        "It sorts texts like those it was trained on into {n_labels} labels: {labels}.",
+        "It gives one of these labels to any text, also to one that none of them fits.",
+        _NAME,
+    ),
+    "multi_label": Wording(
+        "text-classification",
+        "It gives texts like those it was trained on any of {n_labels} labels: {labels}.",
+        "It knows no other labels than these.",
+        _SEVERAL,
+    ),
+    "regression": Wording(
+        "text-classification",
+        "It gives texts like those it was trained on a number.",
+        "It gives a number to any text, also to one that is like none it was trained on.",
+        _NUMBER,
+    ),
+    "token_classification": Wording(
+        "token-classification",
+        "It gives each word of texts like those it was trained on one of {n_labels} labels: "
+        "{labels}.",
+        "It gives one of these labels to any word, also to one that none of them fits.",
+        _WORDS,
+        "(batch, token, label)",
+    ),
+    "multiple_choice": Wording(
+        "multiple-choice",
+        "It chooses among the answers to a question, for texts like those it was trained on.",
+        "It chooses one of the answers, also where none of them is right.",
+        _CHOICES,
+        "(batch, 1), a row for each choice of a question",
+    ),
+    "question_answering": Wording(
+        "question-answering",
+        "It finds where the answer to a question stands in a text, for texts like those it was "
+        "trained on.",
+        "It answers in the words of the text alone; where no training question was without an "
+        "answer, it gives one to any question.",
+        _ANSWER,
+        "(batch, token, 2), of the answer's first and of its last token",
+    ),
+    "masked_lm": Wording(
+        "fill-mask",
+        "It predicts the tokens that masks hide in texts like those it was trained on; it is also "
+        "what models of other tasks start from.",
+        "It puts a likely word into any gap, whether what it then says is true or not.",
+        _MASKED,
+        "(batch, token, token id), over the whole vocabulary",
+    ),
+    "sequence_to_sequence": Wording(
+        "translation",
+        "It writes a text for texts like those it was trained on, such as a translation or a "
+        "summary.",
+        "What it writes reads well where it is wrong, too.",
+    ),
+}

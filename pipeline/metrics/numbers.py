@@ -1,10 +1,11 @@
-"""How well a model's numbers go up and down with the true ones."""
+"""Metrics of predictions that are numbers."""
 
 import numpy as np
 from jaxtyping import Float64
 
-from pipeline.metrics.answers import Answers
-from pipeline.metrics.measure import POINTS, Measure
+from pipeline.metrics.measure import PLAIN, POINTS, Measure
+from pipeline.tasks.predictions import Predictions
+from pipeline.tasks.task import Task
 
 _CONSTANT = 1e-13
 """Deviations of this share of the mean are rounding in float64, not a difference."""
@@ -12,16 +13,16 @@ _CONSTANT = 1e-13
 Numbers = Float64[np.ndarray, " number"]
 
 
-def pearson(answers: Answers) -> float:
+def pearson(predictions: Predictions) -> float:
     """Return the linear correlation, from -1 to 1; 0 where either side is constant."""
-    return correlate(answers.logits[:, 0], answers.labels)
+    return correlate(predictions.logits[:, 0], predictions.labels)
 
 
-def spearman(answers: Answers) -> float:
+def spearman(predictions: Predictions) -> float:
     """Return the correlation of ranks, ties at their mean; 0 where either side is constant."""
     from scipy.stats import rankdata
 
-    return correlate(rankdata(answers.logits[:, 0]), rankdata(answers.labels))
+    return correlate(rankdata(predictions.logits[:, 0]), rankdata(predictions.labels))
 
 
 def correlate(ours: Numbers, theirs: Numbers) -> float:
@@ -37,6 +38,15 @@ def correlate(ours: Numbers, theirs: Numbers) -> float:
     return float(np.clip(columns[0] @ columns[1], -1, 1))
 
 
+def mean_squared_error(predictions: Predictions) -> float:
+    """Return the mean of squared differences, in squares of the labels' own unit."""
+    return float(np.mean((predictions.labels - predictions.logits[:, 0]) ** 2))
+
+
+def _is_of_numbers(task: Task) -> bool:
+    return task.predicts_numbers
+
+
 PEARSON = Measure(
     name="pearson",
     heading="Pearson correlation",
@@ -44,7 +54,8 @@ PEARSON = Measure(
     meaning="Linear correlation between the model's numbers and the true ones, in hundredths: 100 "
     "where they lie on a rising line, 0 where they have nothing to do with each other.",
     compute=pearson,
-    kinds=frozenset(("regression",)),
+    fits=_is_of_numbers,
+    hub_name="pearsonr",
     lowest=-1.0,
 )
 SPEARMAN = Measure(
@@ -54,6 +65,19 @@ SPEARMAN = Measure(
     meaning="Correlation between the ranks of the model's numbers and of the true ones, in "
     "hundredths: 100 where the two are in the same order.",
     compute=spearman,
-    kinds=frozenset(("regression",)),
+    fits=_is_of_numbers,
+    hub_name="spearmanr",
     lowest=-1.0,
+)
+MEAN_SQUARED_ERROR = Measure(
+    name="mean_squared_error",
+    heading="mean squared error",
+    unit=PLAIN,
+    meaning="Mean of the squared differences between the model's numbers and the true ones. 0 is "
+    "best.",
+    compute=mean_squared_error,
+    fits=_is_of_numbers,
+    hub_name="mse",
+    highest=None,
+    is_larger_better=False,
 )

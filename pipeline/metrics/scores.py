@@ -1,8 +1,10 @@
-"""What one validation of a model gave, and which of two validations is the better one.
+"""How good a model's predictions are: scores against the labels, and which validation is best.
 
-Teachers and students keep the weights of their best validation, by this one rule.
+Teachers and students keep the weights of their best validation, by one rule. No model is run here,
+and nothing is read or written.
 """
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +13,61 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics import METRICS
-from pipeline.metrics.answers import Answers, FlatLogits, answers_of
 from pipeline.metrics.constant_baseline import ConstantBaseline, compare_with_constant
 from pipeline.metrics.measure import Measure
-from pipeline.metrics.score import score
-from pipeline.tasks.pieces import PiecePredictions
-from pipeline.tasks.task import Task
-from pipeline.text.tokens import TokenSplit
+from pipeline.tasks import TASKS
+from pipeline.tasks.predictions import Predictions
+from pipeline.tasks.task import Task, TaskSettings
+
+
+def metric_faults(settings: TaskSettings) -> list[str]:
+    """Return a line for each fault of `task.metrics`."""
+    if settings.metrics is None:
+        return []
+    place = "task.metrics"
+    task = TASKS[settings.kind]
+    fitting = [name for name, metric in METRICS.items() if metric.fits(task)]
+    faults = []
+    for name in settings.metrics:
+        if name not in METRICS:
+            near = difflib.get_close_matches(name, fitting, n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(fitting)}"
+            faults.append(f"{place}: there is no metric '{name}'; {remedy}")
+        elif name not in fitting:
+            faults.append(
+                f"{place}: {name} is not of {settings.kind}; choose among {', '.join(fitting)}"
+            )
+    if not settings.metrics or len(set(settings.metrics)) < len(settings.metrics):
+        faults.append(
+            f"{place}: name at least one metric, and each once; found {[*settings.metrics]}"
+        )
+    elif not faults and METRICS[settings.metrics[0]].reads_texts:
+        rest = [name for name in fitting if not METRICS[name].reads_texts]
+        faults.append(
+            f"{place}: the first metric selects the best weights during training, but "
+            f"{settings.metrics[0]} needs generated texts; put {' or '.join(rest)} before it"
+        )
+    return faults
+
+
+def score(metrics: Sequence[str], predictions: Predictions) -> dict[str, float]:
+    """Return the metrics by name, over the labelled predictions; without one, nothing.
+
+    Those that read written texts are left out where there are none.
+
+    Raises:
+        DataError: the shapes do not fit, a label is not a column of the logits, or a metric
+            is not one of these labels.
+        SignalError: a logit is infinite or not a number.
+    """
+    labelled = predictions.labelled()
+    if not len(labelled.labels):
+        return {}
+    return {
+        name: METRICS[name].compute(labelled)
+        for name in metrics
+        if predictions.written is not None or not METRICS[name].reads_texts
+    }
 
 
 @dataclass(frozen=True)
@@ -68,37 +118,29 @@ class Validated:
         return "" if self.baseline is None else self.baseline.fault(model, "validation")
 
 
-def validate(
-    task: Task,
-    names: Sequence[str],
-    said: FlatLogits | PiecePredictions,
-    split: TokenSplit,
-) -> Validated:
+def validate(task: Task, predictions: Predictions) -> Validated:
     """Return how good a model's predictions of a whole split are.
-
-    `said` as `answers_of` takes it, `names` are those of the labels.
 
     Raises:
         DataError, SignalError: as `score`.
     """
-    answers = answers_of(said, split, task.predicts, tuple(names))
     return Validated(
-        score(task.metrics, answers),
-        label_loss(answers),
-        compare_with_constant(answers, METRICS[task.primary_metric]),
+        score(task.metrics, predictions),
+        label_loss(predictions),
+        compare_with_constant(predictions, METRICS[task.primary_metric]),
     )
 
 
-def label_loss(answers: Answers) -> float:
+def label_loss(predictions: Predictions) -> float:
     """Return the mean loss of the labelled predictions, as `Validated` has it.
 
     Raises:
         DataError, SignalError: as `score`.
     """
-    labelled = answers.labelled()
+    labelled = predictions.labelled()
     labels, logits = labelled.labels, labelled.logits
-    if labelled.pieces is not None:
-        return float(-labelled.pieces.log_probabilities.mean())
+    if labelled.in_vocabulary is not None:
+        return float(-labelled.in_vocabulary.of_label.mean())
     if np.issubdtype(labels.dtype, np.floating):
         return float(np.square(logits[:, 0] - labels).mean())
     shifted = logits - logits.max(axis=1, keepdims=True)

@@ -9,12 +9,11 @@ questions have no answer, it is empty if that sum is not above the least that a 
 its first token alone (section 4.3; all windows must say that there is none).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from pipeline.tasks.predictions import AnswerTexts
 from pipeline.tasks.question_answering import NO_ANSWER
 from pipeline.text.tokens import TokenSplit
 
@@ -23,16 +22,6 @@ MOST_TOKENS = 30
 
 _NOT_FINITE = 1e30
 """What stands for logits that are infinite or no number, which a score refuses later."""
-
-
-@dataclass(frozen=True)
-class AnswerTexts:
-    """A model's answers to questions, beside those that are right."""
-
-    given: tuple[str, ...]
-    """Empty where the model says that there is none."""
-    accepted: tuple[tuple[str, ...], ...]
-    """Of each question; none where there is no answer."""
 
 
 def answer_texts(
