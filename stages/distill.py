@@ -13,23 +13,12 @@ from pipeline.core.settings import faults_at, parse_section
 from pipeline.core.stamp import METRICS_NAME, code_of, stamp_in
 from pipeline.metrics.scores import Validated, validate
 from pipeline.store.view import digest_view, read_view
-from pipeline.student.model import model_of
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
-from pipeline.text.joined import open_training_tokens
 from pipeline.train.curves import publish_curves
-from pipeline.train.settings import StudentSettings, training_of
-from stages.entry import force_option, load_params, stage
-from stages.paths import (
-    AUGMENTED,
-    CURVES,
-    GENERATED,
-    STORE,
-    STUDENTS,
-    TOKENS,
-    UNFINISHED,
-    view_path,
-)
+from pipeline.train.student import StudentData, resolve_student
+from stages.entry import force_option, load_params, stage, training_tokens
+from stages.paths import CURVES, STORE, STUDENTS, UNFINISHED, view_path
 from stages.seconds import record_seconds
 
 _REMEDY = "Raise training.epochs, try another training.learning_rate, or add texts to learn from."
@@ -42,16 +31,19 @@ _REMEDY = "Raise training.epochs, try another training.learning_rate, or add tex
 def main(name: str, *, force: bool) -> None:
     """Train the student NAME, unless it was made from exactly these inputs."""
     params = load_params()
-    place = f"students.{name}"
-    settings = parse_section(StudentSettings, params["students"].get(name), place)
-    model = model_of(settings.model, place)
-    training = training_of(params, settings, place)
+    student = resolve_student(params, name)
     judged_by = parse_section(TaskSettings, params.get("task"), "task").metrics
     runtime = parse_section(RuntimeSettings, params.get("runtime"), "runtime")
     inputs = {
         "view": digest_view(view_path(name)),
         "settings": digest_json(
-            [*(part.model_dump(mode="json") for part in (model, settings, training)), judged_by]
+            [
+                *(
+                    part.model_dump(mode="json")
+                    for part in (student.model, student.settings, student.training)
+                ),
+                judged_by,
+            ]
         ),
         "code": code_of("distill"),
     }
@@ -70,36 +62,22 @@ def main(name: str, *, force: bool) -> None:
 
     from pipeline.train.distill import distill
     from pipeline.train.parallel import make_accelerator
+    from pipeline.train.unfinished import UnfinishedTraining
 
     logging.disable_progress_bar()  # of loading and saving; there is one of the training
     with joined_processes() as processes:
         started = perf_counter()
         view = read_view(view_path(name))
         task = TASKS[view.manifest.identity.task].judged_by(judged_by)
-        tokens = open_training_tokens(
-            TOKENS,
-            AUGMENTED,
-            GENERATED,
-            is_augmented=settings.augmented,
-            targets=settings.targets,
-        )
-        accelerator = make_accelerator(pick_device(runtime, processes.local_rank))
-        with faults_at(place):
+        data = StudentData(view, STORE, training_tokens(student.settings), task)
+        with faults_at(student.place):
             trained = distill(
-                name,
-                view,
-                STORE,
-                tokens,
-                task,
-                model,
-                settings,
-                training,
+                student,
+                data,
                 folder,
-                judge=partial(validate, task),
-                inputs=inputs,
-                unfinished_dir=UNFINISHED / name,
-                seconds_between_saves=runtime.seconds_between_saves,
-                accelerator=accelerator,
+                UnfinishedTraining(UNFINISHED / name, inputs, runtime.seconds_between_saves),
+                partial(validate, task),
+                make_accelerator(pick_device(runtime, processes.local_rank)),
             )
         if processes.is_main:
             record_seconds(f"distill@{name}", started, digest_json(inputs))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
@@ -18,7 +18,11 @@ from pipeline.core.errors import CheckpointError, PipelineError, SettingsError
 from pipeline.core.fingerprint import digest_file
 from pipeline.core.settings import read_params
 from pipeline.core.stamp import STAMP_NAME
-from stages.paths import STUDENTS
+from stages.paths import AUGMENTED, GENERATED, STUDENTS, TOKENS
+
+if TYPE_CHECKING:
+    from pipeline.text.tokens import Tokens
+    from pipeline.train.settings import StudentSettings
 
 P = ParamSpec("P")
 
@@ -38,12 +42,25 @@ def load_params() -> dict[str, Any]:
         ProjectError: the project's requirements.txt pins another version than is installed.
     """
     from pipeline.project.check import check_params
-    from pipeline.project.requirement import check_requirement
+    from pipeline.project.files import check_requirement
 
     params = read_params()
     check_requirement()
     check_params(params)
     return params
+
+
+def training_tokens(settings: "StudentSettings") -> "Tokens":
+    """Return the rows that a student is trained on, its augmented rows and texts among them.
+
+    Raises:
+        DataError: a token table is not there, or was made from another one.
+    """
+    from pipeline.text.joined import open_training_tokens
+
+    return open_training_tokens(
+        TOKENS, AUGMENTED, GENERATED, is_augmented=settings.augmented, targets=settings.targets
+    )
 
 
 def digest_student(name: str) -> str:

@@ -6,9 +6,9 @@ import click
 
 from pipeline.share.dvc_remote import is_tracked, pull
 from pipeline.share.wanted import ALWAYS, array_paths, named_arrays, teacher_paths
-from pipeline.store.manifest import Manifest, read_manifest
-from pipeline.train.student_view import student_view
-from stages.entry import load_params, stage
+from pipeline.store.manifest import read_manifest
+from pipeline.train.student import resolve_student
+from stages.entry import load_params, stage, training_tokens
 from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 
 
@@ -36,9 +36,9 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if student:
-        part, reads_weights = _view(student, store)
-        parts.append(part)
-        weights = weights or reads_weights
+        chosen = resolve_student(load_params(), student)
+        parts.append(chosen.view(store, training_tokens(chosen.settings)).manifest)
+        weights = weights or chosen.model.reads_teacher_weights
     paths = {*teacher_paths(manifest, with_weights=weights)}
     for part in parts:
         paths.update(array_paths(manifest, part))
@@ -46,12 +46,6 @@ def main(
     names = sorted({name for part in parts for segment in part.segments for name in segment.arrays})
     what = [*names, *(["the teacher's weights"] if weights else [])]
     click.echo(f"fetch: {n_files:,} files came; {store} has {', '.join(what)}")
-
-
-def _view(student: str, store: Path) -> tuple[Manifest, bool]:
-    """Return what a student reads of the store, and whether it starts from the weights."""
-    made = student_view(student, load_params(), store, TOKENS, AUGMENTED, GENERATED)
-    return made.view.manifest, made.model.reads_teacher_weights
 
 
 if __name__ == "__main__":

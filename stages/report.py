@@ -2,8 +2,7 @@
 
 import click
 
-from pipeline.report.report import write_report
-from pipeline.report.report_content import Sources
+from pipeline.report.report import Sources, write_report
 from stages.entry import load_params, stage
 from stages.paths import CURVES, EVALUATIONS, REPORTS, SECONDS, metrics_path
 

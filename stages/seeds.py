@@ -5,7 +5,7 @@ import click
 from pipeline.core.atomic import write_file
 from pipeline.core.settings import PARAMS_PATH, parse_params, read_params_text
 from pipeline.project.check import check_params
-from pipeline.project.seeds import add_seeds
+from pipeline.project.recipes import add_seeds
 from stages.entry import load_params, stage
 
 

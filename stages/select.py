@@ -11,9 +11,9 @@ from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.store.view import make_view, write_view
 from pipeline.text.tokens import open_tokens
-from pipeline.train.student_view import student_view
-from stages.entry import load_params, stage
-from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS, shown_path, view_path
+from pipeline.train.student import resolve_student
+from stages.entry import load_params, stage, training_tokens
+from stages.paths import STORE, TOKENS, shown_path, view_path
 
 
 @click.command()
@@ -21,7 +21,8 @@ from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS, shown_path, view_p
 @stage("select")
 def main(name: str) -> None:
     """Write the view of the student NAME."""
-    view = student_view(name, load_params(), STORE, TOKENS, AUGMENTED, GENERATED).view
+    student = resolve_student(load_params(), name)
+    view = student.view(STORE, training_tokens(student.settings))
     write_view(view_path(name), view)
     manifest = read_manifest(STORE)
     captured = map(parse_array_name, manifest.array_names())

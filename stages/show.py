@@ -6,7 +6,8 @@ import click
 
 from pipeline.core.atomic import write_file
 from pipeline.evaluate.stored_row import attention_maps, describe_row, find_row, is_key
-from pipeline.report.attention_figure import draw_attentions
+from pipeline.report.figures.heat import AttentionMap, draw_attention_maps
+from pipeline.report.figures.svg import TEACHER_COLOUR
 from pipeline.store.reader import open_store
 from stages.entry import stage
 from stages.paths import STORE, TOKENS
@@ -23,7 +24,7 @@ from stages.paths import STORE, TOKENS
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The picture, FILE.png (default: attentions-KEY.png).",
+    help="The picture, FILE.svg (default: attentions-KEY.svg).",
 )
 @stage("show")
 def main(
@@ -37,8 +38,8 @@ def main(
     """Print what STORE (default: artifacts/teacher_store) holds of a row; draw its attention."""
     if pair is not None and is_key(wanted):
         raise click.UsageError("--pair goes with a text, --row is a key")
-    if output is not None and output.suffix.lower() != ".png":
-        raise click.UsageError(f"--output {output}: the picture is a PNG; name it FILE.png")
+    if output is not None and output.suffix.lower() != ".svg":
+        raise click.UsageError(f"--output {output}: the picture is an SVG; name it FILE.svg")
     opened = open_store(store)
     row = find_row(opened, wanted, pair, TOKENS)
     click.echo(describe_row(row))
@@ -46,11 +47,15 @@ def main(
     if not maps:
         click.echo("no attention maps were captured for this row; no picture is written")
         return
-    path = output or Path(f"attentions-{row.key.hex()[:12]}.png")
+    path = output or Path(f"attentions-{row.key.hex()[:12]}.svg")
     which = "mean of all heads" if head is None else f"head {head}"
+    tokens = row.tokens or [str(number) for number in range(row.n_tokens)]
+    drawn = [
+        AttentionMap(f"layer {number}", values.numpy(), tokens, TEACHER_COLOUR)
+        for number, values in maps.items()
+    ]
     title = f"teacher: {row.prediction}  |  {which}"
-    picture = {number: values.numpy() for number, values in maps.items()}
-    write_file(path, draw_attentions(picture, row.tokens, title))
+    write_file(path, draw_attention_maps(drawn, title).document())
     click.echo(f"attention of layers {', '.join(map(str, maps))}, {which}: {path}")
 
 

@@ -12,7 +12,7 @@ from tests.imports import PACKAGES, ROOT
 
 DEFINED_IN = "pipeline/tasks/"
 NAMED_IN = {
-    "pipeline/report/": "what the report says about each kind, in its own table",
+    "pipeline/report/wording.py": "what the report says about each kind",
     "pipeline/train/card_wording.py": "what model cards say about each kind",
     "pipeline/project/fit.py": "which kind the columns of a user's files look like",
     "pipeline/project/files.py": "what a new project's README says about each kind",

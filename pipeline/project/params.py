@@ -1,19 +1,19 @@
 """params.yaml of a new project: this repository's, with what task, data and teacher decide."""
 
 import io
-import json
 import math
-import re
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from pipeline.models.architecture import Architecture
 from pipeline.project.data import Request
-from pipeline.project.params_text import lines_of, round_trip
+from pipeline.project.params_text import flow, student_lines, with_section
 from pipeline.project.students import Schedules, Student, default_students, matched_layers
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -37,8 +37,6 @@ _WIDE = 512
 _LONG_TEXTS = 256
 """Longest row in tokens of a question answering: a question and most of a paragraph."""
 _FEW_LABELLED = 0.5
-# What some reader of YAML takes for something else than text.
-_NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,8 @@ def project_params(
     others single values change: epochs rise where few rows would give few updates, and what is
     captured is what the students can match.
     """
-    yaml = round_trip()
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 2**16  # no line is broken
     params = yaml.load(text)
     longest = max_length(request, teacher.most_tokens, params["tokenizer"]["max_length"])
     params["tokenizer"]["max_length"] = longest
@@ -120,12 +119,12 @@ def project_params(
         "data": _data_lines(request, sizes),
         "task": [
             "task:",
-            *(f"  {key}: {_flow(value)}" for key, value in request.task_section.items()),
+            *(f"  {key}: {flow(value)}" for key, value in request.task_section.items()),
         ],
         "students": _student_section(students),
     }
     for name, lines in sections.items():
-        text = _with_lines(text, name, lines)
+        text = with_section(text, name, lines)
     return text
 
 
@@ -213,53 +212,20 @@ def _data_lines(request: Request, sizes: Sizes) -> list[str]:
     lines = ["data:"]
     for key, value in request.data_section("data").items():
         comment = f" # {comments[key]}" if key in comments else ""
-        lines.append(f"  {key}: {_flow(value)}{comment}")
+        lines.append(f"  {key}: {flow(value)}{comment}")
     kept = {"train": sizes.n_train, "unlabelled": sizes.n_unlabelled}
     cut = {split: n_rows for split, n_rows in kept.items() if n_rows > sizes.max_rows}
     if cut:
         of = " and ".join(f"{n_rows:,}" for n_rows in cut.values())
-        limits = _flow(dict.fromkeys(cut, sizes.max_rows))
+        limits = flow(dict.fromkeys(cut, sizes.max_rows))
         lines.append(f"  max_rows: {limits} # of {of}; without this line all are used")
     return lines
 
 
 def _student_section(students: Iterable[Student]) -> list[str]:
-    lines = ["students:"]
-    for student in students:
-        model, objectives, training = (
-            student.settings.get(part, {}) for part in ("model", "objectives", "training")
-        )
-        lines += [
-            f"  {student.name}: # {student.comment}",
-            f"    model: {_flow(model)}",
-            "    objectives:",
-            *(f"      {name}: {_flow(value)}" for name, value in objectives.items()),
-            *([f"    training: {_flow(training)}"] if training else []),
-        ]
-    return lines
-
-
-def _with_lines(text: str, section: str, lines: list[str]) -> str:
-    """Return the text with other lines for a section; what stands before the next one stays."""
-    old = text.splitlines()
-    start, stop = lines_of(round_trip().load(text), section, len(old))
-    while not old[stop - 1].strip() or old[stop - 1].startswith("#"):
-        stop -= 1
-    old[start:stop] = lines
-    return "\n".join(old) + "\n"
-
-
-def _flow(value: Any) -> str:
-    """Return a value in one line, as it may stand in a flow mapping."""
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_flow, value))}]"
-    return _scalar(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _scalar(value: str) -> str:
-    """Return a text as it may stand within a flow mapping: plain words, or in quotes."""
-    is_word = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value) is not None
-    is_plain = is_word and value.lower() not in _NOT_TEXT
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
+    lines = [
+        line
+        for student in students
+        for line in student_lines(student.name, student.settings, student.comment)
+    ]
+    return ["students:", *textwrap.indent("\n".join(lines), "  ").splitlines()]

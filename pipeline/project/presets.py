@@ -3,23 +3,20 @@
 A preset is a file of the folder `presets/`, or of a folder in it (see
 `pipeline.project.shipped`): a comment, the section `data` and the section `task`.
 
-Applying one is a round trip of both sections: what the preset says takes the place of what
-stands there, and what says how to read other data goes. Comments stay, and so do rows to
-keep, the share for validation and everything outside of these sections.
+What a preset says takes the place of what stands in both sections, and what says how to read
+other data goes. Rows to keep, the share for validation and everything outside of these sections
+stay, and so do comments but those behind a value that is changed.
 """
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
 from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.settings import parse_params, parse_section
-from pipeline.project.params_text import lines_of, round_trip
+from pipeline.project.params_text import flow, with_value, without_value
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 from pipeline.tasks import TASKS
 from pipeline.text.corpus import Corpus, DataSettings, read_corpus
@@ -110,58 +107,23 @@ def apply_preset(text: str, preset: Preset, path: str | None) -> tuple[str, list
     Raises:
         SettingsError: the file is written so that its sections cannot be changed.
     """
-    if YAML().load(text).fa.flow_style():
-        raise SettingsError(
-            [
-                "params.yaml: its sections are not written one below the other, so that none can "
-                f"be changed; write the lines of 'decant preset {preset.name}' by hand"
-            ]
-        )
-    asked = YAML().load(preset.text)
+    wanted = preset.settings
     if path is not None:
-        asked["data"] |= {"source": "files", "path": path}
+        wanted["data"] |= {"source": "files", "path": path}
         for key in ("hub_id", "splits"):
-            asked["data"].pop(key, None)
+            wanted["data"].pop(key, None)
     changes = []
-    for name, others in (("data", _OF_OTHER_DATA), ("task", _OF_OTHER_TASKS)):
-        text, changed = _with_section(text, name, asked[name], others)
-        changes += changed
+    try:
+        for name, others in (("data", _OF_OTHER_DATA), ("task", _OF_OTHER_TASKS)):
+            section = parse_params(text).get(name) or {}
+            for key in [key for key in others if key in section and key not in wanted[name]]:
+                text = without_value(text, (name, key))
+                changes.append(f"{name}.{key}: taken out")
+            for key, value in wanted[name].items():
+                if key not in section or section[key] != value:
+                    text = with_value(text, (name, key), value)
+                    changes.append(f"{name}.{key}: {flow(value)}")
+    except SettingsError as error:
+        by_hand = f"write the lines of 'decant preset {preset.name}' by hand"
+        raise SettingsError([f"{fault}; {by_hand}" for fault in error.faults]) from None
     return text, changes
-
-
-def _with_section(
-    text: str, name: str, asked: CommentedMap, others: tuple[str, ...]
-) -> tuple[str, list[str]]:
-    """Return the text with the values of `asked` in a section, without `others` it has not."""
-    yaml, lines = round_trip(), text.splitlines()
-    params = yaml.load(text)
-    start, stop = lines_of(params, name, len(lines)) if name in params else (len(lines),) * 2
-    while stop > start and (not lines[stop - 1].strip() or lines[stop - 1].startswith("#")):
-        stop -= 1  # what stands between this section and the next
-    alone = yaml.load("\n".join(lines[start:stop])) or CommentedMap({name: None})
-    if alone[name] is None:
-        alone[name] = CommentedMap()
-    section, changes = alone[name], []
-    for key in [key for key in others if key in section and key not in asked]:
-        del section[key]
-        changes.append(f"{name}.{key}: taken out")
-    for key, value in asked.items():
-        if key not in section or section[key] != value:
-            section[key] = value
-            changes.append(f"{name}.{key}: {_flow(value)}")
-    if not changes:
-        return text, []
-    yaml.map_indent = section.lc.col or None
-    file = io.StringIO()
-    yaml.dump(alone, file)
-    lines[start:stop] = file.getvalue().splitlines()
-    return "\n".join(lines) + "\n", changes
-
-
-def _flow(value: Any) -> str:
-    """Return a value in one line, as it may stand in params.yaml."""
-    yaml = round_trip()
-    yaml.default_flow_style = True
-    file = io.StringIO()
-    yaml.dump({"value": value}, file)
-    return file.getvalue().strip().removeprefix("{value: ").removesuffix("}")

@@ -1,27 +1,26 @@
-"""Recipes: named methods as students for params.yaml.
+"""Students that commands add to params.yaml: named methods, and others of the same but the seed.
 
 A recipe is a file of the folder `recipes/` (see `pipeline.project.shipped`): a comment, one student
-below `students`, and below `capture.signals` what this student reads beyond the logits.
+below `students`, and below `capture.signals` what this student reads beyond the logits. The
+student is put into params.yaml as it is written, comments included.
 
-A student is put into params.yaml as it is written, comments included. Signals are added by a
-round trip of the section `capture`, which is made only where one is missing.
+A training depends on its seed (the order of the rows, dropout, new weights), so one score says
+little about a method. The students of other seeds differ in `training.seed` alone, and DVC trains
+each once.
 """
 
-import io
+import difflib
 import re
-from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-
 from pipeline.core.errors import SettingsError
-from pipeline.core.settings import parse_params
-from pipeline.project.params_text import lines_of, round_trip, with_students
+from pipeline.core.settings import parse_params, parse_section
+from pipeline.project.params_text import flow, student_lines, with_students, with_value
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
 from pipeline.teacher.capture_settings import SignalSettings
+from pipeline.train.settings import StudentSettings, training_of
 
 RECIPES = BESIDE_PACKAGE / "recipes"
 
@@ -45,10 +44,10 @@ class Recipe(Shipped):
         return settings
 
     @property
-    def signals(self) -> CommentedMap:
-        """What `capture.signals` must ask for, beyond the logits; written as in the recipe."""
-        capture = YAML().load(self.text).get("capture")
-        return CommentedMap() if capture is None else capture["signals"]
+    def signals(self) -> dict[str, Any]:
+        """What `capture.signals` must ask for, beyond the logits."""
+        signals: dict[str, Any] = (self._parse().get("capture") or {}).get("signals") or {}
+        return signals
 
     def student_lines(self, name: str) -> list[str]:
         """Return the student as written, under another name, from the first column on."""
@@ -114,46 +113,62 @@ def next_step(changes: Sequence[str]) -> str:
     return "No further signal is to be captured; 'dvc repro' trains it."
 
 
-def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:
-    """Return the text with what is missing of `asked` in `capture.signals`, and the changes."""
-    yaml = round_trip()
-    params, lines = yaml.load(text), text.splitlines()
-    is_new = "capture" not in params
-    signals = _section(_section(params, "capture"), "signals")
+def _with_signals(text: str, wanted: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the text with what is missing of `wanted` in `capture.signals`, and the changes."""
+    signals = (parse_params(text).get("capture") or {}).get("signals") or {}
     changes = []
-    for name, settings in asked.items():
-        place = f"capture.signals.{name}"
+    for name, settings in wanted.items():
+        place = ("capture", "signals", name)
+        held = signals.get(name)
         if name not in signals and SignalSettings.model_fields[name].default is not None:
             continue  # captured without being asked for
-        if signals.get(name) is None:
-            signals[name] = settings
-            changes.append(f"{place}: added, {_flow(settings)}")
+        if held is None:
+            text = with_value(text, place, settings, keeps_comment=True)
+            changes.append(f"{'.'.join(place)}: added, {flow(settings)}")
             continue
-        held = signals[name].get("layers", ())
-        missing = [layer for layer in settings.get("layers", ()) if layer not in held]
-        for layer in missing:
-            insort(held, layer)
+        layers = held.get("layers", ())
+        missing = [layer for layer in settings.get("layers", ()) if layer not in layers]
         if missing:
-            changes.append(f"{place}.layers: added {', '.join(map(str, missing))}")
-    if not changes:
+            both = {**held, "layers": sorted([*layers, *missing])}
+            text = with_value(text, place, both, keeps_comment=True)
+            changes.append(f"{'.'.join(place)}.layers: added {', '.join(map(str, missing))}")
+    return text, changes
+
+
+def add_seeds(text: str, name: str, seeds: Sequence[int]) -> tuple[str, list[str]]:
+    """Return the text of params.yaml with a student for each seed, and the names of the new ones.
+
+    `text` is that of a params file without faults. The students are called `NAME-seedN`; one
+    that is there already, just as it would be added, is left as it is.
+
+    Raises:
+        SettingsError: there is no such student, it has one of the seeds itself, or another
+            student has the name of a new one.
+    """
+    params = parse_params(text)
+    students = params["students"]
+    if name not in students:
+        near = difflib.get_close_matches(name, map(str, students), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(students)}"
+        raise SettingsError([f"params.yaml: there is no student '{name}'; {remedy}"])
+    settings, place = students[name], f"students.{name}"
+    own = training_of(params, parse_section(StudentSettings, settings, place), place).seed
+    faults, added = [], {}
+    for seed in dict.fromkeys(seeds):
+        copy = f"{name}-seed{seed}"
+        seeded = {**settings, "training": {**(settings.get("training") or {}), "seed": seed}}
+        if seed == own:
+            faults.append(f"params.yaml: {place} has the seed {seed} itself; leave it out")
+        elif copy not in students:
+            added[copy] = seeded
+        elif students[copy] != seeded:
+            faults.append(
+                f"params.yaml: students.{copy} differs from {place} in more than the seed; "
+                "rename or remove it"
+            )
+    if faults:
+        raise SettingsError(faults)
+    if not added:
         return text, []
-    if not is_new:
-        yaml.map_indent = params["capture"].lc.col or None
-    section = io.StringIO()
-    yaml.dump({"capture": params["capture"]}, section)
-    start, stop = (len(lines),) * 2 if is_new else lines_of(params, "capture", len(lines))
-    lines[start:stop] = section.getvalue().splitlines()
-    return "\n".join(lines) + "\n", changes
-
-
-def _section(parent: CommentedMap, name: str) -> CommentedMap:
-    """Return a section, made where it is missing or empty."""
-    if parent.get(name) is None:
-        parent[name] = CommentedMap()
-    section = parent[name]
-    assert isinstance(section, CommentedMap)
-    return section
-
-
-def _flow(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
+    lines = [line for copy, seeded in added.items() for line in student_lines(copy, seeded)]
+    return with_students(text, lines, added, "copy the student by hand"), list(added)

@@ -1,18 +1,26 @@
-"""Students beside their teacher: the few numbers that a report derives from the metrics."""
+"""Students beside their teacher: the few numbers that a report derives from the metrics.
 
-from collections.abc import Sequence
+Students that differ in nothing but the seed are found here too.
+"""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from itertools import takewhile
+from statistics import mean, median, stdev
+from types import MappingProxyType
 from typing import Any
 
+from pipeline.core.fingerprint import digest_json
 from pipeline.evaluate.cost_figures import Cost, Work
 from pipeline.evaluate.fidelity import FIDELITIES, Fidelity, fidelities_of
 from pipeline.evaluate.settings import SplitName
 from pipeline.metrics import METRICS, Metric
 from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.metrics.measure import Measure
-from pipeline.report.student_metrics import Scores, SplitMetrics, StudentMetrics
-from pipeline.report.things import things_of
+from pipeline.report.metrics_files import Scores, SplitMetrics, StudentMetrics
+from pipeline.report.wording import WORDINGS, Wording
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,9 @@ class Comparison:
 
     teacher_cost: Cost | None
     """Median of each number over the students' files that have one."""
+
+    settings: Mapping[str, Any]
+    """Section `students` of params.yaml, as far as it is known."""
 
     @property
     def teacher_work(self) -> Work | None:
@@ -47,9 +58,14 @@ class Comparison:
         return tuple(name for name in self.split_names if splits[name].n_labelled)
 
     @property
+    def wording(self) -> Wording:
+        """How the report speaks of their kind of task."""
+        return WORDINGS[self.students[0].task]
+
+    @property
     def things(self) -> str:
         """What the predictions are about: rows, words and so on."""
-        return things_of(self.students[0].task)
+        return self.wording.things
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -114,10 +130,12 @@ class Comparison:
         return student.cost.teacher.latency_ms / student.cost.student.latency_ms
 
 
-def compare(students: Sequence[StudentMetrics]) -> Comparison:
+def compare(
+    students: Sequence[StudentMetrics], settings: Mapping[str, Any] = MappingProxyType({})
+) -> Comparison:
     """Return the students beside their teacher; they must be comparable, and at least one."""
     costs = [one.cost.teacher for one in students if one.cost.teacher is not None]
-    return Comparison(tuple(students), _median_cost(costs) if costs else None)
+    return Comparison(tuple(students), _median_cost(costs) if costs else None, settings)
 
 
 def _median_cost(costs: Sequence[Cost]) -> Cost:
@@ -127,3 +145,52 @@ def _median_cost(costs: Sequence[Cost]) -> Cost:
         latency_ms=median(cost.latency_ms for cost in costs),
         throughput_per_second=median(cost.throughput_per_second for cost in costs),
     )
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """Students that differ in their seed alone, or a single one."""
+
+    name: str
+    """What their names have in common."""
+    members: tuple[StudentMetrics, ...]
+    score: float
+    """Mean of what students are ranked by."""
+    deviation: float | None
+    """Standard deviation of a sample; None of a single student."""
+
+
+def group_by_seed(comparison: Comparison) -> tuple[SeedGroup, ...]:
+    """Return all students in groups, in the order of each group's first member."""
+    by_rest: dict[str, list[StudentMetrics]] = {}
+    for student in comparison.students:
+        own = comparison.settings.get(student.student)
+        rest = [student.student] if own is None else _without_seed(own)
+        by_rest.setdefault(digest_json(rest), []).append(student)
+    groups = []
+    for members in by_rest.values():
+        name = _common_name([one.student for one in members])
+        scores = [comparison.score(one) for one in members]
+        deviation = stdev(scores) if len(scores) > 1 else None
+        groups.append(SeedGroup(name, tuple(members), mean(scores), deviation))
+    return tuple(groups)
+
+
+def _without_seed(settings: Any) -> Any:
+    """Return a student's settings without its seed, and without `training` if that was all."""
+    rest = copy.deepcopy(settings)
+    if isinstance(rest, dict) and isinstance(rest.get("training"), dict):
+        rest["training"].pop("seed", None)
+        if not rest["training"]:
+            del rest["training"]
+    return rest
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return the words that all names begin with, or all names where there is none."""
+    words = [re.split(r"(?<=[-_])", name) for name in names]
+    common = takewhile(lambda alike: len(set(alike)) == 1, zip(*words, strict=False))
+    shortest = min(names, key=len)
+    if all(name == shortest or name.startswith((f"{shortest}-", f"{shortest}_")) for name in names):
+        return shortest
+    return "".join(alike[0] for alike in common).rstrip("-_") or ", ".join(names)

@@ -1,7 +1,7 @@
 """What the report shows of one student beside its metrics, read from the files of its stages."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.evaluate.shown_parts import (
     Similarity,
     texts_name,
 )
+from pipeline.report.wording import CONFIDENCES, WORDINGS
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 from pipeline.text.tokens import is_labelled
@@ -34,14 +35,6 @@ Probabilities = Float[np.ndarray, "prediction class"]
 
 _COLUMNS = ("row", "place", "text", "text_pair", "label", "student_logits", "teacher_logits")
 _TEXTS = ("text", "references", "student", "teacher")
-_TOKENS = ("label_token", "student_token", "teacher_token")
-_OF_PIECES = (*_TOKENS, "student_confidence", "teacher_confidence", "context")
-_MORE_COLUMNS: dict[Kind, tuple[str, ...]] = {
-    "multiple_choice": ("choices",),
-    "question_answering": _TOKENS,
-    "masked_lm": _OF_PIECES,
-    "sequence_to_sequence": _OF_PIECES,
-}
 
 P = TypeVar("P", bound=Part)
 
@@ -54,7 +47,7 @@ class Predictions:
     labels: NDArray[np.int64] | NDArray[np.float64]
     """-1, or not a number, where there is none."""
     student: Probabilities
-    """Of a regression, the numbers themselves; of word pieces, in the teacher's classes."""
+    """For regression, the numbers themselves; of tokens, in the teacher's classes."""
     teacher: Probabilities
     table: pa.Table
     """The file, for the texts."""
@@ -70,14 +63,14 @@ class Predictions:
         return self.labels.astype(np.int64)
 
     @property
-    def is_of_pieces(self) -> bool:
-        """Whether each prediction is one of the word pieces of a vocabulary."""
-        return TASKS[self.kind].predicts == "piece"
+    def names_tokens(self) -> bool:
+        """Whether each prediction is one token of a vocabulary, whose text stands in the file."""
+        return CONFIDENCES[0] in self.table.column_names
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
         """Which predictions have the same first for both models."""
-        if self.is_of_pieces:
+        if self.names_tokens:
             ours, theirs = (self.table[f"{who}_token"] for who in ("student", "teacher"))
             return as_numpy(pc.equal(ours, theirs))
         return np.asarray(self.student.argmax(1) == self.teacher.argmax(1))
@@ -85,9 +78,9 @@ class Predictions:
     @property
     def confidences(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
         """The probabilities that student and teacher give to what they put first."""
-        if self.is_of_pieces:
-            ours, theirs = (self.table[f"{who}_confidence"] for who in ("student", "teacher"))
-            return np.asarray(ours), np.asarray(theirs)
+        if self.names_tokens:
+            ours, theirs = (as_numpy(self.table[name]) for name in CONFIDENCES)
+            return ours, theirs
         return self.student.max(1), self.teacher.max(1)
 
     @property
@@ -139,7 +132,7 @@ def read_evidence(evaluation_dir: Path, curves_dir: Path, split: str, kind: Kind
         predictions=_read_predictions(evaluation_dir / f"{split}.arrow", kind),
         similarity=_read(Similarity, evaluation_dir / SIMILARITY_NAME),
         attentions=_read(Attentions, evaluation_dir / ATTENTIONS_NAME),
-        texts=_read_texts(evaluation_dir / texts_name(split)),
+        texts=_read_table(evaluation_dir / texts_name(split), _TEXTS),
         provenance=_read(Provenance, evaluation_dir / PROVENANCE_NAME),
         curves=_read_curves(curves_dir),
     )
@@ -164,32 +157,24 @@ class _Absence(Part):
 
 
 def _read_predictions(path: Path, kind: Kind) -> Predictions | str:
+    table = _read_table(path, [*_COLUMNS, *WORDINGS[kind].columns])
+    if isinstance(table, str):
+        return table
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        table = table.select([*_COLUMNS, *_MORE_COLUMNS.get(kind, ())])
-        logits = {
-            name: _as_table(table[f"{name}_logits"].combine_chunks())
-            for name in ("student", "teacher")
-        }
-        if not TASKS[kind].predicts_numbers:
-            logits = {name: _softmax(values) for name, values in logits.items()}
-        return Predictions(
-            kind=kind,
-            labels=as_numpy(table["label"].combine_chunks()),
-            student=logits["student"],
-            teacher=logits["teacher"],
-            table=table,
+        student, teacher = (
+            _as_table(table[f"{who}_logits"].combine_chunks()) for who in ("student", "teacher")
         )
-    except FileNotFoundError:
-        return f"{path} is not here"
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        labels = as_numpy(table["label"].combine_chunks())
+    except (pa.ArrowException, ValueError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
+    if not TASKS[kind].predicts_numbers:
+        student, teacher = _softmax(student), _softmax(teacher)
+    return Predictions(kind, labels, student, teacher, table)
 
 
-def _read_texts(path: Path) -> pa.Table | str:
+def _read_table(path: Path, columns: Sequence[str]) -> pa.Table | str:
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        return table.select(_TEXTS)
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all().select(columns)
     except FileNotFoundError:
         return f"{path} is not here"
     except (pa.ArrowException, KeyError) as error:

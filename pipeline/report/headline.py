@@ -1,16 +1,149 @@
-"""The first sentences of the report: what comes of it all, good or bad.
+"""What a reader must know first: who is useless, who beats the teacher, what distillation gains.
 
-The first sentence says that the teacher or a student is useless, where one is, and what
-distillation gains, where a model was trained both with the teacher and on the labels alone.
+Students that differ in their seed alone count as one, with the mean of their scores. The first
+sentence says that the teacher or a student is useless, where one is, and what distillation
+gains, where a model was trained both with the teacher and on the labels alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
 from statistics import mean
 
-from pipeline.report.comparison import Comparison
-from pipeline.report.findings import Contender, Findings, Gain
+from pipeline.core.fingerprint import digest_json
+from pipeline.evaluate.usefulness import learns_from_labels_alone
+from pipeline.report.comparison import Comparison, SeedGroup, group_by_seed
 
 _N_OTHER_GAINS = 2
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What distillation adds to one model.
+
+    Both sides are students of equal `model` settings, so of the same architecture, size and
+    start. They differ in their objectives, and may differ in texts and length of training.
+    """
+
+    distilled: tuple[SeedGroup, ...]
+    """The best that learn from the teacher; more than one where their written scores are equal."""
+    labels_only: SeedGroup
+    """The best that learns from the labels alone."""
+    value: float
+    """How much better the first of `distilled` is, in the unit of the metric; below 0 worse."""
+
+    @property
+    def is_within_deviation(self) -> bool:
+        """Whether the seeds of both sides differ by as much."""
+        ours, theirs = self.distilled[0].deviation, self.labels_only.deviation
+        if ours is None or theirs is None:
+            return False
+        return abs(self.value) <= hypot(ours, theirs)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All of it, on the split that students are compared on."""
+
+    best: tuple[SeedGroup, ...]
+    """The best first, then those whose written scores are equal to its."""
+    n_contenders: int
+    teacher_fault: str
+    """Why the teacher is useless, a clause about `it`; empty where it is not."""
+    beaten_by: tuple[SeedGroup, ...]
+    """Those that learn from labels alone and are better than the teacher, the best first."""
+    useless: tuple[tuple[str, str], ...]
+    """Names of useless students, each with a clause about `it`."""
+    gains: tuple[Gain, ...]
+    """The largest first, one for each model that was trained in both ways."""
+
+    @property
+    def is_best_useless(self) -> bool:
+        """Whether no student is of any use."""
+        return any(member.student in dict(self.useless) for member in self.best[0].members)
+
+
+def find(comparison: Comparison) -> Findings:
+    """Return what is to be said of these students.
+
+    A useless student is never the best, nor an example of a gain, while there is another.
+    Without labels nobody is useless and nothing is gained.
+    """
+    useless = {
+        one.student: fault for one in comparison.students if (fault := comparison.fault(one))
+    }
+    everyone = group_by_seed(comparison)
+    useful = [
+        one for one in everyone if any(member.student not in useless for member in one.members)
+    ]
+    ranked = sorted(useful or everyone, key=lambda one: _rank(comparison, one))
+    is_labelled = bool(comparison.labelled_split_names)
+    alone = [one for one in ranked if is_labelled and _learns_from_labels_alone(comparison, one)]
+    measure, teacher_score = comparison.measure, comparison.teacher_score
+    return Findings(
+        best=_equal_to_first(comparison, ranked),
+        n_contenders=len(everyone),
+        teacher_fault=comparison.teacher_fault,
+        beaten_by=tuple(one for one in alone if measure.is_better(one.score, teacher_score)),
+        useless=tuple(useless.items()),
+        gains=_gains(comparison, ranked, everyone) if is_labelled else (),
+    )
+
+
+def _rank(comparison: Comparison, one: SeedGroup) -> tuple[float, float, float, str]:
+    """Return what is smallest of the best: of equal ones of the smallest, then of the closest."""
+    closeness = comparison.fidelities[-1]
+    return (
+        comparison.measure.loss(one.score, 0.0),
+        mean(member.cost.student.n_parameters for member in one.members),
+        mean(
+            closeness.loss(comparison.split_of(member).fidelity[closeness.name], 0.0)
+            for member in one.members
+        ),
+        one.name,
+    )
+
+
+def _equal_to_first(comparison: Comparison, ranked: Sequence[SeedGroup]) -> tuple[SeedGroup, ...]:
+    write = comparison.measure.write
+    return tuple(one for one in ranked if write(one.score) == write(ranked[0].score))
+
+
+def _gains(
+    comparison: Comparison, useful: Sequence[SeedGroup], everyone: Sequence[SeedGroup]
+) -> tuple[Gain, ...]:
+    """Return a gain for each model that has both kinds of students, the largest first."""
+    gains = []
+    twins_by_model: dict[str, list[SeedGroup]] = {}
+    for one in sorted(everyone, key=lambda one: _rank(comparison, one)):
+        if (model := _model_of(comparison, one)) and _learns_from_labels_alone(comparison, one):
+            twins_by_model.setdefault(model, []).append(one)
+    for model, twins in twins_by_model.items():
+        distilled = [
+            one
+            for one in useful
+            if _model_of(comparison, one) == model
+            and not _learns_from_labels_alone(comparison, one)
+        ]
+        if distilled:
+            best = _equal_to_first(comparison, distilled)
+            value = comparison.measure.loss(twins[0].score, best[0].score)
+            gains.append(Gain(best, twins[0], value))
+    return tuple(sorted(gains, key=lambda gain: -gain.value))
+
+
+def _model_of(comparison: Comparison, one: SeedGroup) -> str | None:
+    """Return a digest of what a student is, whatever it learns from; None where it is unknown."""
+    own = comparison.settings.get(one.members[0].student)
+    if not isinstance(own, Mapping) or not isinstance(own.get("model"), Mapping):
+        return None
+    said = {name: value for name, value in own["model"].items() if value is not None}
+    return digest_json({"architecture": "transformer", **said})
+
+
+def _learns_from_labels_alone(comparison: Comparison, one: SeedGroup) -> bool:
+    first = one.members[0]
+    return learns_from_labels_alone(first.objectives, comparison.settings.get(first.student) or {})
 
 
 def write_headline(comparison: Comparison, findings: Findings) -> str:
@@ -50,7 +183,7 @@ def _first_sentence(comparison: Comparison, findings: Findings) -> str:
     return sentence[:1].upper() + sentence[1:] if sentence[:4] == "the " else sentence
 
 
-def _beaten(comparison: Comparison, winners: Sequence[Contender]) -> str:
+def _beaten(comparison: Comparison, winners: Sequence[SeedGroup]) -> str:
     first, *others = winners
     also = f" (so {'do' if len(others) > 1 else 'does'} {_names(others)})" if others else ""
     return (
@@ -147,7 +280,7 @@ def _closeness(comparison: Comparison, score: str) -> str:
     return f"has a {measure.heading} of {score} {measure.unit.name} with it on {split}"
 
 
-def _score(comparison: Comparison, one: Contender) -> str:
+def _score(comparison: Comparison, one: SeedGroup) -> str:
     """Return a mean score as it stands in a sentence, with its deviation over seeds."""
     measure = comparison.measure
     score = measure.write_with_unit(one.score)
@@ -157,7 +290,7 @@ def _score(comparison: Comparison, one: Contender) -> str:
     return f"{score} (± {deviation} over {len(one.members)} seeds)"
 
 
-def _drop(comparison: Comparison, best: Contender) -> str:
+def _drop(comparison: Comparison, best: SeedGroup) -> str:
     """Return how far a score is above or below the teacher's."""
     difference = best.score - comparison.teacher_score
     written = comparison.measure.write_difference(abs(difference))
@@ -171,7 +304,7 @@ def _with_unit(comparison: Comparison, written: str) -> str:
     return f"{written}{unit and f' {unit}'}"
 
 
-def _costs(comparison: Comparison, one: Contender) -> str:
+def _costs(comparison: Comparison, one: SeedGroup) -> str:
     """Return how much smaller and faster than the teacher a student is, as far as is known."""
     smaller = [comparison.times_smaller(member) for member in one.members]
     faster = [comparison.times_faster(member) for member in one.members]
@@ -192,5 +325,5 @@ def _times(ratio: float, more: str, less: str, equal: str) -> str:
     return f"{ratio:.1f} times {more}" if ratio > 1 else f"{1 / ratio:.1f} times {less}"
 
 
-def _names(contenders: Sequence[Contender]) -> str:
+def _names(contenders: Sequence[SeedGroup]) -> str:
     return join([one.name for one in contenders])

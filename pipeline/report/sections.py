@@ -1,41 +1,49 @@
 """The figures of the report in sections: one idea each, with a panel for every student."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from pipeline.evaluate.shown_parts import AttendedText, MapPair
 from pipeline.report.comparison import Comparison
 from pipeline.report.evidence import Evidence
-from pipeline.report.figures import (
-    attention_maps,
-    confidence,
-    confusion,
-    layers,
-    learning_curves,
-    numbers,
+from pipeline.report.figures.heat import (
+    AttentionMap,
+    count_confusions,
+    draw_attention_maps,
+    draw_confusion,
+    draw_layers,
+    draw_numbers,
 )
-from pipeline.report.figures.confusion import count_confusions, draw_confusion
-from pipeline.report.figures.pareto import TEACHER_NAME
+from pipeline.report.figures.plots import TEACHER_NAME, draw_confidence, draw_learning_curves
+from pipeline.report.figures.svg import STUDENT_COLOUR, TEACHER_COLOUR, Figure
 from pipeline.tasks import TASKS
-from pipeline.tasks.task import Kind
 
-_WITHOUT_CONFUSIONS: dict[Kind, str] = {
-    "multi_label": "a text may have several labels, so none is taken for another",
-    "regression": "numbers are near or far, and none is taken for another",
-    "multiple_choice": "each question has choices of its own, so there are no labels that all "
-    "questions share",
-    "question_answering": "an answer begins and ends at tokens of its own text, so there are no "
-    "labels that all texts share",
-    "masked_lm": "a vocabulary has too many word pieces for a table",
-    "sequence_to_sequence": "a vocabulary has too many word pieces for a table",
-}
-"""Kinds of task without a matrix, and why."""
+_LAYERS = (
+    "Linear CKA between the [CLS] states of each student layer and each teacher layer, over the "
+    "same rows: 1 where they are equal up to rotation and scale, around 0 where they have nothing "
+    "to do with each other. A student that is no Transformer has one state, which its head reads. "
+    "The fullest cell of a row is the teacher layer that this layer of the student is most like. A "
+    "dash stands where all rows have the same state."
+)
+_ATTENTION = (
+    "Each line of a map is one token, and shows which tokens (columns) it attends to, averaged "
+    "over the heads; a line sums to 1, and colours are stretched, as most probabilities are "
+    "small. Left the teacher, right the student, with tokens of its own if its tokenizer is "
+    "another; the layers stand at about the same share of their model's depth."
+)
+_NUMBERS = (
+    "Rows by the teacher's number (across) and the student's (up): the fuller the colour, the more "
+    "rows, on a logarithmic scale. On the line the two are equal."
+)
 
 
 @dataclass(frozen=True)
 class Picture:
     """A figure, and a line on what it shows where that is not the whole of its panel."""
 
-    svg: bytes
+    figure: Figure
     subtitle: str = ""
 
 
@@ -74,97 +82,106 @@ class Section:
         return tuple((", ".join(names), reason) for reason, names in names_by_reason.items())
 
 
+Draw = Callable[[Comparison, Evidence], Sequence[Picture] | str]
+"""Return the pictures of one student, or why there are none."""
+
+
 def build_sections(comparison: Comparison, evidence: Mapping[str, Evidence]) -> tuple[Section, ...]:
     """Return the sections of all students, each in the order of the comparison."""
-    is_labelled = bool(comparison.labelled_split_names)
-    is_of_numbers = TASKS[comparison.students[0].task].predicts_numbers
 
     def section(
-        anchor: str,
-        title: str,
-        how_to_read: str,
-        draw: Callable[[str, Evidence], Iterator[Picture] | str],
-        first: tuple[Panel, ...] = (),
+        anchor: str, title: str, how_to_read: str, draw: Draw, first: tuple[Panel, ...] = ()
     ) -> Section:
-        panels = [_panel(name, draw(name, evidence[name])) for name in evidence]
+        panels = [_panel(name, draw(comparison, one)) for name, one in evidence.items()]
         return Section(anchor, title, how_to_read, (*first, *panels))
 
     return (
         section(
             "learning",
             "Learning curves",
-            learning_curves.how_to_read(comparison.metrics[0]),
-            _curves_of(comparison),
+            "Above, each term of the loss on the training rows, before its weight, and their "
+            "weighted sum (thin line); lower is better, and terms have scales of their own. Below, "
+            f"the student's {comparison.metrics[0].heading} on validation; the dashed line is the "
+            "teacher's.",
+            _draw_curves,
         ),
-        section("numbers", "Numbers beside the teacher's", numbers.HOW_TO_READ, _draw_numbers)
-        if is_of_numbers
+        section("numbers", "Numbers beside the teacher's", _NUMBERS, _draw_numbers)
+        if TASKS[comparison.students[0].task].predicts_numbers
         else section(
             "confidence",
             "Confidence and agreement",
-            confidence.how_to_read(comparison.things),
+            f"Left, {comparison.things} by a model's confidence, the probability of what it puts "
+            f"first: the further right, the surer it is. Right, {comparison.things} by the "
+            "distance of the two models' probabilities (half the sum of differences: 0 equal, 1 "
+            "nothing in common); filled where both put the same first, a line where they do not. "
+            "Counts are on a logarithmic scale.",
             _draw_confidence,
         ),
         section(
             "confusions",
             "Confusions",
-            confusion.how_to_read(comparison.things, is_labelled=is_labelled),
-            _confusions_of(comparison),
+            _explain_confusions(comparison),
+            _draw_confusions,
             _confusions_of_teacher(comparison, evidence),
         ),
-        section("layers", "Layers beside the teacher's", layers.HOW_TO_READ, _draw_layers),
-        section("attention", "Attention maps", attention_maps.HOW_TO_READ, _draw_attentions),
+        section("layers", "Layers beside the teacher's", _LAYERS, _draw_layers),
+        section("attention", "Attention maps", _ATTENTION, _draw_attentions),
     )
 
 
-def _panel(name: str, drawn: Iterator[Picture] | str) -> Panel:
-    if isinstance(drawn, str):
-        return Panel(name, absent=drawn)
-    return Panel(name, tuple(drawn))
+def _panel(name: str, drawn: Sequence[Picture] | str) -> Panel:
+    return Panel(name, absent=drawn) if isinstance(drawn, str) else Panel(name, tuple(drawn))
 
 
-def _curves_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
+def _draw_curves(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
+    if not one.curves:
+        return "no curves of its training are here"
+    metric = comparison.metrics[0]
     has_validation = "validation" in comparison.split_names
     scores = comparison.teacher_scores("validation") if has_validation else None
-    metric = comparison.metrics[0]
-    teacher_score = scores[metric.name] if scores else None
-
-    def draw(name: str, one: Evidence) -> Iterator[Picture] | str:
-        if not one.curves:
-            return "no curves of its training are here"
-        drawn = learning_curves.draw_learning_curves(one.curves, metric, teacher_score, name)
-        return iter([Picture(drawn)])
-
-    return draw
+    figure = draw_learning_curves(one.curves, metric, scores[metric.name] if scores else None)
+    return [Picture(figure)]
 
 
-def _draw_confidence(name: str, one: Evidence) -> Iterator[Picture] | str:
+def _draw_confidence(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
     if isinstance(one.predictions, str):
         return one.predictions
-    return iter([Picture(confidence.draw_confidence(one.predictions, name))])
+    wording = comparison.wording
+    return [Picture(draw_confidence(one.predictions, wording.things, wording.same))]
 
 
-def _draw_numbers(name: str, one: Evidence) -> Iterator[Picture] | str:
+def _draw_numbers(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
     if isinstance(one.predictions, str):
         return one.predictions
-    return iter([Picture(numbers.draw_numbers(one.predictions, name))])
+    return [Picture(draw_numbers(one.predictions))]
 
 
-def _confusions_of(comparison: Comparison) -> Callable[[str, Evidence], Iterator[Picture] | str]:
+def _explain_confusions(comparison: Comparison) -> str:
+    shown = (
+        "One row for each true label, one column for each label that the model puts first: the "
+        "diagonal is right, everything off it a mistake of the row's label for the column's."
+        if comparison.labelled_split_names
+        else "Nothing has a label, so what the teacher puts first stands for it: one row for each "
+        "of the teacher's labels, one column for each of the student's."
+    )
+    return (
+        f"{shown} Numbers are {comparison.things} of the data; the fuller the colour, the larger "
+        "the share of its row."
+    )
+
+
+def _draw_confusions(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
+    found = one.predictions
+    if isinstance(found, str):
+        return found
+    if comparison.wording.no_confusions:
+        return comparison.wording.no_confusions
     labels = comparison.students[0].labels
-
-    def draw(name: str, one: Evidence) -> Iterator[Picture] | str:
-        found = one.predictions
-        if isinstance(found, str):
-            return found
-        if found.kind in _WITHOUT_CONFUSIONS:
-            return _WITHOUT_CONFUSIONS[found.kind]
-        rows = found.is_labelled
-        expected = found.numbers_of_labels if rows.any() else found.teacher.argmax(1)
-        kept = rows if rows.any() else ~rows
-        counts = count_confusions(expected[kept], found.student.argmax(1)[kept], len(labels))
-        return iter([Picture(draw_confusion(counts, labels, name))])
-
-    return draw
+    rows = found.is_labelled
+    expected = found.numbers_of_labels if rows.any() else found.teacher.argmax(1)
+    kept = rows if rows.any() else ~rows
+    counts = count_confusions(expected[kept], found.student.argmax(1)[kept], len(labels))
+    return [Picture(draw_confusion(counts, labels, STUDENT_COLOUR))]
 
 
 def _confusions_of_teacher(
@@ -174,32 +191,42 @@ def _confusions_of_teacher(
     labels = comparison.students[0].labels
     for one in evidence.values():
         found = one.predictions
-        if isinstance(found, str) or found.kind in _WITHOUT_CONFUSIONS:
+        if isinstance(found, str) or comparison.wording.no_confusions:
             continue
         if (rows := found.is_labelled).any():
             answers = found.teacher.argmax(1)[rows]
             counts = count_confusions(found.numbers_of_labels[rows], answers, len(labels))
-            # No student's name can hold a space, so this salt is no student's.
-            svg = draw_confusion(counts, labels, "the teacher", is_teacher=True)
-            return (Panel(TEACHER_NAME, (Picture(svg),)),)
+            return (
+                Panel(TEACHER_NAME, (Picture(draw_confusion(counts, labels, TEACHER_COLOUR)),)),
+            )
     return ()
 
 
-def _draw_layers(name: str, one: Evidence) -> Iterator[Picture] | str:
+def _draw_layers(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
     if isinstance(one.similarity, str):
         return one.similarity
-    subtitle = f"{one.similarity.n_rows:,} rows"
-    return iter([Picture(layers.draw_layers(one.similarity, name), subtitle)])
+    return [Picture(draw_layers(one.similarity), f"{one.similarity.n_rows:,} rows")]
 
 
-def _draw_attentions(name: str, one: Evidence) -> Iterator[Picture] | str:
+def _draw_attentions(comparison: Comparison, one: Evidence) -> Sequence[Picture] | str:
     if isinstance(one.attentions, str):
         return one.attentions
-    return (
+    return [
         Picture(
-            attention_maps.draw_attention_maps(text, pair, name),
+            draw_attention_maps(_both_maps(text, pair)),
             text.text if text.text_pair is None else f"{text.text} ‖ {text.text_pair}",
         )
         for text in one.attentions.texts
         for pair in text.pairs
+    ]
+
+
+def _both_maps(text: AttendedText, pair: MapPair) -> tuple[AttentionMap, AttentionMap]:
+    teacher, student = (
+        f"teacher, layer {pair.teacher_layer}",
+        f"student, layer {pair.student_layer}",
+    )
+    return (
+        AttentionMap(teacher, np.array(pair.teacher), text.teacher_tokens, TEACHER_COLOUR),
+        AttentionMap(student, np.array(pair.student), text.student_tokens, STUDENT_COLOUR),
     )

@@ -18,14 +18,13 @@ from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View, check_view
 from pipeline.student.build import build_student
-from pipeline.student.model import digest_start, models_of
-from pipeline.student.settings import ModelSettings
-from pipeline.tasks.task import Task
+from pipeline.student.model import digest_start
 from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.settings import StudentSettings, TrainingSettings, check_batches
+from pipeline.train.settings import check_batches
 from pipeline.train.state import Learner
+from pipeline.train.student import Student, StudentData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -51,17 +50,8 @@ class Beginning:
     """Which of the teacher's tensors went where."""
 
 
-def begin(
-    view: View,
-    store_dir: Path,
-    tokens: Tokens,
-    task: Task,
-    model: ModelSettings,
-    settings: StudentSettings,
-    training: TrainingSettings,
-    accelerator: Accelerator,
-) -> Beginning:
-    """Build the student and join its rows with the store's.
+def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Beginning:
+    """Build the chosen student and join its rows with the store's.
 
     Raises:
         StoreMismatchError: the view belongs to another token table, or to another checkpoint.
@@ -72,23 +62,25 @@ def begin(
         SettingsError: an objective cannot compare the student with the teacher, or needs
             batches that are not cut.
     """
+    view, store_dir, tokens = data.view, data.store_dir, data.tokens
+    model, training = chosen.model, chosen.training
     check_view(view, tokens, store_dir)
     store = TeacherStore(store_dir, view.manifest)
     others = {folder: TeacherStore(Path(folder), other) for folder, other in view.others.items()}
-    _check_start(view, model, settings)
-    _check_labels(tokens, settings)
+    _check_start(view, chosen)
+    _check_labels(tokens, chosen)
     tokenizer = load_tokenizer(model.tokenizer_folder() or store_dir / TEACHER_FOLDER)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
-    models = models_of(model, view.manifest)
-    needs = settings.objectives.needs(models)
-    check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
+    models = chosen.models(view.manifest)
+    needs, objectives = chosen.needs(models), chosen.settings.objectives
+    check_batches(objectives, training, n_processes=accelerator.num_processes)
     torch.manual_seed(training.seed)
     log: list[str] = []
-    student = build_student(model, view.manifest, store_dir, task, say=log.append)
-    objective = WeightedSum(settings.objectives, models)
+    student = build_student(model, view.manifest, store_dir, data.task, say=log.append)
+    objective = WeightedSum(objectives, models)
     most, is_shown = most_tokens(student.config), accelerator.is_main_process
     train, validation = (
-        split_for(tokens, task, split, tokenizer, most_tokens=most, is_shown=is_shown)
+        split_for(tokens, data.task, split, tokenizer, most_tokens=most, is_shown=is_shown)
         for split in ("train", "validation")
     )
     read = {"train": train, "validation": validation}
@@ -117,11 +109,11 @@ def begin(
     )
 
 
-def _check_labels(tokens: Tokens, settings: StudentSettings) -> None:
+def _check_labels(tokens: Tokens, chosen: Student) -> None:
     """Refuse a validation that judges nothing, and training rows that teach nothing."""
     if not tokens.splits["validation"].has_label.any():
         raise DataError("the validation split has no labelled row to choose the best student by")
-    matched = [name for name, _ in settings.objectives.chosen()]
+    matched = [name for name, _ in chosen.settings.objectives.chosen()]
     if matched == ["hard_label"] and not tokens.splits["train"].has_label.any():
         raise DataError(
             "the train split has no labelled row, and hard_label learns from nothing else. Add "
@@ -129,15 +121,16 @@ def _check_labels(tokens: Tokens, settings: StudentSettings) -> None:
         )
 
 
-def _check_start(view: View, model: ModelSettings, settings: StudentSettings) -> None:
+def _check_start(view: View, chosen: Student) -> None:
     """Refuse another checkpoint than the view's, and texts that its tokenizer would misread."""
+    model = chosen.model
     if digest_start(model) != view.checkpoint:
         raise StoreMismatchError(
             f"the checkpoint {model.started_from} has changed since the student's view was made. "
             "Run 'dvc repro --force' with the student's select stage, then 'dvc repro'."
         )
     shape = model.shape(view.manifest.teacher, view.manifest.identity.tokenizer)
-    if settings.augmented and not shape.reads_teacher_tokens:
+    if chosen.settings.augmented and not shape.reads_teacher_tokens:
         raise SettingsError(
             [
                 "augmented: its texts hold the mask token of the teacher's tokenizer, which the "

@@ -1,28 +1,23 @@
-"""The curves of a training, in DVCLive's files."""
+"""The curves of a training: one TSV file each, `step` and a value, as `dvc plots` reads them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.atomic import replacing_folder
-from pipeline.core.errors import DataError
-
-if TYPE_CHECKING:
-    from dvclive.live import Live
 
 Point = dict[str, Any]
 """`step`, and `values` by name."""
 
-
 CURVES_NAME = "curves"
-"""The folder with DVCLive's files in that of a student."""
+"""The folder with the curves in that of a student."""
 
 
 def publish_curves(student_dir: Path, folder: Path) -> None:
-    """Put a finished student's curves, one TSV file each, where `dvc plots` looks for them."""
+    """Put a finished student's curves where `dvc plots` looks for them."""
     with replacing_folder(folder) as partial:
-        copytree(student_dir / CURVES_NAME / "plots" / "metrics", partial, dirs_exist_ok=True)
+        copytree(student_dir / CURVES_NAME, partial, dirs_exist_ok=True)
 
 
 class Curves:
@@ -32,39 +27,25 @@ class Curves:
         """Begin anew in `folder` with the points of the steps before.
 
         Of several processes one writes; the points are held by all.
-
-        Raises:
-            DataError: the project's git repository has no commit, which DVCLive needs.
         """
         self.points: list[Point] = []
-        self._live = _open(folder) if is_written else None
+        self._folder = folder if is_written else None
+        if is_written:
+            rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
         for point in points:
             self.log(point["step"], point["values"])
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each curve that is named."""
         self.points.append({"step": step, "values": dict(values)})
-        if self._live is None:
+        if self._folder is None:
             return
-        self._live.step = step
         for name, value in values.items():
-            self._live.log_metric(name, value)
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._live is not None:
-            self._live.end()
-
-
-def _open(folder: Path) -> "Live":
-    from dvclive.live import Live
-    from scmrepo.exceptions import SCMError
-
-    rmtree(folder, ignore_errors=True)
-    try:
-        return Live(str(folder), save_dvc_exp=False, dvcyaml=None)
-    except SCMError as error:
-        raise DataError(
-            f"DVCLive cannot read this git repository: {error}. Make a first commit "
-            "(git add . && git commit) and run the stage again."
-        ) from error
+            path = self._folder / f"{name}.tsv"
+            is_new = not path.exists()
+            path.parent.mkdir(exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                if is_new:
+                    file.write(f"step\t{path.stem}\n")
+                file.write(f"{step}\t{value}\n")

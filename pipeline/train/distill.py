@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
@@ -14,16 +13,12 @@ from pipeline.core.atomic import replacing_folder, write_json
 from pipeline.core.progress import Progress
 from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.metrics.scores import Validated
-from pipeline.store.view import View
-from pipeline.student.settings import ModelSettings
 from pipeline.tasks.predictions import Predictions
-from pipeline.tasks.task import Task
-from pipeline.text.tokens import Tokens
 from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
-from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.student import Student, StudentData
 from pipeline.train.unfinished import UnfinishedTraining
 from pipeline.train.validation import predict_shared
 
@@ -77,36 +72,27 @@ class TrainedStudent:
 
 
 def distill(
-    name: str,
-    view: View,
-    store_dir: Path,
-    tokens: Tokens,
-    task: Task,
-    model: ModelSettings,
-    settings: StudentSettings,
-    training: TrainingSettings,
+    student: Student,
+    data: StudentData,
     student_dir: Path,
-    *,
+    unfinished: UnfinishedTraining,
     judge: Judge,
-    inputs: Mapping[str, str],
-    unfinished_dir: Path,
-    seconds_between_saves: float,
     accelerator: Accelerator,
 ) -> TrainedStudent:
-    """Train the student called `name` and write its best checkpoint to `student_dir`.
+    """Train a student and write its best checkpoint to `student_dir`.
 
     The best is that of the best validation, as `Validated` compares them; of equal ones the
     last. The folder appears when all is done: a Transformers checkpoint with tokenizer, model
-    card, learning curves, metrics and `inputs`, the digests of what it was made from. Until then
-    the training is kept in `unfinished_dir`, from where another call with the same inputs
-    goes on; the student is bit for bit that of one call (on a CPU).
+    card, learning curves, metrics and the stamp of what it was made from, the inputs of
+    `unfinished`. Until then the training is kept there, from where another call with the same
+    inputs goes on; the student is bit for bit that of one call (on a CPU).
 
     Raises:
         TrainingError: the loss is no longer a number; and all that `begin` raises.
     """
-    begun = begin(view, store_dir, tokens, task, model, settings, training, accelerator)
+    begun = begin(student, data, accelerator)
     learner, n_steps, is_main = begun.learner, begun.n_steps, accelerator.is_main_process
-    unfinished = UnfinishedTraining(unfinished_dir, inputs)
+    training, curves_dir = student.training, unfinished.folder / CURVES_NAME
     outcome, points = TrainedStudent(), []
     state = unfinished.load()
     if state is not None:
@@ -116,10 +102,8 @@ def distill(
     n_examples = begun.rows.count_examples(training) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
-    with (
-        closing(Curves(unfinished_dir / CURVES_NAME, points, is_written=is_main)) as curves,
-        Progress(f"distill {name}", n_examples, n_done, is_shown=is_main) as progress,
-    ):
+    curves = Curves(curves_dir, points, is_written=is_main)
+    with Progress(f"distill {student.name}", n_examples, n_done, is_shown=is_main) as progress:
         for line in begun.log:
             progress.say(line)
         if learner.step:
@@ -140,16 +124,16 @@ def distill(
                     predict_shared(
                         begun.student,
                         begun.validation,
-                        task,
-                        tokens.labels,
+                        data.task,
+                        data.tokens.labels,
                         training,
                         accelerator,
                     )
                 )
                 curves.log(report.step, _validation_point(found))
-                outcome = outcome.judged(report.step, found, task.primary_metric)
+                outcome = outcome.judged(report.step, found, data.task.primary_metric)
             is_best = outcome.best_step == report.step
-            if is_main and (is_best or time.monotonic() - saved_at >= seconds_between_saves):
+            if is_main and (is_best or unfinished.is_due(saved_at)):
                 state = {
                     "learner": learner.state_dict(),
                     "outcome": outcome.to_json(),
@@ -165,13 +149,11 @@ def distill(
     if is_main:
         with replacing_folder(student_dir) as folder:
             copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
-            copytree(unfinished_dir / CURVES_NAME, folder / CURVES_NAME)
+            copytree(curves_dir, folder / CURVES_NAME)
             begun.tokenizer.save_pretrained(folder)
-            write_model_card(
-                folder, name, view.manifest, tokens, model, settings, training, outcome.scores
-            )
+            write_model_card(folder, student, data, outcome.scores)
             write_json(folder / METRICS_NAME, outcome.to_json())
-            stamp_in(folder).write(inputs)
+            stamp_in(folder).write(unfinished.inputs)
         unfinished.discard()
     accelerator.wait_for_everyone()
     return outcome

@@ -16,7 +16,7 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import IGNORED, Tokens, is_labelled
 from pipeline.train.card_wording import CARD_WORDING
-from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.student import Student, StudentData
 
 _CARD = """\
 ---
@@ -74,23 +74,15 @@ beside its weights: pass `trust_remote_code=True` to both, or import
 
 
 def write_model_card(
-    folder: Path,
-    name: str,
-    manifest: Manifest,
-    tokens: Tokens,
-    model: ModelSettings,
-    settings: StudentSettings,
-    training: TrainingSettings,
-    scores: Mapping[str, float],
+    folder: Path, student: Student, data: StudentData, scores: Mapping[str, float]
 ) -> None:
-    """Write `README.md`: what the student is for, what it learned from, how well it does.
-
-    `manifest` is that of the student's view, `tokens` the rows it was trained on.
-    """
+    """Write `README.md`: what the student is for, what it learned from, how well it does."""
+    name, model, tokens, manifest = student.name, student.model, data.tokens, data.view.manifest
     identity = manifest.identity
     task = TASKS[identity.task]
     objectives = [
-        f"{term} ({_weight(chosen.weight)})" for term, chosen in settings.objectives.chosen()
+        f"{term} ({_weight(chosen.weight)})"
+        for term, chosen in student.settings.objectives.chosen()
     ]
     wording = CARD_WORDING[task.kind]
     card = _CARD.format(
@@ -108,7 +100,9 @@ def write_model_card(
         tokens=tokens.digest,
         objectives=", ".join(objectives),
         warm_start=model.started_from,
-        training=", ".join(f"{key} {value}" for key, value in training.model_dump().items()),
+        training=", ".join(
+            f"{key} {value}" for key, value in student.training.model_dump().items()
+        ),
         weights=identity.weights,
         store=digest_json(identity.model_dump(mode="json")),
         read=digest_json(manifest.model_dump(mode="json")),

@@ -7,6 +7,7 @@ code) it was made from; with other inputs it is not used.
 
 import pickle
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,17 @@ _STATE_NAME = "state.pt"
 class UnfinishedTraining:
     """The state of a training after some step, and the best weights until then."""
 
-    def __init__(self, folder: Path, inputs: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, inputs: Mapping[str, str], seconds_between_saves: float = 60.0
+    ) -> None:
         """Keep a training of these inputs, by name and digest, in `folder`."""
         self.folder = folder
-        self._inputs = dict(inputs)
+        self.inputs = dict(inputs)
+        self._seconds_between_saves = seconds_between_saves
+
+    def is_due(self, saved_at: float) -> bool:
+        """Say whether the last save, at this `time.monotonic()`, was long enough ago."""
+        return time.monotonic() - saved_at >= self._seconds_between_saves
 
     def load(self) -> dict[str, Any] | None:
         """Return what `save` was last given, on the CPU; None where there is nothing to go on.
@@ -43,12 +51,12 @@ class UnfinishedTraining:
             raise TrainingError(
                 f"{path} cannot be read: {error}. Delete {self.folder} to train from the start."
             ) from error
-        return dict(kept["state"]) if kept["inputs"] == self._inputs else None
+        return dict(kept["state"]) if kept["inputs"] == self.inputs else None
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep a state of tensors, numbers, texts, lists and mappings in place of the last."""
         with replacing_file(self.folder / _STATE_NAME) as file:
-            torch.save({"inputs": self._inputs, "state": dict(state)}, file)
+            torch.save({"inputs": self.inputs, "state": dict(state)}, file)
 
     def best_folder(self, step: int) -> Path:
         """Return where the checkpoint of the best step is."""

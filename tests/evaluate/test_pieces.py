@@ -21,8 +21,7 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.stored_row import describe_row, find_row
 from pipeline.models.head import load_trained
 from pipeline.models.padding import pad_rows
-from pipeline.report.report import write_report
-from pipeline.report.report_content import Sources
+from pipeline.report.report import Sources, write_report
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store.spec import parse_array_name
@@ -34,9 +33,13 @@ from pipeline.teacher.generation_settings import GenerationSettings
 from pipeline.text.joined import open_generated
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
-from tests.evaluate.shown_files import write_curve, write_json
-from tests.evaluate.test_report import headline_of, table_of
-from tests.evaluate.test_report_content import section_of
+from tests.report.made_report import (
+    headline_of,
+    section_of,
+    table_of,
+    write_curve,
+    write_json,
+)
 from tests.tasks.small_tasks import make_teacher, make_tokens
 
 CPU = torch.device("cpu")
@@ -304,16 +307,16 @@ def test_the_report_ranks_by_the_lowest(done: Evaluated) -> None:
 def test_the_report_shows_pieces(done: Evaluated) -> None:
     """Catches numbers of pieces in place of their names, and a matrix of the vocabulary."""
     report = done.report()
-    assert "too many word pieces" in section_of(report, "confusions")
+    assert "too many tokens" in section_of(report, "confusions")
     confidence = section_of(report, "confidence")
-    assert confidence.count("<svg") == 2 and ">same piece<" in confidence
+    assert confidence.count("<svg") == 2 and ">same token<" in confidence
     markdown = (report / "report.md").read_text(encoding="utf-8")
     other, *_ = [part for part in markdown.split("### ")[1:] if part.startswith("other")]
     examples = [line for line in other.splitlines() if "»" in line]
     assert len(examples) == 5
     n_targets = len(done.tokens.splits["validation"].labels)
-    assert f"16 rows with {n_targets} word pieces" in markdown.replace("\\", "") or (
-        f"rows with {n_targets} word pieces, {n_targets} of them labelled" in markdown
+    assert f"16 rows with {n_targets} tokens" in markdown.replace("\\", "") or (
+        f"rows with {n_targets} tokens, {n_targets} of them labelled" in markdown
     )
     attention = section_of(report, "attention")
     assert "<svg" in attention

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.evaluate.predictions import question_rows, write_predictions, write_texts_file
 from pipeline.metrics.scores import score
-from pipeline.report.text_examples import find_text_examples
+from pipeline.report.examples import table_texts
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import Predictions, predictions_of
 from pipeline.text.tokens import TokenSplit
@@ -88,17 +88,21 @@ def test_the_texts_that_differ_most_come_first() -> None:
         example("", "film", "film"),
         example("two one", "one two", "two one"),
     ]
-    found = find_text_examples(pa.Table.from_pylist(rows))
-    assert [(one.student, one.teacher) for one in found] == [
-        ("no answer", "film"),
-        ("one two three", "one two four"),
-        ("two one", "one two"),
+    table = table_texts(pa.Table.from_pylist(rows), "kd-3")
+    assert table is not None
+    found = [[(cell.text, "wrong" in cell.style) for cell in row.cells[2:]] for row in table.rows]
+    assert found == [
+        [("film", False), ("no answer", True)],
+        [("one two four", False), ("one two three", True)],
+        [("one two", True), ("two one", False)],
     ]
-    assert [one.is_right for one in found] == [(True, False), (True, False), (False, True)]
+    assert table_texts(pa.Table.from_pylist(rows[1:2]), "kd-3") is None
 
 
 def test_without_the_teachers_texts_the_right_ones_are_compared() -> None:
     """Catches a student that is compared with nothing."""
     rows = [example("one two", None, "one two"), example("one", None, "two")]
-    (found,) = find_text_examples(pa.Table.from_pylist(rows))
-    assert (found.student, found.teacher, found.references) == ("one", None, "two")
+    table = table_texts(pa.Table.from_pylist(rows), "kd-3")
+    assert table is not None
+    (row,) = table.rows
+    assert [cell.text for cell in row.cells] == ["a", "two", "–", "one"]

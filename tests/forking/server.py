@@ -28,8 +28,6 @@ LIBRARIES = (
     "dvc.cli",
     "dvc.commands.repro",
     "dvc.repo",
-    "dvclive",
-    "matplotlib.figure",
     "pandas",
     "pyarrow.compute",
     "ruamel.yaml",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.project.create import sample_tokens
 from pipeline.project.data import Request, copy_data, read_data
-from pipeline.project.sample import sample_tokens
 from pipeline.tasks import TASKS
 from pipeline.text.files import read_table
 from tests.conftest import make_sentences, make_tokenizer, write_csv

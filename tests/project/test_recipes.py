@@ -103,7 +103,7 @@ def test_signals_are_united() -> None:
     }
     assert said == [
         "students.tinybert: added",
-        "capture.signals.hidden_states: added, layers [0, 2, 4, 6], encoding float16",
+        "capture.signals.hidden_states: added, {layers: [0, 2, 4, 6], encoding: float16}",
         "capture.signals.attentions.layers: added 2, 6",
     ]
     added_lines(text, changed.replace("layers: [2, 3, 4, 6]", "layers: [3, 4]"))
@@ -112,7 +112,7 @@ def test_signals_are_united() -> None:
     assert said == ["students.second: added"]
     changed, said = apply(text, "pkd-skip")
     assert parse_params(changed)["capture"]["signals"]["cls"] == {"encoding": "float16"}
-    assert said[1:] == ["capture.signals.cls: added, encoding float16"]
+    assert said[1:] == ["capture.signals.cls: added, {encoding: float16}"]
 
 
 @pytest.mark.parametrize("before", ["", "capture:\n", "capture:\n  signals:\n"])
@@ -174,7 +174,7 @@ def test_the_command_applies_once(project: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "params.yaml: students.distilbert: added",
-        "params.yaml: capture.signals.hidden_states: added, layers [6], encoding float16",
+        "params.yaml: capture.signals.hidden_states: added, {layers: [6], encoding: float16}",
         "'decant plan' says what is to be captured, 'dvc repro' captures and trains.",
     ]
     text = (project / "params.yaml").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params
 from pipeline.project.check import check_params
-from pipeline.project.seeds import add_seeds
+from pipeline.project.recipes import add_seeds
 from tests.added_lines import added_lines
 from tests.imports import ROOT
 from tests.stages.conftest import invoke

@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from dvc.cli import main as run_dvc
 
 from pipeline.core.fingerprint import digest_folder
-from pipeline.project.files import small_files
-from pipeline.project.requirement import requirement
+from pipeline.project.files import requirement, small_files
 from stages.cli import main as decant
 from tests.imports import ROOT
 from tests.project_template import STAGE_ONE

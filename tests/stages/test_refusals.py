@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import PipelineError, SettingsError
-from pipeline.core.settings import faults_at, parse_section
+from pipeline.core.settings import faults_at
 from pipeline.project.check import check_params
-from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
-from pipeline.store.view import make_view
-from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import Tokens
-from pipeline.train.settings import StudentSettings, check_batches, training_of
+from pipeline.train.settings import check_batches
+from pipeline.train.student import resolve_student
 from tests.small_project import PARAMS
 from tests.train.other_tokens import make_student_checkpoint
 
@@ -142,14 +139,11 @@ def checked(params: dict[str, Any], student: dict[str, Any]) -> str:
 def selected(params: dict[str, Any], student: dict[str, Any], store: Path, tokens: Tokens) -> str:
     """Return the one line with which what `select` and `distill` begin with refuses a student."""
     with pytest.raises(PipelineError) as caught:
-        settings = parse_section(StudentSettings, student, PLACE)
-        model, manifest = model_of(settings.model, PLACE), read_manifest(store)
-        with faults_at(PLACE):
-            needs = settings.objectives.needs(models_of(model, manifest))
-            training = training_of(params, settings, PLACE)
-            processes = (params.get("runtime") or {}).get("processes", 1)
-            check_batches(settings.objectives, training, n_processes=processes)
-        make_view(store, manifest, tokens, needs.teacher | {LOGITS}, needs.other_stores)
+        chosen = resolve_student({**params, "students": {"a": student}}, "a")
+        processes = (params.get("runtime") or {}).get("processes", 1)
+        with faults_at(chosen.place):
+            check_batches(chosen.settings.objectives, chosen.training, n_processes=processes)
+        chosen.view(store, tokens)
     assert not str(caught.value).count("\n")
     return str(caught.value)
 

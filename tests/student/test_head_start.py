@@ -11,9 +11,8 @@ from torch import Tensor
 from pipeline.core.errors import CheckpointError
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.spec import TEACHER_FOLDER
-from pipeline.student.build import build_student
+from pipeline.student.build import build_student, copied_table
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import copied_table
 from pipeline.tasks import TASKS
 from tests.conftest import MODEL_TYPES, make_model
 from tests.student.test_warm_start import in_layer, layer_of

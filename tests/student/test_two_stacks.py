@@ -13,9 +13,9 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.models.head import new_model
+from pipeline.student.build import copied_table
 from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
-from pipeline.student.transformer import copied_table
 from pipeline.student.warm_start import copy_teacher_layers, tied_names
 from pipeline.tasks import TASKS
 from tests.conftest import make_model

@@ -11,20 +11,18 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from pipeline.core.checkpoint import load_tokenizer
-from pipeline.core.settings import parse_section
 from pipeline.metrics.scores import Validated
 from pipeline.models.model_rows import ModelRows
 from pipeline.models.predict import predict
-from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS, TEACHER_FOLDER
-from pipeline.store.view import View, make_view
-from pipeline.student.model import digest_start, model_of, models_of
+from pipeline.store.spec import TEACHER_FOLDER
+from pipeline.store.view import View
 from pipeline.tasks import TASKS
 from pipeline.tasks.predictions import Predictions
 from pipeline.text.tokens import Tokens
 from pipeline.train.distill import Judge, TrainedStudent, distill
 from pipeline.train.parallel import make_accelerator
-from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.student import StudentData, resolve_student
+from pipeline.train.unfinished import UnfinishedTraining
 
 INPUTS = {"view": "0" * 64}
 STUDENT: dict[str, Any] = {
@@ -72,14 +70,7 @@ class Bench:
 
     def view(self, student: dict[str, Any] = STUDENT) -> View:
         """Return what a student reads, as the select stage finds it."""
-        settings = parse_section(StudentSettings, student, "students.a")
-        manifest = read_manifest(self.store)
-        model = model_of(settings.model, "students.a")
-        needs = settings.objectives.needs(models_of(model, manifest))
-        arrays = needs.teacher | {LOGITS}
-        return make_view(
-            self.store, manifest, self.tokens, arrays, needs.other_stores, digest_start(model)
-        )
+        return resolve_student({"students": {"a": student}}, "a").view(self.store, self.tokens)
 
     def predict(self, model: PreTrainedModel) -> Predictions:
         """Return what a model predicts for the validation rows."""
@@ -99,19 +90,17 @@ class Bench:
     ) -> TrainedStudent:
         """Train a student, four updates an epoch, and write it to `folder`."""
         options = {"batch_size": 15, "epochs": 2, "learning_rate": 1e-3, **training}
-        return distill(
-            "a",
+        data = StudentData(
             view or self.view(student),
             self.store,
             tokens or self.tokens,
             TASKS["classification"],
-            model_of(student["model"], "students.a"),
-            parse_section(StudentSettings, student, "students.a"),
-            TrainingSettings(**options),
+        )
+        return distill(
+            resolve_student({"students": {"a": student}, "training": options}, "a"),
+            data,
             folder,
-            judge=judge,
-            inputs=INPUTS,
-            unfinished_dir=folder.parents[1] / "unfinished" / folder.name,
-            seconds_between_saves=60.0,
-            accelerator=make_accelerator(torch.device("cpu")),
+            UnfinishedTraining(folder.parents[1] / "unfinished" / folder.name, INPUTS),
+            judge,
+            make_accelerator(torch.device("cpu")),
         )

@@ -98,7 +98,7 @@ def make_setting(even_store: Path, even_tokens: Tokens) -> MakeSetting:
 def bench(
     even_store: Path, even_tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
-    """Distils from `even_store`, in a folder where DVCLive finds no repository from here on up."""
+    """Distils from `even_store`, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
     return Bench(even_store, even_tokens)
 

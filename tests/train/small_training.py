@@ -8,16 +8,12 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from pipeline.core.settings import parse_section
 from pipeline.metrics.scores import validate
-from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
-from pipeline.store.view import make_view
-from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.distill import distill
-from pipeline.train.settings import StudentSettings, TrainingSettings
+from pipeline.train.student import StudentData, resolve_student
+from pipeline.train.unfinished import UnfinishedTraining
 
 STUDENT: dict[str, Any] = {
     "model": {"n_layers": 2, "warm_start": "every"},
@@ -48,23 +44,15 @@ def distill_small(
     seconds_between_saves: float = 60.0,
 ) -> None:
     """Train `STUDENT` as `TRAINING` says, but for `training`; the settings are its inputs."""
-    tokens = open_tokens(tokens_dir)
-    settings = parse_section(StudentSettings, STUDENT, "students.a")
-    model, manifest = model_of(settings.model, "students.a"), read_manifest(store_dir)
-    arrays = settings.objectives.needs(models_of(model, manifest)).teacher | {LOGITS}
+    tokens, task = open_tokens(tokens_dir), TASKS["classification"]
+    params = {"students": {"a": STUDENT}, "training": {**TRAINING, **training}}
+    student = resolve_student(params, "a")
+    inputs = {"settings": json.dumps(dict(training))}
     distill(
-        "a",
-        make_view(store_dir, manifest, tokens, arrays),
-        store_dir,
-        tokens,
-        TASKS["classification"],
-        model,
-        settings,
-        TrainingSettings.model_validate({**TRAINING, **training}),
+        student,
+        StudentData(student.view(store_dir, tokens), store_dir, tokens, task),
         folder,
-        judge=partial(validate, TASKS["classification"]),
-        inputs={"settings": json.dumps(dict(training))},
-        unfinished_dir=folder.with_name("unfinished"),
-        seconds_between_saves=seconds_between_saves,
-        accelerator=accelerator,
+        UnfinishedTraining(folder.with_name("unfinished"), inputs, seconds_between_saves),
+        partial(validate, task),
+        accelerator,
     )

@@ -154,7 +154,7 @@ def test_objectives_of_tokens_are_refused(
     options = {"heads": "mean"} if objective == "attentions" else {"projection": True}
     student = student_of(checkpoint_dir, **{objective: options})
     message = "token by token, but the student has another tokenizer than the teacher"
-    with pytest.raises(SettingsError, match=rf"^objectives\.{objective}: .*{message}"):
+    with pytest.raises(SettingsError, match=rf"^students\.a\.objectives\.{objective}: .*{message}"):
         bench.view(student)
     plain = bench.view(student_of(checkpoint_dir, hard_label={}))
     with pytest.raises(SettingsError, match=message):

@@ -40,7 +40,7 @@ def train(folder: Path, store: Path, tokens: Path, n_processes: int) -> Path:
 
 def curve(folder: Path, name: str) -> NDArray[np.float64]:
     """Return steps and values (point, 2) of a curve."""
-    path = folder / CURVES_NAME / "plots" / "metrics" / f"{name}.tsv"
+    path = folder / CURVES_NAME / f"{name}.tsv"
     return np.loadtxt(path, skiprows=1, ndmin=2)
 
 

@@ -1,24 +1,32 @@
-"""The report, read back: the numbers, the sentences, the figure, and what must not be in."""
+"""The report, read back: the numbers, the sentences, the figures, and what must not be in."""
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
-from itertools import combinations
+from dataclasses import replace
+from math import log
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import pytest
-from matplotlib.text import Text
 
 from pipeline.core.errors import PipelineError
-from pipeline.report.comparison import compare
-from pipeline.report.figures.pareto import LATENCY, SIZE, CostAxis, build_pareto
-from pipeline.report.metrics_files import read_all_metrics
-from pipeline.report.report import write_report
+from pipeline.evaluate.shown_parts import Provenance
+from pipeline.report.evidence import Predictions, read_evidence
+from pipeline.report.provenance import describe_provenance
+from pipeline.report.report import Sources, write_report
+from tests.report.made_report import (
+    PROVENANCE,
+    Metrics,
+    Page,
+    headline_of,
+    make_sources,
+    section_of,
+    table_of,
+    write_full_report,
+    write_json,
+    write_predictions,
+)
 
-Metrics = dict[str, Any]
 Make = Callable[..., Metrics]
 Write = Callable[[Metrics], Path]
 
@@ -34,48 +42,6 @@ def without_labels(metrics: Metrics, *splits: str) -> Metrics:
     for split in splits:
         metrics["splits"][split] |= {"n_labelled": 0, "student": {}, "teacher": {}}
     return metrics
-
-
-def table_of(report_dir: Path) -> dict[str, dict[str, str]]:
-    """Return the first Markdown table as {first word of the model: {heading: cell}}."""
-    blocks = (report_dir / "report.md").read_text(encoding="utf-8").split("\n\n")
-    lines = next(block for block in blocks if block.startswith("|")).splitlines()
-    rows = [line.strip("| ").split(" | ") for line in lines]
-    headings, _, *models = rows
-    assert all(len(row) == len(headings) for row in rows)
-    return {row[0].split()[0].strip("*"): dict(zip(headings, row, strict=True)) for row in models}
-
-
-def headline_of(report_dir: Path) -> str:
-    return (report_dir / "report.md").read_text(encoding="utf-8").split("\n\n")[1]
-
-
-class Page(HTMLParser):
-    """The cells of the page's table, its tags and its attributes."""
-
-    def __init__(self, report_dir: Path) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.rows: list[list[str]] = []
-        self._is_in_cell = False
-        self.feed((report_dir / "report.html").read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self._is_in_cell = True
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._is_in_cell &= tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        if self._is_in_cell:
-            self.rows[-1][-1] += data
 
 
 @pytest.fixture
@@ -171,24 +137,14 @@ def test_equal_students_are_told_apart_by_size(
 
 
 def test_the_report_depends_on_the_metrics_alone(two_students: list[Path], tmp_path: Path) -> None:
-    """Catches dates, random identifiers, the order of the files, and the user's own settings."""
+    """Catches dates, random identifiers and the order of the files."""
     write_report(two_students, tmp_path / "one")
-    with matplotlib.rc_context({"font.size": 20.0, "axes.labelsize": 30.0}):
-        write_report(two_students[::-1], tmp_path / "two")
+    write_report(two_students[::-1], tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(NAMES)
     for name in NAMES:
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()
         assert not re.search(rb"\b20[2-9]\d-\d\d-\d\d", content)
-
-
-def test_drawing_leaves_the_callers_settings_alone(
-    two_students: list[Path], tmp_path: Path
-) -> None:
-    """Catches a report that restyles every later figure of the process."""
-    with matplotlib.rc_context({"font.size": 20.0}):
-        write_report(two_students, tmp_path)
-        assert matplotlib.rcParams["font.size"] == 20.0
 
 
 def test_without_labels_students_are_compared_by_agreement(
@@ -301,7 +257,7 @@ def test_the_page_needs_no_network(two_students: list[Path], tmp_path: Path) -> 
     page = Page(tmp_path)
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
     targets = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
-    assert len(targets) > 10  # the figures' markers, and the page's own links
+    assert len(targets) == 2  # to parts of the page
     assert all(target and target.startswith("#") for target in targets)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"@import|url\((?!#)", html)
@@ -313,8 +269,9 @@ def test_the_figure_follows_the_pages_colours(two_students: list[Path], tmp_path
     write_report(two_students, tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     svg = html[html.index("<svg") : html.index("</svg>")]
-    used = re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)
-    assert set(used) == {"none", "var(--ink)", "var(--surface)", "#2f74d0", "#c4590c"}
+    used = re.findall(r'(?:fill|stroke)="([^"]+)"', svg)
+    colours = {"#2f74d0", "#c4590c"}
+    assert set(used) == {"none", "currentColor", "var(--surface, #ffffff)", *colours}
     assert 'width="' not in svg[: svg.index(">")]
     assert "viewBox" in svg[: svg.index(">")]
 
@@ -331,28 +288,6 @@ def test_every_model_has_its_name_in_the_figure(two_students: list[Path], tmp_pa
     assert "](quality_against_latency.svg)" in markdown
 
 
-@pytest.mark.parametrize("axis", [LATENCY, SIZE], ids=lambda axis: axis.name)
-def test_names_of_near_points_do_not_overlap(
-    make_metrics: Make, write_metrics: Write, axis: CostAxis
-) -> None:
-    """Catches names written over each other, the usual end of such a figure."""
-    paths = []
-    for index in range(7):
-        metrics = make_metrics(f"student-{index}", accuracy=0.85 + 0.002 * index)
-        metrics["cost"]["student"]["latency_ms"] = 2.5 + 0.02 * index
-        metrics["cost"]["student"]["n_parameters"] = 4_000_000 + 30_000 * index
-        paths.append(write_metrics(metrics))
-    figure = build_pareto(compare(read_all_metrics(paths)), axis)
-    (axes,) = figure.axes
-    boxes = [text.get_window_extent() for text in axes.texts if isinstance(text, Text)]
-    assert len(boxes) == 8
-    for one, other in combinations(boxes, 2):
-        assert not one.overlaps(other)
-    for box in boxes:
-        assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
-        assert axes.bbox.y0 <= box.y0 < box.y1 <= axes.bbox.y1
-
-
 def test_nothing_is_written_when_a_file_is_unusable(
     two_students: list[Path], tmp_path: Path
 ) -> None:
@@ -360,3 +295,188 @@ def test_nothing_is_written_when_a_file_is_unusable(
     with pytest.raises(PipelineError, match="no such file"):
         write_report([*two_students, tmp_path / "kd-9.json"], tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
+
+
+SECTIONS = ("learning", "confidence", "confusions", "layers", "attention")
+
+
+@pytest.fixture
+def paths(make_metrics: Make, write_metrics: Write) -> list[Path]:
+    """The metrics of a Transformer and of a network."""
+    return [write_metrics(make_metrics(name)) for name in ("kd-3", "cnn")]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    return make_sources(tmp_path / "made", "kd-3", "cnn")
+
+
+@pytest.fixture
+def nothing(tmp_path: Path) -> Sources:
+    """Sources of which nothing is here."""
+    return Sources(tmp_path / "made", tmp_path / "made", tmp_path / "made", {})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with all there can be of a Transformer and of a network; not to be changed."""
+    folder = tmp_path_factory.mktemp("written")
+    return write_full_report(folder, "kd-3", "cnn")
+
+
+def test_every_section_has_a_figure_of_every_student(written: Path) -> None:
+    """Catches a student that is silently left out, a figure without its explanation, and a caption
+    with the first text of a pair alone."""
+    expected = {"learning": 2, "confidence": 2, "confusions": 3, "layers": 2, "attention": 2}
+    assert tuple(expected) == SECTIONS
+    for anchor, n_figures in expected.items():
+        section = section_of(written, anchor)
+        assert section.count("<svg") == n_figures, anchor
+        assert len(re.findall(r"<figcaption>[^<]{80,}</figcaption>", section)) == 1
+    assert "<h3>kd-3</h3>" in section_of(written, "learning")
+    assert "<h3>teacher</h3>" in section_of(written, "confusions")
+    caption = '<p class="subtitle">one $mall &lt;text&gt; ‖ and its &lt;pair&gt;</p>'
+    assert section_of(written, "attention").count(caption) == 2
+    assert "Not shown of cnn: a text_cnn has no attention maps." in section_of(written, "attention")
+
+
+def test_what_is_not_there_is_said_once(
+    paths: list[Path], nothing: Sources, tmp_path: Path
+) -> None:
+    """Catches a traceback, or silence, where a store was captured without attention or [CLS]."""
+    for name in ("kd-3", "cnn"):
+        for part in ("similarity", "attentions"):
+            write_json(
+                nothing.evaluations / name / f"{part}.json", {"absent": f"the store has no {part}"}
+            )
+    write_report(paths, tmp_path / "out", nothing)
+    for anchor, reason in (
+        ("layers", "the store has no similarity"),
+        ("attention", "the store has no attentions"),
+        ("learning", "no curves of its training are here"),
+    ):
+        section = section_of(tmp_path / "out", anchor)
+        assert "<svg" not in section
+        assert section.count(f"Not shown of kd-3, cnn: {reason}.") == 1
+    assert "kd-3/test.arrow is not here." in section_of(tmp_path / "out", "confusions")
+
+
+def test_equal_files_give_equal_bytes(written: Path, tmp_path: Path) -> None:
+    """Catches dates, random identifiers and the order of dictionaries in any figure."""
+    again = write_full_report(tmp_path, "kd-3", "cnn")
+    for path in written.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def test_links_lead_to_parts_of_the_page(written: Path) -> None:
+    """Catches a link to nothing, and two parts of one name."""
+    page = (written / "report.html").read_text(encoding="utf-8")
+    identifiers = re.findall(r' id="([^"]+)"', page)
+    assert len(identifiers) >= 9
+    assert len(set(identifiers)) == len(identifiers)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(identifiers)
+
+
+def test_five_students_fit_into_three_megabytes(tmp_path: Path) -> None:
+    """Catches a figure that holds every point, or a map drawn cell by cell."""
+    report = write_full_report(tmp_path, *(f"kd-{number}" for number in range(5)))
+    assert (report / "report.html").stat().st_size < 3_000_000
+
+
+def test_the_worst_disagreements_come_first(
+    paths: list[Path], nothing: Sources, tmp_path: Path
+) -> None:
+    """Catches the smallest divergences, swapped models, and texts that become markup."""
+    texts = ["alike", "worst <b>|</b>", "bad", "unlabelled"]
+    logits = [[4.0, 0.0], [9.0, 0.0], [6.0, 0.0], [0.0, 5.0]]
+    write_predictions(
+        nothing.evaluations / "kd-3" / "test.arrow",
+        texts,
+        [0, 1, 0, -1],
+        [[4.0, 0.0], [0.0, 9.0], [0.0, 6.0], [5.0, 0.0]],
+        logits,
+    )
+    write_report(paths, tmp_path / "out", nothing)
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    table = markdown[markdown.index("### kd-3") :].splitlines()[4:7]
+    # For logits of (x, 0) against (0, x): KL = x (2 sigmoid(x) - 1).
+    assert table == [
+        r"| worst &lt;b&gt;\|&lt;/b&gt; | b | a 1.000 | b 1.000 | 9.00 |",
+        "| bad | a | a 0.998 | b 0.998 | 5.97 |",
+        "| unlabelled | – | b 0.993 | a 0.993 | 4.93 |",
+    ]
+    page = section_of(tmp_path / "out", "disagreements")
+    assert "cnn" not in page  # nothing is known of its answers
+    assert "worst &lt;b&gt;|&lt;/b&gt;" in page
+    assert (
+        page.count('<td class="wrong"') == 2
+    )  # the teacher on the first row, the student on the next
+
+
+def test_sources_and_seconds_are_named(written: Path) -> None:
+    """Catches numbers that nobody can trace to their data, teacher, store and commands."""
+    for text in (
+        (written / "report.md").read_text(encoding="utf-8"),
+        section_of(written, "provenance"),
+    ):
+        for digest in "abcdef":
+            assert digest * 16 in text
+        for part in (
+            "4,300 distinct rows",
+            "2,800",
+            "python 3.11.2",
+            "decant distill kd-3",
+        ):
+            assert part in text
+        cells = re.sub(r"(?:<[^>]*>|[|*`\s])+", " ", text)
+        assert " capture decant capture 1,234.5 " in cells
+        assert " distill@kd-3 decant distill kd-3 61.2 " in cells
+        assert " finetune decant finetune – " in cells
+
+
+def test_students_of_other_stores_are_told_apart() -> None:
+    """Catches the first student's sources under everyone's numbers."""
+    one = Provenance.model_validate(PROVENANCE)
+    other = one.model_copy(update={"store": {**one.store, "identity": "9" * 64}})
+    facts = dict(describe_provenance({"kd-3": one, "kd-6": one, "cnn": other}))
+    store = f"kd-3, kd-6: identity {'c' * 16}.*; cnn: identity {'9' * 16}"
+    assert re.fullmatch(store + ".*", facts["Store"])
+    assert facts["Data"].startswith(f"token table {'d' * 16}; rows: train 2,800 (2,000 un")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluations/kd-3/similarity.json", b"{}"),
+        ("evaluations/kd-3/attentions.json", b"[1]"),
+        ("evaluations/kd-3/provenance.json", b"{"),
+        ("evaluations/kd-3/test.arrow", b"no table"),
+        ("curves/kd-3/train/loss.tsv", b"step\tloss\n3\tmany\n"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(
+    paths: list[Path], sources: Sources, tmp_path: Path, name: str, content: bytes
+) -> None:
+    """Catches a traceback, and a report with half of its figures."""
+    (sources.evaluations.parent / name).write_bytes(content)
+    with pytest.raises(
+        PipelineError, match=r"is not what its stage writes: .*dvc checkout"
+    ) as error:
+        write_report(paths, tmp_path / "out", sources)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_divergence_is_the_metrics_one(sources: Sources) -> None:
+    """Catches a sum over the wrong axis, and infinity where a probability is 0."""
+    folders = sources.evaluations / "kd-3", sources.curves / "kd-3"
+    found = read_evidence(*folders, "test", "classification").predictions
+    assert isinstance(found, Predictions)
+    by_hand = [
+        sum(p * log(p / q) for p, q in zip(theirs, ours, strict=True))
+        for theirs, ours in zip(found.teacher, found.student, strict=True)
+    ]
+    assert found.kl == pytest.approx(by_hand)
+    certain = replace(found, student=found.student.round(), teacher=found.student.round())
+    assert certain.kl == pytest.approx(0)

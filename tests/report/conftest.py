@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluate.made_metrics import Metrics, make_student_metrics
+from tests.report.made_report import Metrics, make_student_metrics
 
 
 @pytest.fixture

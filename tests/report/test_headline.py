@@ -10,9 +10,8 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics.constant_baseline import ConstantBaseline
-from pipeline.report.report import write_report
-from pipeline.report.report_content import Sources
-from tests.evaluate.test_report import headline_of
+from pipeline.report.report import Sources, write_report
+from tests.report.made_report import headline_of
 
 Metrics = dict[str, Any]
 Make = Callable[..., Metrics]

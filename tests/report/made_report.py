@@ -1,15 +1,70 @@
-"""What `evaluate`, `distill` and the stages' clock leave for the report, made up."""
+"""Metrics and evidence of made-up students as the stages leave them, and a report read back."""
 
 import json
+from collections.abc import Sequence
+from copy import deepcopy
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report.report import write_report
-from pipeline.report.report_content import Sources
-from tests.evaluate.made_metrics import make_student_metrics
+from pipeline.report.report import Sources, write_report
+
+Metrics = dict[str, Any]
+
+TEACHER_QUALITY = {"accuracy": 0.9, "macro_f1": 0.88, "expected_calibration_error": 0.03}
+
+COST = {
+    "n_parameters": 4_000_000,
+    "size_bytes": 16_000_000,
+    "latency_ms": 2.5,
+    "throughput_per_second": 1234.0,
+}
+
+TEACHER_COST = {
+    "n_parameters": 20_000_000,
+    "size_bytes": 80_000_000,
+    "latency_ms": 10.0,
+    "throughput_per_second": 200.0,
+}
+
+WORK = {
+    "flops": 50_000_000,
+    "n_tokens": 20,
+    "peak_memory_bytes": 30_000_000,
+    "n_batch_tokens": 64,
+}
+
+TEACHER_WORK = {**WORK, "flops": 400_000_000, "peak_memory_bytes": 95_000_000}
+
+
+def make_student_metrics(student: str, accuracy: float = 0.85) -> Metrics:
+    """Return the metrics of a student by name and accuracy, both splits labelled and alike."""
+    split = {
+        "n_rows": 1000,
+        "n_predictions": 1000,
+        "n_labelled": 800,
+        "student": {"accuracy": accuracy, "macro_f1": 0.83, "expected_calibration_error": 0.047},
+        "teacher": TEACHER_QUALITY,
+        "fidelity": {"agreement": 0.93, "kl": 0.1234},
+        "constant_baseline": {"student": None, "teacher": None},
+    }
+    metrics = {
+        "student": student,
+        "architecture": "transformer",
+        "n_layers": 3,
+        "objectives": ["hard_label", "soft_target"],
+        "task": "classification",
+        "metrics": ["accuracy", "macro_f1", "expected_calibration_error"],
+        "labels": ["a", "b"],
+        "splits": {"test": split, "validation": deepcopy(split)},
+        "cost": {"device": "cpu", "n_threads": 2, "student": COST, "teacher": TEACHER_COST},
+        "work": {"student": WORK, "teacher": TEACHER_WORK},
+    }
+    return deepcopy(metrics)
+
 
 TOKENS = ["[CLS]", "one", "$mall", "<text>", "[SEP]"]
 
@@ -17,6 +72,7 @@ PROVENANCE = {
     "data": {
         "digest": "d" * 64,
         "rows": {"train": 2800, "validation": 500, "test": 1000},
+        "unlabelled": {"train": 2000, "validation": 0, "test": 0},
         "max_length": 128,
         "tokenizer": "e" * 64,
     },
@@ -42,15 +98,17 @@ PROVENANCE = {
 def write_predictions(
     path: Path,
     texts: list[str],
-    labels: list[int] | list[float],
-    student_logits: list[list[float]],
-    teacher_logits: list[list[float]],
+    labels: Sequence[float],
+    student_logits: Sequence[Sequence[float]],
+    teacher_logits: Sequence[Sequence[float]],
     *,
     places: list[int] | None = None,
-    choices: list[list[str]] | None = None,
-    tokens: dict[str, list[str | None]] | None = None,
+    more: dict[str, list[Any]] | None = None,
 ) -> None:
-    """Write both models' answers, each about a row of its own or one of many of its `places`."""
+    """Write both models' answers, each about a row of its own or one of many of its `places`.
+
+    `more` has the columns of a kind of task.
+    """
     table = pa.table(
         {
             "row": pa.array(range(len(texts)), pa.int32()),
@@ -58,8 +116,7 @@ def write_predictions(
             "text": pa.array(texts).dictionary_encode(),
             "text_pair": pa.array([None] * len(texts), pa.string()),
             "label": pa.array(labels),
-            **({} if choices is None else {"choices": choices}),
-            **(tokens or {}),
+            **(more or {}),
             "student_logits": pa.array(student_logits, pa.list_(pa.float32())),
             "teacher_logits": pa.array(teacher_logits, pa.list_(pa.float32())),
         }
@@ -140,3 +197,52 @@ def _attentions() -> dict[str, Any]:
     texts = {"text": "one $mall <text>", "text_pair": "and its <pair>"}
     text = {**texts, "student_tokens": TOKENS, "teacher_tokens": TOKENS}
     return {"split": "test", "texts": [{**text, "pairs": pairs}]}
+
+
+def section_of(folder: Path, anchor: str) -> str:
+    """Return a section of the page as it is written."""
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    begin = page.index(f'<section id="{anchor}">')
+    return page[begin : page.index("</section>", begin)]
+
+
+def table_of(report_dir: Path) -> dict[str, dict[str, str]]:
+    """Return the first Markdown table as {first word of the model: {heading: cell}}."""
+    blocks = (report_dir / "report.md").read_text(encoding="utf-8").split("\n\n")
+    lines = next(block for block in blocks if block.startswith("|")).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    headings, _, *models = rows
+    assert all(len(row) == len(headings) for row in rows)
+    return {row[0].split()[0].strip("*"): dict(zip(headings, row, strict=True)) for row in models}
+
+
+def headline_of(report_dir: Path) -> str:
+    return (report_dir / "report.md").read_text(encoding="utf-8").split("\n\n")[1]
+
+
+class Page(HTMLParser):
+    """The cells of the page's table, its tags and its attributes."""
+
+    def __init__(self, report_dir: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.rows: list[list[str]] = []
+        self._is_in_cell = False
+        self.feed((report_dir / "report.html").read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self._is_in_cell = True
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_in_cell &= tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._is_in_cell:
+            self.rows[-1][-1] += data
