@@ -49,8 +49,8 @@ __pycache__/
 _README = """\
 # {name}
 
-Distilled {models}: one teacher, run once, and the students that learn from
-what it left behind. Made by `decant new`.
+Distilled models for {task}: one teacher, run once, and the students that learn
+from what it left behind. Made by `decant new`.
 
 ```sh
 dvc repro # everything that is due: first all of it, later what has changed
@@ -85,17 +85,6 @@ Each stage then makes anew what its code makes differently; the teacher is kept 
 raises the version of its stage.
 """
 
-_MODELS: dict[Kind, str] = {
-    "classification": "text classifiers",
-    "multi_label": "classifiers of texts that may have several labels",
-    "regression": "models that score texts",
-    "token_classification": "taggers of words",
-    "multiple_choice": "models that choose the right answer",
-    "question_answering": "models that find answers in texts",
-    "masked_lm": "masked language models",
-    "sequence_to_sequence": "models that write a text for another",
-}
-
 
 def small_files(name: str, kind: Kind, requirement: str, *, has_files: bool) -> dict[str, str]:
     """Return the files' texts by their paths.
@@ -111,7 +100,7 @@ def small_files(name: str, kind: Kind, requirement: str, *, has_files: bool) -> 
         ".dvc/.gitignore": DVC_GITIGNORE,
         ".dvcignore": DVCIGNORE,
         ".gitignore": GITIGNORE,
-        "README.md": _README.format(name=name, models=_MODELS[kind], data=data),
+        "README.md": _README.format(name=name, task=kind.replace("_", " "), data=data),
         "dvc.yaml": PIPELINE_TEMPLATE.read_text(encoding="utf-8"),
         "requirements.txt": requirement + "\n",
     }

@@ -25,6 +25,7 @@ from pipeline.evaluate.settings import SplitName
 from pipeline.metrics import METRICS
 from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.metrics.measure import Measure
+from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
 
 SPLIT_ORDER: tuple[SplitName, ...] = ("validation", "test")
@@ -151,6 +152,8 @@ class StudentMetrics(Part):
 
     @model_validator(mode="after")
     def _has_possible_scores(self) -> Self:
+        if self.task not in TASKS:
+            raise ValueError(f"task: there is no kind of task {self.task}")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             raise ValueError(f"metrics: there is no metric {unknown or 'named'}")

@@ -1,7 +1,6 @@
 """Students of word pieces beside their stored teacher: numbers, files, report and one row."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,7 @@ from pipeline.text.joined import open_generated
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
 from tests.report.made_report import (
-    headline_of,
     section_of,
-    table_of,
     write_curve,
     write_json,
 )
@@ -282,28 +279,6 @@ def test_the_vocabulary_is_a_part_of_the_work(done: Evaluated) -> None:
     assert work["student"]["flops"] > 0
 
 
-def test_the_report_ranks_by_the_lowest(done: Evaluated) -> None:
-    """Catches the worst student as the best one, and hundredths of perplexities."""
-    report = done.report()
-    values = {
-        name: metrics["splits"]["validation"]["student"]["perplexity"]
-        for name, metrics in done.metrics.items()
-    }
-    best, worst = sorted(values, key=lambda name: values[name])
-    headline = headline_of(report)
-    assert f"The best of 2 students, {best}, reaches {values[best]:.2f}" in headline
-    table = table_of(report)
-    assert table[worst]["perplexity, validation"] == f"{values[worst]:.2f}"
-    rise = values["other"] - values["twin"]
-    assert float(table["other"]["rise"]) == pytest.approx(rise, abs=0.0051)  # two digits
-    assert math.isclose(float(table["twin"]["rise"]), 0.0)
-    page = (report / "report.html").read_text(encoding="utf-8")
-    has_no_texts = "The teacher has no BLEU, chrF, exact texts of validation" in page
-    assert has_no_texts == (done.kind == "sequence_to_sequence")
-    assert "down is better" in page
-    assert "perplexity, lower is better (validation)" in page
-
-
 def test_the_report_shows_pieces(done: Evaluated) -> None:
     """Catches numbers of pieces in place of their names, and a matrix of the vocabulary."""
     report = done.report()
@@ -318,8 +293,10 @@ def test_the_report_shows_pieces(done: Evaluated) -> None:
     assert f"16 rows with {n_targets} tokens" in markdown.replace("\\", "") or (
         f"rows with {n_targets} tokens, {n_targets} of them labelled" in markdown
     )
-    attention = section_of(report, "attention")
-    assert "<svg" in attention
+    assert "<svg" in section_of(report, "attention")
+    page = (report / "report.html").read_text(encoding="utf-8")
+    has_no_texts = "The teacher has no BLEU, chrF, exact texts of validation" in page
+    assert has_no_texts == (done.kind == "sequence_to_sequence")
 
 
 def test_a_stored_row_is_shown_by_its_key(done: Evaluated) -> None:

@@ -62,7 +62,10 @@ def test_the_readme_is_of_the_kind(tmp_path: Path) -> None:
     """Catches taggers that are called text classifiers."""
     assert new_project(tmp_path, "token_classification").exit_code == 0
     text = (tmp_path / "project/README.md").read_text(encoding="utf-8")
-    assert "Distilled taggers of words: one teacher" in text and "classifier" not in text
+    assert (
+        "Distilled models for token classification: one teacher" in text
+        and "classifier" not in text
+    )
 
 
 @pytest.mark.parametrize(

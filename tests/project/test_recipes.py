@@ -1,6 +1,5 @@
 """Recipes as text: they fit the shipped params.yaml, and take nothing out of it."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from click.testing import Result
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params
 from pipeline.project.check import check_params
-from pipeline.project.recipes import RECIPES as RECIPES_FOLDER
 from pipeline.project.recipes import Recipe, apply_recipe, find_recipe, list_recipes
 from tests.added_lines import added_lines
 from tests.imports import ROOT
@@ -46,14 +44,6 @@ def test_every_method_has_its_recipe() -> None:
     for recipe in RECIPES:
         assert 20 < len(recipe.description) < 100, recipe.name
         assert "published" in recipe.text or "No paper" in recipe.text
-
-
-def test_a_wheel_carries_them_beside_the_package() -> None:
-    """Catches a folder that is in the checkout alone, so that an installed command has none."""
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    assert RECIPES_FOLDER == ROOT / "recipes"
-    assert RECIPES_FOLDER.name in setuptools["packages"]["find"]["include"]
-    assert setuptools["package-data"][RECIPES_FOLDER.name] == ["*.yaml"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -133,15 +123,6 @@ def test_students_in_one_line_are_left_alone() -> None:
         apply("students: {one: {objectives: {hard_label: {}}}}\n", "hinton-kd")
     with pytest.raises(SettingsError, match="add the lines of 'decant recipe hinton-kd' by hand"):
         apply("{students: {one: {objectives: {hard_label: {}}}}}\n", "hinton-kd")
-
-
-def test_an_unknown_name_has_a_near_match() -> None:
-    """Catches a misspelt name that leaves the user to guess."""
-    with pytest.raises(SettingsError) as caught:
-        find_recipe("tinybrt")
-    assert caught.value.faults == ("recipe 'tinybrt' does not exist; did you mean 'tinybert'?",)
-    with pytest.raises(SettingsError, match=r"^recipe 'x' does not exist; known: adversarial, "):
-        find_recipe("x")
 
 
 @pytest.fixture

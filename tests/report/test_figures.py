@@ -263,6 +263,15 @@ def test_curves_are_drawn_to_scale() -> None:
         assert [line for line in svg.iter(f"{SVG}polyline") if "stroke-dasharray" in line.attrib]
 
 
+@pytest.mark.parametrize("values", [[np.inf, 900.0, 12.0], [np.nan] * 3])
+def test_what_is_no_number_has_no_place(values: list[float]) -> None:
+    """Catches a report that fails for a perplexity that was infinite at first."""
+    curve = Curve(np.arange(3), np.array(values))
+    curves = {"train/soft_target": curve, "validation/perplexity": curve}
+    svg = drawn(draw_learning_curves(curves, METRICS["perplexity"], 10.0))
+    assert has_room(svg) > 4 and b"nan" not in ElementTree.tostring(svg)
+
+
 def test_long_curves_are_thinned_out() -> None:
     """Catches a page of megabytes, and a last step that is lost."""
     curve = Curve(np.arange(1000), np.linspace(0, 1, 1000))

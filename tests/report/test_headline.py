@@ -11,7 +11,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.evaluate.usefulness import usefulness_warnings
 from pipeline.metrics.constant_baseline import ConstantBaseline
 from pipeline.report.report import Sources, write_report
-from tests.report.made_report import headline_of
+from tests.report.made_report import headline_of, table_of
 
 Metrics = dict[str, Any]
 Make = Callable[..., Metrics]
@@ -57,9 +57,13 @@ class Students:
         model: dict[str, Any] | None = None,
         teacher: ConstantBaseline = USEFUL,
         student: ConstantBaseline = USEFUL,
+        latency_ms: float = 2.5,
+        n_parameters: int = 4_000_000,
         **settings: Any,
     ) -> Metrics:
         metrics = self._make(name, accuracy=accuracy) | {"objectives": [*objectives]}
+        costs = {"latency_ms": latency_ms, "n_parameters": n_parameters}
+        metrics["cost"]["student"] |= costs
         for split in metrics["splits"].values():
             split["constant_baseline"] = baselines(teacher, student)
         self._paths.append(self._write(metrics))
@@ -88,6 +92,39 @@ class Students:
 @pytest.fixture
 def students(make_metrics: Make, write_metrics: Write, tmp_path: Path) -> Students:
     return Students(make_metrics, write_metrics, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "costs", "expected", "drop"),
+    [
+        (0.889, {}, "88.9%: 1.1 points less, 5.0 times smaller and 4.0 times faster.", "1.1"),
+        (
+            0.904,
+            {"latency_ms": 20.0, "n_parameters": 20_000_000},
+            "90.4%: 0.4 points more, as large and 2.0 times slower.",
+            "-0.4",
+        ),
+        (0.9002, {}, "90.0%: no drop, 5.0 times smaller and 4.0 times faster.", "0.0"),
+    ],
+    ids=["the best of two", "better and slower", "no sign of nothing"],
+)
+def test_the_best_student_is_named(
+    students: Students, accuracy: float, costs: dict[str, Any], expected: str, drop: str
+) -> None:
+    """Catches praise of the fastest or the first student, '0.5 times faster' and '-0.0'."""
+    students.add("fast", 0.5, {"logit_match": {}}, latency_ms=0.1)
+    students.add("best", accuracy, SOFT, **costs)
+    assert students.headline() == (
+        f"The teacher's accuracy on test is 90.0%. The best of 2 students, best, reaches {expected}"
+    )
+    assert table_of(students.report())["best"]["drop (points)"] == drop
+
+
+def test_equal_students_are_told_apart_by_size(students: Students) -> None:
+    """Catches recommending the larger of two equally good students."""
+    students.add("large", 0.8, {"logit_match": {}})
+    students.add("small", 0.8, SOFT, n_parameters=1000)
+    assert "The best of 2 students, small, reaches 80.0% (as does large)" in students.headline()
 
 
 def test_what_distillation_gains_comes_first(students: Students) -> None:

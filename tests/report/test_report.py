@@ -94,48 +94,6 @@ def test_page_and_markdown_hold_the_same_table(two_students: list[Path], tmp_pat
     assert headings == in_markdown
 
 
-def test_headline_names_the_best_student(two_students: list[Path], tmp_path: Path) -> None:
-    """Catches praising the fastest student, or the first one."""
-    write_report(two_students[::-1], tmp_path)
-    assert headline_of(tmp_path) == (
-        "The teacher's accuracy on test is 90.0%. The best of 2 students, kd-3, reaches 88.9%: "
-        "1.1 points less, 5.0 times smaller and 4.0 times faster."
-    )
-
-
-def test_headline_of_a_student_that_is_better_and_slower(
-    make_metrics: Make, write_metrics: Write, tmp_path: Path
-) -> None:
-    """Catches a drop below 0, and '0.5 times faster'."""
-    metrics = make_metrics("kd-3", accuracy=0.904)
-    metrics["cost"]["student"] |= {"latency_ms": 20.0, "n_parameters": 20_000_000}
-    write_report([write_metrics(metrics)], tmp_path)
-    assert headline_of(tmp_path) == (
-        "The teacher's accuracy on test is 90.0%. The student, kd-3, reaches 90.4%: "
-        "0.4 points more, as large and 2.0 times slower."
-    )
-    assert table_of(tmp_path)["kd-3"]["drop (points)"] == "-0.4"
-
-
-def test_a_drop_that_rounds_to_nothing_has_no_sign(
-    make_metrics: Make, write_metrics: Write, tmp_path: Path
-) -> None:
-    """Catches '-0.0'."""
-    write_report([write_metrics(make_metrics("kd-3", accuracy=0.9002))], tmp_path)
-    assert table_of(tmp_path)["kd-3"]["drop (points)"] == "0.0"
-    assert "reaches 90.0%: no drop, 5.0 times smaller" in headline_of(tmp_path)
-
-
-def test_equal_students_are_told_apart_by_size(
-    make_metrics: Make, write_metrics: Write, tmp_path: Path
-) -> None:
-    """Catches recommending the larger of two equally good students."""
-    small = make_metrics("small")
-    small["cost"]["student"]["n_parameters"] = 1000
-    write_report([write_metrics(make_metrics("large")), write_metrics(small)], tmp_path)
-    assert "The best of 2 students, small," in headline_of(tmp_path)
-
-
 def test_the_report_depends_on_the_metrics_alone(two_students: list[Path], tmp_path: Path) -> None:
     """Catches dates, random identifiers and the order of the files."""
     write_report(two_students, tmp_path / "one")

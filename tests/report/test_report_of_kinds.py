@@ -247,6 +247,7 @@ def test_the_best_is_that_of_the_first_metric(written: Path, kind: str) -> None:
     direction = (unit or "points") if up else "lower is better"
     assert f">{heading}, {direction} (test)<" in figure
     assert heading in section_of(written, "learning")
+    assert f"{'up' if up else 'down'} is better" in section_of(written, "cost")
 
 
 def test_what_was_counted_has_its_name(written: Path, kind: str) -> None:

@@ -36,6 +36,7 @@ _TOTAL = "train/loss"
 _NOT_A_LOSS = ("train/learning_rate",)
 _MOST_POINTS = 120
 """More cannot be told apart in the figure; neighbours are averaged."""
+_NO_CURVE = Curve(np.empty(0, np.int64), np.empty(0))
 _FAR = 30
 """A score without a bound that changes so many times over, such as a perplexity, has a
 logarithmic axis."""
@@ -50,7 +51,7 @@ def draw_learning_curves(
     """
     figure = Figure(346, 316)
     losses = {
-        name.removeprefix("train/"): thin_out(curve)
+        name.removeprefix("train/"): thin_out(_finite(curve))
         for name, curve in curves.items()
         if name.startswith("train/") and name not in _NOT_A_LOSS
     }
@@ -62,7 +63,7 @@ def draw_learning_curves(
     if total is not None and len(losses) != 1:  # of a single term it is that term again
         lines.insert(0, ("loss", total, Entry("loss (sum)", INK, width=0.8)))
     top = figure.legend(57, 336, 0, [entry for _, _, entry in lines]) + 4
-    score = curves.get(f"validation/{metric.name}")
+    score = _finite(curves.get(f"validation/{metric.name}", _NO_CURVE))
     steps = [step for curve in curves.values() for step in curve.steps.tolist()]
     x = Scale(min(steps), max(max(steps), min(steps) + 1))
     step_ticks = [tick for tick in round_ticks(x.low, x.high, 6) if tick[0] == int(tick[0])]
@@ -76,7 +77,7 @@ def draw_learning_curves(
         points = plot.points(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
         figure.line(points, entry.colour, entry.width, is_dashed=entry.is_dashed)
 
-    found = [] if score is None else (metric.unit.factor * score.values).tolist()
+    found = (metric.unit.factor * score.values).tolist()
     level = [] if teacher_score is None else [metric.unit.factor * teacher_score]
     is_log = metric.highest is None and bool(found) and max(found) > _FAR * min(found) > 0
     y, ticks = _scale([*found, *level], is_log=is_log)
@@ -86,12 +87,17 @@ def draw_learning_curves(
     plot.axis_below(step_ticks, "step")
     if level:
         plot.level(level[0], TEACHER_COLOUR)
-    if score is not None:
-        points = plot.points(zip(score.steps.tolist(), found, strict=True))
-        figure.line(points, COLOURS[0], 1.6)
-        for point in points:
-            figure.dot(point, 3, COLOURS[0])
+    points = plot.points(zip(score.steps.tolist(), found, strict=True))
+    figure.line(points, COLOURS[0], 1.6)
+    for point in points:
+        figure.dot(point, 3, COLOURS[0])
     return figure
+
+
+def _finite(curve: Curve) -> Curve:
+    """Return the points that have a place: an early perplexity may be too large for a number."""
+    kept = np.isfinite(curve.values)
+    return Curve(curve.steps[kept], curve.values[kept])
 
 
 def _scale(values: Sequence[float], *, is_log: bool) -> tuple[Scale, list[tuple[float, str]]]:
