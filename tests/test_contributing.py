@@ -14,9 +14,24 @@ from torch import Tensor
 
 from pipeline.objectives.objective import StudentOutputs, TeacherSignals
 from tests.imports import PACKAGES, ROOT
+from tests.tasks.small_tasks import make_teacher
 
-FILES = ("pipeline/objectives/correlation.py", "pipeline/student/averaging.py")
-TABLES = ("pipeline/objectives/settings.py", "pipeline/student/network_settings.py")
+FILES = (
+    "pipeline/objectives/correlation.py",
+    "pipeline/student/averaging.py",
+    "pipeline/tasks/proportion.py",
+    "pipeline/metrics/balanced_accuracy.py",
+)
+TABLES = (
+    "pipeline/objectives/settings.py",
+    "pipeline/student/network_settings.py",
+    "pipeline/tasks/__init__.py",
+    "pipeline/train/card_wording.py",
+    "pipeline/report/wording.py",
+    "pipeline/metrics/__init__.py",
+)
+MOST_FILES = {"a kind of task": 6, "a metric": 2, "an objective": 2, "a student": 2}
+"""That whoever adds one touches, by the heading in CONTRIBUTING.md; tests come besides."""
 
 
 def block_of(path: str, kind: str) -> str:
@@ -83,6 +98,35 @@ def test_a_new_objective_and_a_new_student_are_two_files_and_their_lines(
     # Where Decant is not installed, the student brings its code along.
     source = (contributed / "pipeline" / "student" / "averaging.py").read_bytes()
     assert (tmp_path / "student" / "averaging.py").read_bytes() == source
+
+
+def test_a_new_kind_of_task_and_a_new_metric_are_their_files_and_lines(
+    contributed: Path, tmp_path: Path
+) -> None:
+    """Catches a place that knows all kinds or metrics and that the examples do not name."""
+    printed = run(
+        sys.executable,
+        "-P",
+        str(ROOT / "tests" / "contributed_task.py"),
+        str(ROOT / "params.yaml"),
+        str(make_teacher(tmp_path / "base", "regression")),
+        str(tmp_path),
+        PYTHONPATH=str(contributed),
+    )
+    first, second, *_ = printed.splitlines()
+    assert first == str(contributed / "pipeline" / "__init__.py")
+    assert second.startswith("train: the label of row 1 is '1.5'; a proportion needs a number from")
+
+
+@pytest.mark.parametrize("what", MOST_FILES)
+def test_adding_one_touches_few_files(what: str) -> None:
+    """Catches a further place that whoever adds one must know."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"## Adding {what}\n(.*?)(?=\n## |\Z)", text, re.S)
+    edited = set(re.findall(r"^`([\w/.]+)`:$", section, re.M))
+    edited |= set(re.findall(r"`(README\.md|pipeline/store/FORMAT\.md)`", section))
+    assert {*FILES, *TABLES} & edited
+    assert len(edited) <= MOST_FILES[what]
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("format", "--check")])

@@ -59,6 +59,27 @@ def test_only_tasks_and_the_token_table_know_formats_of_labels() -> None:
     assert users
 
 
+def test_text_knows_no_task() -> None:
+    """Catches the arrow that ran back: sources and tables that import what stands on them."""
+    imported = {
+        path: {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline.")
+        }
+        for path, tree in sources()
+    }
+    for package, below in {
+        "pipeline/text/": ("pipeline.core", "pipeline.text"),
+        "pipeline/tasks/": ("pipeline.core", "pipeline.text", "pipeline.tasks"),
+    }.items():
+        own = {path: names for path, names in imported.items() if path.startswith(package)}
+        assert len(own) > 10
+        assert {
+            path for path, names in own.items() if not all(n.startswith(below) for n in names)
+        } == (set())
+
+
 def test_the_look_sees_a_literal(tmp_path: Path) -> None:
     """The negative control: a comparison with a kind is found."""
     tree = ast.parse("if task.kind == 'regression':\n    pass\n")

@@ -3,7 +3,9 @@
 A part that this student, store or machine cannot give is written as the reason why.
 """
 
+import platform
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from transformers import PreTrainedModel
 from pipeline.core.atomic import write_json
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, StoreIncompleteError
+from pipeline.core.fingerprint import digest_json
 from pipeline.evaluate.layer_similarity import layer_similarity
-from pipeline.evaluate.provenance import provenance
 from pipeline.evaluate.shown_attentions import shown_attentions
 from pipeline.evaluate.shown_parts import (
     ABSENT,
@@ -30,6 +32,8 @@ from pipeline.store.view import View
 from pipeline.student.network_settings import STUDENTS
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "zarr", "scikit-learn")
 
 
 def write_shown(
@@ -108,3 +112,50 @@ def _or_reason(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return make()
     except (CheckpointError, DataError, StoreIncompleteError) as error:
         return {ABSENT: str(error)}
+
+
+def provenance(tokens: Tokens, manifest: Manifest) -> dict[str, Any]:
+    """Return what `provenance.json` has: digests that name exactly what was used.
+
+    `manifest` is that of the store, or as much of it as the evaluation reads.
+    """
+    identity = manifest.identity
+    teacher = manifest.teacher
+    segments = manifest.segments
+    arrays = {
+        name: {
+            "encoding": segments[0].arrays[name].encoding,
+            "size_bytes": sum(segment.arrays[name].chunk.size_bytes for segment in segments),
+        }
+        for name in sorted(manifest.array_names())
+    }
+    return {
+        "data": {
+            "digest": tokens.digest,
+            "rows": {name: len(split) for name, split in tokens.splits.items()},
+            "unlabelled": {
+                name: int((~split.has_label).sum()) for name, split in tokens.splits.items()
+            },
+            "max_length": tokens.max_length,
+            "tokenizer": tokens.tokenizer,
+        },
+        "teacher": {
+            "architecture": teacher.model_type,
+            "n_layers": teacher.n_layers,
+            "hidden_size": teacher.hidden_size,
+            "weights": identity.weights,
+            "config": identity.config,
+        },
+        "store": {
+            "identity": digest_json(identity.model_dump(mode="json")),
+            "digest": digest_json(manifest.model_dump(mode="json", exclude={"versions"})),
+            "n_rows": sum(segment.n_rows for segment in segments),
+            "precision": identity.precision,
+            "arrays": arrays,
+            "versions": dict(sorted(manifest.versions.items())),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }

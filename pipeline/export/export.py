@@ -24,11 +24,10 @@ from pipeline.core.errors import DataError, ExportError
 from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.evaluate.cost import Timed, measure_costs
 from pipeline.evaluate.settings import EvaluationSettings
-from pipeline.export.agreement import check_agreement, largest_difference
 from pipeline.export.card import CARD_NAME, STUDENT_CARD_NAME, write_export_card
 from pipeline.export.int8 import Measured, why_not, write_int8
 from pipeline.export.onnx_file import OPSET, write_onnx
-from pipeline.export.session import OnnxStudent
+from pipeline.export.session import OnnxStudent, check_agreement, largest_difference
 from pipeline.export.settings import FILES, ExportSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.scores import score

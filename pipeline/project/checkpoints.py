@@ -97,7 +97,7 @@ def is_local(checkpoint: str) -> bool:
 
 
 def _has_pairs(data: DataSettings, task: Task) -> bool:
-    return "question" in TASKS[task.kind].columns or bool(data.columns.text_pair)
+    return "question" in task.columns or bool(data.columns.text_pair)
 
 
 def _teachers(sections: Mapping[str, Section], rows: _Named) -> list[_Named]:

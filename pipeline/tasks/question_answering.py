@@ -40,7 +40,6 @@ ANSWERS = pa.list_(pa.struct({"text": pa.string(), "start": pa.int64()}))
 text, from 0. Null where a row is not labelled."""
 Answer = Mapping[str, Any]
 """`text`, and `start`, its first character's place."""
-
 NO_ANSWER = 0
 """The token, a row's first, that stands for an answer that the row does not hold."""
 NOWHERE = -1
@@ -98,9 +97,7 @@ class QuestionAnswering(Task):
             }
         )
 
-    def read_label_columns(
-        self, source: Source, columns: ColumnSettings
-    ) -> pa.ChunkedArray | pa.Array:
+    def read_label_columns(self, source: Source, columns: ColumnSettings) -> pa.Array:
         """Return the answers of each row."""
         return read_answers(source, columns, source.strings("text", columns.text).to_pylist())
 
@@ -175,8 +172,7 @@ class QuestionAnswering(Task):
                 _repeated(right, counts),
             ],
         )
-        is_cut = np.zeros(len(all_windows), dtype=bool)
-        return TokenisedTexts(rows, is_cut, {"n_answers_lost": n_lost})
+        return TokenisedTexts(rows, np.zeros(len(rows), dtype=bool), {"n_answers_lost": n_lost})
 
     def answer_texts(self, logits: NDArray[Any], split: TokenSplit) -> AnswerTexts | None:
         """Return the best span's text for each labelled question; None without one."""
@@ -307,8 +303,7 @@ def _check(answer: dict[str, Any], text: str, place: str) -> None:
 
 
 def _shorten(text: str) -> str:
-    short = text[:_N_CHARACTERS_SHOWN]
-    return short if short == text else f"{short}…"
+    return text if len(text) <= _N_CHARACTERS_SHOWN else f"{text[:_N_CHARACTERS_SHOWN]}…"
 
 
 def _windows(

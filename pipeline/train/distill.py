@@ -18,9 +18,9 @@ from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
+from pipeline.train.parallel import predict_shared
 from pipeline.train.student import Student, StudentData
 from pipeline.train.unfinished import UnfinishedTraining
-from pipeline.train.validation import predict_shared
 
 Judge = Callable[[Predictions], Validated]
 """Says how good a model is from its predictions for a split."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import ExportError
-from pipeline.export.agreement import MOST, check_agreement, largest_difference
+from pipeline.export.session import MOST, check_agreement, largest_difference
 
 
 def test_the_largest_difference_of_any_logit_counts() -> None:

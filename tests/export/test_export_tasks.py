@@ -55,7 +55,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
         found = exported.logits(inputs).numpy()
         assert found.shape == expected.shape
         assert found.ndim == (3 if task.predicts in {*BY_TOKEN, "piece"} else 2)
-        # The largest difference that `export.agreement` takes for rounding.
+        # The largest difference that `export.session` takes for rounding.
         assert np.abs(found - expected).max() < 1e-4 < np.ptp(found) or len(lengths) == 1
     if task.predicts == "piece":
         _compare_pieces(student, exported, tmp_path)

@@ -11,8 +11,8 @@ from transformers import BertForSequenceClassification
 
 from pipeline.core.errors import ExportError
 from pipeline.export import onnx_file
-from pipeline.export.agreement import MOST
 from pipeline.export.onnx_file import OPSET, write_onnx
+from pipeline.export.session import MOST
 from pipeline.text.token_row import TokenRow
 from tests.conftest import make_rows
 from tests.export.conftest import INPUTS, METADATA, Export, make_student

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from pipeline.core.errors import CheckpointError
-from pipeline.models.at_targets import AtTargets
+from pipeline.models.head import AtTargets
 from pipeline.models.padding import pad_rows
 from tests.asked_rows import decoded_rows, masked_rows
 
