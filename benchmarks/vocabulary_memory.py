@@ -21,6 +21,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from pipeline.core.processes import Processes
 from pipeline.core.settings import parse_section
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs
 from pipeline.models.predict import predict_pieces
 from pipeline.tasks.masked_lm import MASKED_LM
 from pipeline.teacher.capture import capture
@@ -69,7 +70,7 @@ def _row(n_rows: int) -> str:
             processes=Processes(),
         )
         split = tokens.splits["train"]
-        predict_pieces(student, split, 0, has_token_types=True)
+        predict_pieces(student, split, Inputs(0, has_token_types=True))
         n_targets = len(split.labels)
         whole = n_targets * N_PIECES * 4 / 2**20
         return (

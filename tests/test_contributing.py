@@ -12,11 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.objectives.objective import StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, StudentOutputs, TeacherSignals
 from tests.imports import PACKAGES, ROOT
+from tests.objectives.cases import counts_of
 
-FILES = ("pipeline/objectives/correlation.py", "pipeline/student/averaging.py")
-TABLES = ("pipeline/objectives/settings.py", "pipeline/student/network_settings.py")
+FILES = (
+    "pipeline/objectives/correlation.py",
+    "pipeline/student/averaging.py",
+    "pipeline/signals/mean_state.py",
+)
+OF_SIGNAL = ("pipeline/signals/__init__.py", "pipeline/store/FORMAT.md")
+TABLES = ("pipeline/objectives/settings.py", "pipeline/student/network_settings.py", *OF_SIGNAL)
 
 
 def block_of(path: str, kind: str) -> str:
@@ -85,12 +91,36 @@ def test_a_new_objective_and_a_new_student_are_two_files_and_their_lines(
     assert (tmp_path / "student" / "averaging.py").read_bytes() == source
 
 
+def test_a_new_signal_is_a_file_and_its_lines(
+    contributed: Path, checkpoint: Path, even_tokens_dir: Path, tmp_path: Path
+) -> None:
+    """Catches one more place that knows all signals; CONTRIBUTING.md allows five files."""
+    files = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = files.split("## Adding a signal")[1].split("\n## ")[0]
+    named = re.findall(r"^`([\w/.]+)`:$", section, re.M)
+    assert sorted(named) == sorted(["pipeline/signals/mean_state.py", *OF_SIGNAL])
+    assert len(named) <= 5
+    printed = run(
+        sys.executable,
+        "-Werror",
+        "-P",
+        "-m",
+        "tests.contributed_signal",
+        str(checkpoint),
+        str(even_tokens_dir),
+        str(tmp_path / "store"),
+        PYTHONPATH=os.pathsep.join([str(contributed), str(ROOT)]),
+    )
+    assert printed.splitlines()[0] == str(contributed / "pipeline" / "__init__.py")
+
+
 @pytest.mark.parametrize("arguments", [("check",), ("format", "--check")])
 def test_the_examples_are_in_this_project_s_style(
     contributed: Path, arguments: tuple[str, ...]
 ) -> None:
     """Catches a block that `make lint` would refuse once it is a file."""
-    files = [str(contributed / path) for path in (*FILES, *TABLES)]
+    paths = [path for path in (*FILES, *TABLES) if path.endswith(".py")]
+    files = [str(contributed / path) for path in paths]
     config = str(ROOT / "pyproject.toml")
     run(sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config", config, *files)
 
@@ -101,10 +131,11 @@ def test_the_objective_is_its_formula() -> None:
     exec(block_of(FILES[0], "python"), example)
     objective = example["Correlation"](temperature=2.0)
     ours, theirs = 2 * torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
-    mask, labels = torch.ones(6, 4, dtype=torch.bool), torch.zeros(6, dtype=torch.int64)
+    masks, labels = {"token": torch.ones(6, 4, dtype=torch.bool)}, torch.zeros(6, dtype=torch.int64)
 
     def value(logits: Tensor) -> float:
-        return float(objective(StudentOutputs(logits, mask), TeacherSignals(theirs), labels))
+        student, teacher = StudentOutputs(logits, masks), TeacherSignals(theirs)
+        return float(objective(LossInputs(student, teacher, labels, counts_of(labels, 6))))
 
     probabilities = [(logits.double() / 2.0).softmax(-1).T for logits in (ours, theirs)]
     correlations = [

@@ -104,7 +104,7 @@ check_params(read_params())
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import Models
+from pipeline.signals.models import Models
 from pipeline.student.model import model_of
 teacher = Architecture(
     model_type="bert", n_layers=4, n_heads=4, hidden_size=16, n_labels=2, head_reads="first"

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from pipeline.evaluate.settings import WritingSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.answers import Answers, FlatLogits, WrittenTexts, answers_of
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import ModelRows
 from pipeline.models.predict import predict, predict_pieces
 from pipeline.models.writing import write_texts
 from pipeline.store.reader import TeacherStore
@@ -78,24 +78,12 @@ def _student(
     task: Task,
 ) -> Said:
     if task.predicts != "piece":
-        return predict(
-            student,
-            rows.split,
-            rows.pad_id,
-            predicts=task.predicts,
-            has_token_types=rows.has_token_types,
-        )
+        return predict(student, rows.split, rows.inputs, predicts=task.predicts)
 
     def pieces_of(chosen: NDArray[np.int64]) -> Int[Tensor, "target k"]:
         return store.top_logits(numbers[chosen].tolist()).pieces.long()
 
-    return predict_pieces(
-        student,
-        rows.split,
-        rows.pad_id,
-        has_token_types=rows.has_token_types,
-        pieces_of=pieces_of,
-    )
+    return predict_pieces(student, rows.split, rows.inputs, pieces_of=pieces_of)
 
 
 def _teacher(store: TeacherStore, numbers: NDArray[np.int64], task: Task) -> Said:

@@ -33,6 +33,7 @@ from pipeline.export.settings import FILES, ExportSettings, why_not_exported
 from pipeline.metrics import METRICS
 from pipeline.metrics.score import score_split
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs
 from pipeline.models.limits import most_tokens
 from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from pipeline.tasks.pieces import PiecePredictions
@@ -124,8 +125,7 @@ class _Trial:
     task: Task
     names: tuple[str, ...]
     """Of the labels."""
-    pad_id: int
-    has_token_types: bool
+    inputs: Inputs
     said: Said
     """By the student itself."""
     scores: dict[str, float]
@@ -141,19 +141,16 @@ class _Trial:
         rows = split_for(
             tokens, "validation", tokenizer, most_tokens=most_tokens(student.config), is_shown=True
         )
-        pad_id = int(student.config.pad_token_id or 0)
-        has_token_types = "token_type_ids" in tokenizer.model_input_names
+        inputs = Inputs.of(student.config, tokenizer)
         said: Said
         if task.predicts == "piece":
-            said = predict_pieces(student, rows, pad_id, has_token_types=has_token_types)
+            said = predict_pieces(student, rows, inputs)
         else:
-            said = predict(
-                student, rows, pad_id, predicts=task.predicts, has_token_types=has_token_types
-            )
+            said = predict(student, rows, inputs, predicts=task.predicts)
         scores = score_split(task, tokens.labels, said, rows)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
-        return cls(rows, task, tokens.labels, pad_id, has_token_types, said, scores)
+        return cls(rows, task, tokens.labels, inputs, said, scores)
 
     def compare(self, exported: OnnxStudent) -> dict[str, Any]:
         """Return the scores of an exported student, and how far it is from the student."""
@@ -169,19 +166,13 @@ class _Trial:
 
     def _said_by(self, exported: OnnxStudent) -> Said:
         if isinstance(self.said, PiecePredictions):
-            return predict_pieces_by(
-                exported.piece_logits,
-                self.rows,
-                self.pad_id,
-                has_token_types=self.has_token_types,
-            )
+            return predict_pieces_by(exported.piece_logits, self.rows, self.inputs)
         return predict_by(
             exported.logits,
             self.rows,
-            self.pad_id,
+            self.inputs,
             predicts=self.task.predicts,
             n_labels=self.said.shape[1],
-            has_token_types=self.has_token_types,
         )
 
 
@@ -200,7 +191,7 @@ def _measure(
     n_rows = len(trial.rows)
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
     examples = [trial.rows.row(row)[0].tolist() for row in chosen]
-    timed = {form: Timed(model, examples, trial.pad_id) for form, model in models.items()}
+    timed = {form: Timed(model, examples, trial.inputs.pad_id) for form, model in models.items()}
     costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=torch.device("cpu"))
     return {
         form: Measured(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline.models.predict import Inputs
+from pipeline.models.predict import ModelInputs
 
 _ERROR = 3  # onnxruntime's severity: neither information nor warnings
 
@@ -26,14 +26,14 @@ class OnnxStudent(nn.Module):
         )
         self._names = [one.name for one in self._session.get_inputs()]
 
-    def logits(self, inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
+    def logits(self, inputs: ModelInputs) -> Float[np.ndarray, "batch *token label"]:
         """Return the logits of a padded batch, (batch, label) or (batch, token, label)."""
         feed = {name: inputs[name].numpy() for name in self._names}
         (logits,) = self._session.run(["logits"], feed)
         found: Float[np.ndarray, "batch *token label"] = logits
         return found
 
-    def piece_logits(self, inputs: Inputs) -> Float[Tensor, "target piece"]:
+    def piece_logits(self, inputs: ModelInputs) -> Float[Tensor, "target piece"]:
         """Return the logits of a padded batch at the tokens that ask for a piece, row by row."""
         return torch.from_numpy(self.logits(inputs))[inputs["is_target"]]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs
 from pipeline.tasks.pieces import PiecePredictions, in_classes
 from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.tokens import TokenSplit
@@ -18,18 +18,17 @@ _PREDICTION_ROWS = 64
 _PREDICTION_TARGETS = 1024
 """Of a vocabulary of 50,000 word pieces their logits are 200 MB."""
 
-Inputs = dict[str, Int[Tensor, "batch token"]]
-LogitsOf = Callable[[Inputs], Float[np.ndarray, "batch *token label"]]
+ModelInputs = dict[str, Int[Tensor, "batch token"]]
+LogitsOf = Callable[[ModelInputs], Float[np.ndarray, "batch *token label"]]
 """Gives the logits of a padded batch that is on the CPU."""
 
 
 def predict(
     model: PreTrainedModel,
     split: TokenSplit,
-    pad_id: int,
+    inputs: Inputs,
     *,
     predicts: Unit,
-    has_token_types: bool,
     rank: int = 0,
     count: int = 1,
 ) -> Float[np.ndarray, "flat label"]:
@@ -42,8 +41,8 @@ def predict(
     model.eval()
     device = next(model.parameters()).device
 
-    def logits_of(inputs: Inputs) -> Float[np.ndarray, "batch *token label"]:
-        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
+    def logits_of(padded: ModelInputs) -> Float[np.ndarray, "batch *token label"]:
+        outputs = model(**{key: value.to(device) for key, value in padded.items()})
         logits: Float[np.ndarray, "batch *token label"] = outputs.logits.float().cpu().numpy()
         return logits
 
@@ -51,10 +50,9 @@ def predict(
         return predict_by(
             logits_of,
             split,
-            pad_id,
+            inputs,
             predicts=predicts,
             n_labels=int(model.config.num_labels or 0),
-            has_token_types=has_token_types,
             rank=rank,
             count=count,
         )
@@ -67,9 +65,8 @@ PiecesOf = Callable[[NDArray[np.int64]], Int[Tensor, "target k"]]
 def predict_pieces(
     model: PreTrainedModel,
     split: TokenSplit,
-    pad_id: int,
+    inputs: Inputs,
     *,
-    has_token_types: bool,
     pieces_of: PiecesOf | None = None,
     rank: int = 0,
     count: int = 1,
@@ -83,8 +80,8 @@ def predict_pieces(
     model.eval()
     device = next(model.parameters()).device
 
-    def logits_of(inputs: Inputs) -> Float[Tensor, "target piece"]:
-        outputs = model(**{key: value.to(device) for key, value in inputs.items()})
+    def logits_of(padded: ModelInputs) -> Float[Tensor, "target piece"]:
+        outputs = model(**{key: value.to(device) for key, value in padded.items()})
         logits: Float[Tensor, "target piece"] = outputs.logits.float()
         return logits
 
@@ -92,8 +89,7 @@ def predict_pieces(
         return predict_pieces_by(
             logits_of,
             split,
-            pad_id,
-            has_token_types=has_token_types,
+            inputs,
             pieces_of=pieces_of,
             rank=rank,
             count=count,
@@ -101,11 +97,10 @@ def predict_pieces(
 
 
 def predict_pieces_by(
-    logits_of: Callable[[Inputs], Float[Tensor, "target piece"]],
+    logits_of: Callable[[ModelInputs], Float[Tensor, "target piece"]],
     split: TokenSplit,
-    pad_id: int,
+    inputs: Inputs,
     *,
-    has_token_types: bool,
     pieces_of: PiecesOf | None = None,
     rank: int = 0,
     count: int = 1,
@@ -117,7 +112,7 @@ def predict_pieces_by(
     classes: Tensor | None = None
     for rows in _batches(split, rank, count):
         batch = [split.row(row) for row in rows]
-        logits = logits_of(pad_rows(batch, pad_id, has_token_types=has_token_types))
+        logits = logits_of(inputs.pad(batch))
         places = torch.from_numpy(split.label_places(rows))
         right = torch.from_numpy(split.labels_of(rows)).to(logits.device)
         chosen = logits.gather(1, right[:, None])[:, 0]
@@ -142,11 +137,10 @@ def predict_pieces_by(
 def predict_by(
     logits_of: LogitsOf,
     split: TokenSplit,
-    pad_id: int,
+    inputs: Inputs,
     *,
     predicts: Unit,
     n_labels: int,
-    has_token_types: bool,
     rank: int = 0,
     count: int = 1,
 ) -> Float[np.ndarray, "flat label"]:
@@ -154,9 +148,7 @@ def predict_by(
     n_vectors = len(split.input_ids) if predicts in BY_TOKEN else len(split)
     logits = np.zeros((n_vectors, n_labels), dtype=np.float32)
     for rows in _batches(split, rank, count):
-        padded = logits_of(
-            pad_rows([split.row(row) for row in rows], pad_id, has_token_types=has_token_types)
-        )
+        padded = logits_of(inputs.pad([split.row(row) for row in rows]))
         if predicts not in BY_TOKEN:
             logits[rows] = padded
             continue

@@ -21,7 +21,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params
 from pipeline.project.params_text import lines_of, round_trip, with_students
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
-from pipeline.teacher.capture_settings import SignalSettings
+from pipeline.teacher.capture_settings import SignalsSettings
 
 RECIPES = BESIDE_PACKAGE / "recipes"
 
@@ -123,7 +123,7 @@ def _with_signals(text: str, asked: CommentedMap) -> tuple[str, list[str]]:
     changes = []
     for name, settings in asked.items():
         place = f"capture.signals.{name}"
-        if name not in signals and SignalSettings.model_fields[name].default is not None:
+        if name not in signals and SignalsSettings.model_fields[name].default is not None:
             continue  # captured without being asked for
         if signals.get(name) is None:
             signals[name] = settings

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from pipeline.store.files import check_weights
 from pipeline.store.manifest import Manifest
-from pipeline.store.presence import check_weights
 from pipeline.student.network import build_network
 from pipeline.student.network_settings import NetworkSettings
 from pipeline.student.settings import ModelSettings, TransformerSettings

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError, StoreMismatchError
+from pipeline.models.inputs import Inputs
 from pipeline.models.limits import most_tokens, unreadable
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
@@ -46,8 +47,8 @@ class Beginning:
     learner: Learner
     n_steps: int
     """Of the whole training."""
-    has_token_types: bool
-    """Whether the student is given token types."""
+    inputs: Inputs
+    """How the student reads rows."""
     log: tuple[str, ...]
     """Which of the teacher's tensors went where."""
 
@@ -79,13 +80,13 @@ def begin(
     _check_start(view, model, settings)
     _check_labels(tokens, settings)
     tokenizer = load_tokenizer(model.tokenizer_folder() or store_dir / TEACHER_FOLDER)
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
     models = models_of(model, view.manifest)
     needs = settings.objectives.needs(models)
     check_batches(settings.objectives, training, n_processes=accelerator.num_processes)
     torch.manual_seed(training.seed)
     log: list[str] = []
     student = build_student(model, view.manifest, store_dir, task, say=log.append)
+    inputs = Inputs.of(student.config, tokenizer)
     objective = WeightedSum(settings.objectives, models)
     most, is_shown = most_tokens(student.config), accelerator.is_main_process
     train, validation = (
@@ -93,14 +94,13 @@ def begin(
         for split in ("train", "validation")
     )
     read = {"train": train, "validation": validation}
-    if fault := unreadable(student.config, read, has_token_types=has_token_types):
+    if fault := unreadable(student.config, read, has_token_types=inputs.has_token_types):
         raise CheckpointError(f"the student cannot read its rows: {fault}.")
     rows = JoinedSplit(
         tokens.splits["train"],
         store,
         needs,
-        pad_id=int(student.config.pad_token_id or 0),
-        has_token_types=has_token_types,
+        inputs,
         other_stores=others,
         student_split=train,
     )
@@ -113,7 +113,7 @@ def begin(
         validation=validation,
         learner=Learner(student, objective, training, n_steps, accelerator.device),
         n_steps=n_steps,
-        has_token_types=has_token_types,
+        inputs=inputs,
         log=tuple(log),
     )
 

@@ -22,9 +22,9 @@ from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
+from pipeline.train.parallel import Said, predict_shared
 from pipeline.train.settings import StudentSettings, TrainingSettings
 from pipeline.train.unfinished import UnfinishedTraining
-from pipeline.train.validation import Said, predict_shared
 
 Judge = Callable[[Said, TokenSplit], Validated]
 """Says how good a model is from what it says of a split."""
@@ -141,7 +141,7 @@ def distill(
                     task.predicts,
                     training,
                     accelerator,
-                    has_token_types=begun.has_token_types,
+                    begun.inputs,
                 )
                 found = judge(said, begun.validation)
                 curves.log(report.step, _validation_point(found))

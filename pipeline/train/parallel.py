@@ -1,9 +1,19 @@
-"""Several processes that train one student: who computes what of a batch."""
+"""Several processes that train one student: who computes what of a batch, or of a split."""
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from jaxtyping import Float
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from pipeline.models.inputs import Inputs
+from pipeline.models.predict import predict, predict_pieces
+from pipeline.tasks.pieces import PiecePredictions
+from pipeline.tasks.task import Unit
+from pipeline.text.tokens import TokenSplit
+from pipeline.train.settings import TrainingSettings
+from pipeline.train.state import autocast
 
 
 def make_accelerator(device: torch.device) -> Accelerator:
@@ -31,6 +41,30 @@ def parts_of(
     return np.split(mine, range(most, len(mine), most))
 
 
-def part_to_read(part: NDArray[np.int64], batch: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a part, or a row in place of none: every process must go through the model."""
-    return part if len(part) else batch[:1]
+Said = Float[np.ndarray, "flat label"] | PiecePredictions
+"""A model's logits for a split, or what it says of the pieces that the split asks for."""
+
+
+def predict_shared(
+    student: PreTrainedModel,
+    split: TokenSplit,
+    predicts: Unit,
+    training: TrainingSettings,
+    accelerator: Accelerator,
+    inputs: Inputs,
+) -> Said:
+    """Return what the student says of a split, of which every process computes its share."""
+    shares = {"rank": accelerator.process_index, "count": accelerator.num_processes}
+    if predicts == "piece":
+        with autocast(training, accelerator.device):
+            own = predict_pieces(student, split, inputs, **shares)
+        right, first = (
+            accelerator.reduce(torch.from_numpy(part).to(accelerator.device), "sum").cpu().numpy()
+            for part in (own.log_probabilities, own.predicted)
+        )
+        return PiecePredictions(right, first)
+    with autocast(training, accelerator.device):
+        logits = predict(student, split, inputs, predicts=predicts, **shares)
+    shared = torch.from_numpy(logits).to(accelerator.device)
+    whole: Float[np.ndarray, "flat label"] = accelerator.reduce(shared, "sum").cpu().numpy()
+    return whole

@@ -15,6 +15,7 @@ from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.export.settings import why_not_exported
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs
 from pipeline.models.padding import pad_rows
 from pipeline.models.predict import predict, predict_by, predict_pieces, predict_pieces_by
 from pipeline.tasks import TASKS
@@ -87,14 +88,13 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
 def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind) -> None:
     """Require the same logits for a whole split."""
     task = TASKS[kind]
-    whole = predict(student, ROWS, 0, predicts=task.predicts, has_token_types=True)
+    whole = predict(student, ROWS, Inputs(0, has_token_types=True), predicts=task.predicts)
     again = predict_by(
         exported.logits,
         ROWS,
-        0,
+        Inputs(0, has_token_types=True),
         predicts=task.predicts,
         n_labels=len(LABELS[kind]),
-        has_token_types=True,
     )
     assert len(whole) == (sum(LENGTHS) if task.predicts in BY_TOKEN else len(LENGTHS))
     assert np.abs(whole - again).max() < 1e-4
@@ -103,8 +103,8 @@ def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind) -> Non
 def _compare_pieces(student: PreTrainedModel, exported: OnnxStudent, teacher: Path) -> None:
     """Require the same of all masked pieces: logits of masked tokens, of a file that gives all."""
     rows = make_piece_tokens(masked_rows((3, 17, 30, 9)), teacher).splits["train"]
-    whole = predict_pieces(student, rows, 0, has_token_types=True)
-    again = predict_pieces_by(exported.piece_logits, rows, 0, has_token_types=True)
+    whole = predict_pieces(student, rows, Inputs(0, has_token_types=True))
+    again = predict_pieces_by(exported.piece_logits, rows, Inputs(0, has_token_types=True))
     assert len(whole.predicted) == len(rows.labels) > 10
     assert np.abs(whole.log_probabilities - again.log_probabilities).max() < 1e-4
     assert np.ptp(whole.log_probabilities) > 1e-2

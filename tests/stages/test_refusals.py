@@ -12,8 +12,9 @@ import pytest
 from pipeline.core.errors import PipelineError, SettingsError
 from pipeline.core.settings import faults_at, parse_section
 from pipeline.project.check import check_params
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
 from pipeline.student.model import model_of, models_of
 from pipeline.text.tokens import Tokens
@@ -149,7 +150,7 @@ def selected(params: dict[str, Any], student: dict[str, Any], store: Path, token
             training = training_of(params, settings, PLACE)
             processes = (params.get("runtime") or {}).get("processes", 1)
             check_batches(settings.objectives, training, n_processes=processes)
-        make_view(store, manifest, tokens, needs.teacher | {LOGITS}, needs.other_stores)
+        make_view(store, manifest, tokens, needs.teacher | {Array(LOGITS)}, needs.other_stores)
     assert not str(caught.value).count("\n")
     return str(caught.value)
 

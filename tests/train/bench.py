@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from pipeline.core.settings import parse_section
 from pipeline.metrics.validated import Validated
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.distill import Judge, TrainedStudent, distill
-from pipeline.train.parallel import make_accelerator
+from pipeline.train.parallel import Said, make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
-from pipeline.train.validation import Said
 
 INPUTS = {"view": "0" * 64}
 STUDENT: dict[str, Any] = {
@@ -73,7 +73,7 @@ class Bench:
         manifest = read_manifest(self.store)
         model = model_of(settings.model, "students.a")
         needs = settings.objectives.needs(models_of(model, manifest))
-        arrays = needs.teacher | {LOGITS}
+        arrays = needs.teacher | {Array(LOGITS)}
         return make_view(
             self.store, manifest, self.tokens, arrays, needs.other_stores, digest_start(model)
         )

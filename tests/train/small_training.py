@@ -10,8 +10,9 @@ from accelerate import Accelerator
 
 from pipeline.core.settings import parse_section
 from pipeline.metrics.validated import validate
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view
 from pipeline.student.model import model_of, models_of
 from pipeline.tasks import TASKS
@@ -51,7 +52,7 @@ def distill_small(
     tokens = open_tokens(tokens_dir)
     settings = parse_section(StudentSettings, STUDENT, "students.a")
     model, manifest = model_of(settings.model, "students.a"), read_manifest(store_dir)
-    arrays = settings.objectives.needs(models_of(model, manifest)).teacher | {LOGITS}
+    arrays = settings.objectives.needs(models_of(model, manifest)).teacher | {Array(LOGITS)}
     distill(
         "a",
         make_view(store_dir, manifest, tokens, arrays),

@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipeline.core.errors import DataError, SettingsError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_folder, digest_tokenizer, digest_weights
 from pipeline.core.stamp import stamp_in
+from pipeline.models.inputs import Inputs
 from pipeline.models.predict import predict
 from pipeline.store.manifest import read_manifest
 from pipeline.text.tokens import Tokens
@@ -38,7 +39,7 @@ def test_the_student_is_a_checkpoint_with_all_that_belongs_to_it(
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert "attention_tap" not in (folder / "config.json").read_text(encoding="utf-8")
     validation = bench.tokens.splits["validation"]
-    logits = predict(model, validation, 0, predicts="row", has_token_types=True)
+    logits = predict(model, validation, Inputs(0, has_token_types=True), predicts="row")
     assert trained.scores == accuracy(logits, validation).scores
     assert trained.best_step in (4, 8)
     assert digest_tokenizer(AutoTokenizer.from_pretrained(folder)) == bench.tokens.tokenizer
@@ -111,7 +112,7 @@ def test_the_best_weights_are_kept(
     assert trained.scores == {"accuracy": scores[best - 1]}
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a")
     logits = predict(
-        model, bench.tokens.splits["validation"], 0, predicts="row", has_token_types=True
+        model, bench.tokens.splits["validation"], Inputs(0, has_token_types=True), predicts="row"
     )
     assert [np.array_equal(logits, shown) for shown in judge.logits] == [
         number == best for number in (1, 2, 3)
@@ -148,7 +149,7 @@ def test_patience_ends_the_training(
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "a")
     kept = trained.best_step // 4 - 1
     validation = bench.tokens.splits["validation"]
-    logits = predict(model, validation, 0, predicts="row", has_token_types=True)
+    logits = predict(model, validation, Inputs(0, has_token_types=True), predicts="row")
     assert np.array_equal(logits, judge.logits[kept])
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 import pipeline.models.predict
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs
 from pipeline.models.padding import pad_rows
 from pipeline.models.predict import predict_pieces
 from pipeline.tasks import TASKS
@@ -63,7 +64,7 @@ def test_every_target_has_what_the_model_says_of_it_alone(
     projection = case.model.get_output_embeddings()
     handle = projection.register_forward_hook(lambda *call: counts.append(len(call[-1])))
     found = predict_pieces(
-        case.model, case.split, 0, has_token_types=False, pieces_of=case.pieces_of
+        case.model, case.split, Inputs(0, has_token_types=False), pieces_of=case.pieces_of
     )
     handle.remove()
     assert sum(counts) == len(case.split.labels)
@@ -80,9 +81,9 @@ def test_every_target_has_what_the_model_says_of_it_alone(
 
 def test_shares_of_processes_add_up(case: Case) -> None:
     """Catches a row that no process computes, or two."""
-    whole = predict_pieces(case.model, case.split, 0, has_token_types=False)
+    whole = predict_pieces(case.model, case.split, Inputs(0, has_token_types=False))
     shares = [
-        predict_pieces(case.model, case.split, 0, has_token_types=False, rank=rank, count=3)
+        predict_pieces(case.model, case.split, Inputs(0, has_token_types=False), rank=rank, count=3)
         for rank in range(3)
     ]
     total = sum(share.log_probabilities for share in shares)
