@@ -105,7 +105,8 @@ teacher = Architecture(
 )
 model = model_of({"architecture": "bilstm", "lstm_size": 4}, "students.a")
 chosen = parse_section(ObjectivesSettings, {"soft_target": {}, "attentions": {}}, "objectives")
-assert chosen.needs(Models(model.shape(teacher, ""), teacher)).student_pooling
+needs = chosen.needs(Models(model.shape(teacher, ""), teacher))
+assert [array.signal.name for array in needs.student] == ["pooling"]
 """,
     "inspect": OPENED
     + """
