@@ -111,7 +111,7 @@ teacher = Architecture(
 )
 model = model_of({"architecture": "bilstm", "lstm_size": 4}, "students.a")
 chosen = parse_section(ObjectivesSettings, {"soft_target": {}, "attentions": {}}, "objectives")
-assert chosen.needs(Models(model.shape(teacher, ""), teacher)).student_pooling
+assert chosen.needs(Models(model.shape(teacher, ""), teacher)).student
 """,
     "inspect": OPENED
     + """
