@@ -38,7 +38,8 @@ def teacher(checkpoint: Path) -> PreTrainedModel:
 def view_of(store_dir: Path, tokens: Tokens, *signals: str) -> View:
     manifest = read_manifest(store_dir)
     arrays = [parse_array_name(name) for name in manifest.array_names()]
-    return make_view(store_dir, manifest, tokens, [one for one in arrays if one.signal in signals])
+    chosen = [array for array in arrays if array.signal.name in signals]
+    return make_view(store_dir, manifest, tokens, chosen)
 
 
 def show(

@@ -18,8 +18,6 @@ from tests.objectives.cases import (
     N_HEADS,
     Case,
     MakeCase,
-    check_ignores_padding,
-    check_micro_batches,
     flatten,
     gradients,
     value_of,
@@ -90,21 +88,6 @@ def test_swapped_maps_are_noticed(make_case: MakeCase, distance: str, axis: str)
     swapped = {layer: flatten(swap(maps), [4] * 6) for layer, maps in case.teacher_maps.items()}
     case = replace(case, teacher=replace(case.teacher, attentions=swapped))
     assert value_of(attention_match(distance, SAME_LAYERS), case) > 0.01
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_ignores_padding(make_case: MakeCase, distance: str) -> None:
-    """Catches padding that is compared, counted, or multiplied by a mask (NaN stays NaN)."""
-    check_ignores_padding(attention_match(distance), make_case())
-
-
-@pytest.mark.parametrize("distance", DISTANCES)
-@pytest.mark.parametrize("n_parts", [2, 3, 6])
-def test_micro_batches_give_the_gradient_of_the_batch(
-    make_case: MakeCase, distance: str, n_parts: int
-) -> None:
-    """Catches a mean over tokens of the whole batch, in which a row's share depends on others."""
-    check_micro_batches(attention_match(distance), make_case(), n_parts)
 
 
 def with_zeros(case: Case, *, of_student: bool, of_teacher: bool) -> Case:

@@ -20,7 +20,6 @@ from tests.objectives.cases import (
     NARROW_MODELS,
     Case,
     MakeCase,
-    check_ignores_padding,
     check_micro_batches,
     gradients,
     loss_of,
@@ -103,20 +102,6 @@ def test_only_mapped_layers_are_taught(make_case: MakeCase) -> None:
     assert parts[1].any() and parts[2].any()
 
 
-def test_ignores_padding(make_case: MakeCase) -> None:
-    """Catches a state taken from a padded position."""
-    check_ignores_padding(cls_match("l2", "sum"), make_case())
-
-
-@pytest.mark.parametrize(("normalise", "reduction"), FORMS)
-@pytest.mark.parametrize("n_parts", [2, 3])
-def test_micro_batches_give_the_gradient_of_the_batch(
-    make_case: MakeCase, normalise: str, reduction: str, n_parts: int
-) -> None:
-    """Catches a sum over rows, which `sum` does not mean."""
-    check_micro_batches(cls_match(normalise, reduction), make_case(), n_parts)
-
-
 def test_reads_cls_of_the_mapped_layers() -> None:
     """Catches a student whose states are missing at the first step."""
     settings = ClsObjectiveSettings(layer_map="skip")
@@ -178,13 +163,6 @@ def test_a_projection_compares_unequal_widths(make_case: MakeCase, normalise: st
         reference(as_wide, normalise, "sum"), rel=4 * 72 * 2**-24
     )
     assert all(part.any() for part in torch.autograd.grad(loss_of(objective, case), maps.values()))
-
-
-def test_a_projection_gives_the_same_gradient_in_parts(make_case: MakeCase) -> None:
-    """Catches a mean over another number of rows in the projection's own gradient."""
-    settings = ClsObjectiveSettings(layer_map=PAIRS, projection=True)
-    case = make_case(student_hidden=NARROW_HIDDEN)
-    check_micro_batches(settings.build(NARROW_MODELS), case, n_parts=3)
 
 
 def test_refuses_unequal_widths_without_a_projection() -> None:

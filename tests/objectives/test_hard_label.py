@@ -12,8 +12,6 @@ from tests.objectives.cases import (
     MODELS,
     Case,
     MakeCase,
-    check_ignores_padding,
-    check_micro_batches,
     gradients,
     loss_of,
     value_of,
@@ -63,16 +61,3 @@ def test_does_not_look_at_the_teacher(make_case: MakeCase) -> None:
     expected = loss_of(HARD_LABEL, case)
     assert torch.equal(loss_of(HARD_LABEL, replace(case, teacher=other.teacher)), expected)
     assert HardLabelSettings().needs(MODELS) == Needs()
-
-
-def test_ignores_padding(make_case: MakeCase) -> None:
-    """Catches a mean over positions that are not there."""
-    check_ignores_padding(HARD_LABEL, make_case())
-
-
-@pytest.mark.parametrize("labels", [(0, 2, 1, 1, 0, 2), (0, -1, -1, 1, 2, -1)])
-def test_micro_batches_give_the_gradient_of_the_batch(
-    make_case: MakeCase, labels: tuple[int, ...]
-) -> None:
-    """Catches a sum over rows in place of a mean; each part has equally many labels."""
-    check_micro_batches(HARD_LABEL, with_labels(make_case(), *labels), n_parts=3)

@@ -25,7 +25,6 @@ from tests.objectives.cases import (
     NARROW_MODELS,
     Case,
     MakeCase,
-    check_ignores_padding,
     check_micro_batches,
     flatten_states,
     gradients,
@@ -108,24 +107,6 @@ def test_cosine_compares_directions_only(make_case: MakeCase) -> None:
     case = replace(case, teacher=replace(case.teacher, hidden_states=louder))
     assert abs(value_of(hidden_state_match("cosine", SAME_LAYERS), case)) <= ROUNDING
     assert value_of(hidden_state_match("mse", SAME_LAYERS), case) > 1
-
-
-@each_distance
-@pytest.mark.parametrize("projection", [False, True])
-def test_ignores_padding(make_case: MakeCase, distance: str, projection: bool) -> None:
-    """Catches padding that is compared, counted, or multiplied by a mask (NaN stays NaN)."""
-    check_ignores_padding(hidden_state_match(distance, projection=projection), make_case())
-
-
-@each_distance
-@pytest.mark.parametrize("projection", [False, True])
-@pytest.mark.parametrize("n_parts", [2, 3, 6])
-def test_micro_batches_give_the_gradient_of_the_batch(
-    make_case: MakeCase, distance: str, projection: bool, n_parts: int
-) -> None:
-    """Catches a mean over tokens of the whole batch, in which a row's share depends on others."""
-    objective = hidden_state_match(distance, projection=projection)
-    check_micro_batches(objective, make_case(), n_parts)
 
 
 @each_distance

@@ -5,17 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.objectives.needs import Needs
 from pipeline.objectives.settings import LogitMatchSettings, SoftTargetSettings
-from pipeline.signals.logits import LOGITS
-from pipeline.signals.signal import Array
 from tests.objectives.cases import (
     MODELS,
     N_LABELS,
     Case,
     MakeCase,
-    check_ignores_padding,
-    check_micro_batches,
     gradients,
     value_of,
 )
@@ -69,19 +64,3 @@ def test_is_what_soft_targets_become_at_a_high_temperature(make_case: MakeCase) 
     # left is of the order of logit / T = 0.5 %; float32 adds T 6e-8 / rows = 1e-5.
     torch.testing.assert_close(soft, match / 2, rtol=0.01, atol=1e-4)
     assert N_LABELS == 3 and match.abs().max() > 0.1
-
-
-def test_ignores_padding(make_case: MakeCase) -> None:
-    """Catches a mean over positions that are not there."""
-    check_ignores_padding(LOGIT_MATCH, make_case())
-
-
-@pytest.mark.parametrize("n_parts", [2, 3, 6])
-def test_micro_batches_give_the_gradient_of_the_batch(make_case: MakeCase, n_parts: int) -> None:
-    """Catches a sum over rows in place of a mean."""
-    check_micro_batches(LOGIT_MATCH, make_case(), n_parts)
-
-
-def test_reads_the_logits_alone() -> None:
-    """Catches a student for which attention maps or states are read in vain."""
-    assert LogitMatchSettings().needs(MODELS) == Needs(teacher=frozenset({Array(LOGITS)}))

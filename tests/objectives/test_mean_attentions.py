@@ -129,19 +129,6 @@ def test_the_mean_is_zero_at_equality(make_case: MakeCase, distance: str, stored
     assert value_of(mean_match(distance), make_case()) > 0.01
 
 
-@each_distance
-@pytest.mark.parametrize("stored", ["all", "mean"])
-def test_the_mean_ignores_padding_and_parts(
-    make_case: MakeCase, distance: str, stored: str
-) -> None:
-    """Catches offsets of rows in the flat maps that hold for the whole batch alone."""
-    case = make_case(student_heads=3)
-    case = with_mean_maps(case) if stored == "mean" else case
-    check_ignores_padding(mean_match(distance, OTHER_HEADS), case)
-    for n_parts in (2, 3, 6):
-        check_micro_batches(mean_match(distance, OTHER_HEADS), case, n_parts)
-
-
 def test_other_heads_are_refused_unless_averaged() -> None:
     """Catches flat maps of 3 heads compared with those of 2."""
     with pytest.raises(SettingsError) as raised:

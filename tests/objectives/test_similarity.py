@@ -27,7 +27,6 @@ from tests.objectives.cases import (
     NARROW_MODELS,
     Case,
     MakeCase,
-    check_ignores_padding,
     gradients,
     value_of,
 )
@@ -205,11 +204,6 @@ def test_equal_rows_have_a_small_gradient(
         assert largest < 10 * max(scale**3, 1) * usual
         if comparison == "cka":
             assert value_of(objective, one) == 1 and largest == 0
-
-
-def test_ignores_padding(make_case: MakeCase) -> None:
-    """Catches a state taken from a padded position."""
-    check_ignores_padding(similarity("rbf", "cka"), make_case())
 
 
 def test_learned_weighs_all_layers_of_the_teacher(make_case: MakeCase) -> None:

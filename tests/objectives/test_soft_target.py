@@ -22,8 +22,6 @@ from tests.objectives.cases import (
     OTHER_STORES,
     Case,
     MakeCase,
-    check_ignores_padding,
-    check_micro_batches,
     gradients,
     loss_of,
     value_of,
@@ -111,14 +109,6 @@ def test_directions_differ(make_case: MakeCase) -> None:
     case = make_case()
     values = sorted(value_of(soft_target(**form), case) for form in FORMS)
     assert all(b - a > 100 * rounding(4.0) for a, b in pairwise(values))
-
-
-@each_form
-def test_is_zero_at_equality(make_case: MakeCase, form: dict[str, str]) -> None:
-    """Catches a cross-entropy that keeps the teacher's entropy."""
-    objective = soft_target(temperature=4.0, **form)
-    assert abs(value_of(objective, make_case(is_equal=True))) <= rounding(4.0)
-    assert value_of(objective, make_case()) > 0.1
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form["distance"] != "l1"])
@@ -215,21 +205,6 @@ def test_refuses_shares_that_leave_nothing(shares: dict[str, float], total: str)
     assert fault.endswith(
         f"the shares add up to {total}; leave some of 1 to the student's own teacher"
     )
-
-
-@each_form
-def test_ignores_padding(make_case: MakeCase, form: dict[str, str]) -> None:
-    """Catches a mean over positions that are not there."""
-    check_ignores_padding(soft_target(**form), make_case())
-
-
-@each_form
-@pytest.mark.parametrize("n_parts", [2, 3, 6])
-def test_micro_batches_give_the_gradient_of_the_batch(
-    make_case: MakeCase, form: dict[str, str], n_parts: int
-) -> None:
-    """Catches a sum over rows in place of a mean."""
-    check_micro_batches(soft_target(other_teachers=SHARES, **form), make_case(), n_parts)
 
 
 def test_reads_logits_alone() -> None:

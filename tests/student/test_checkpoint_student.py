@@ -14,6 +14,8 @@ from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.models.limits import most_tokens
 from pipeline.objectives.settings import AttentionsObjectiveSettings
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import read_manifest
 from pipeline.student.build import build_student
 from pipeline.student.model import model_of, models_of
@@ -90,7 +92,7 @@ def test_token_level_objectives_need_the_teachers_tokenizer(
     )
     models = models_of(settings_of(folder), manifest)
     if is_teachers:
-        assert objectives.needs(models).student_attentions == {1, 2}
+        assert objectives.needs(models).student == {Array(ATTENTIONS, 1), Array(ATTENTIONS, 2)}
     else:
         with pytest.raises(ValueError, match="has another tokenizer than the teacher"):
             objectives.needs(models)

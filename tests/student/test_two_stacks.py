@@ -13,6 +13,8 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.models.architecture import Architecture, read_architecture
 from pipeline.models.head import new_model
+from pipeline.signals.attentions import CROSS_ATTENTIONS
+from pipeline.signals.cls import CLS
 from pipeline.student.build import copied_table
 from pipeline.student.config import student_config
 from pipeline.student.settings import TransformerSettings
@@ -155,7 +157,7 @@ def test_which_layers_a_name_means(
         given["n_layers"],
         given.get("n_decoder_layers", given["n_layers"]),
     )
-    assert "cls" not in shape.gives and "cross_attentions" in shape.gives
+    assert CLS not in shape.gives and CROSS_ATTENTIONS in shape.gives
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,9 @@ def test_signals_reach_the_objectives_in_float32(even_tokens: Tokens, half_store
     teacher = batch.to(torch.device("cpu")).teacher()
     assert teacher.logits is not None
     signals = [teacher.logits, *teacher.signals.values()]
-    assert len(signals) == 8 and all(part.dtype == torch.float32 for part in signals)
+    assert len(signals) == 1 + 5 + len(LAYERS) + 1 and all(
+        part.dtype == torch.float32 for part in signals
+    )
     assert torch.equal(
         teacher.signals[Array(CLS, 1)], batch.signals[CLS_STATES].values[:, 1].float()
     )

@@ -36,12 +36,12 @@ def test_a_term_is_reported_before_its_weight(make_setting: MakeSetting) -> None
 class PoisonedSplit(JoinedSplit):
     """A split whose row 7 has logits that are no numbers."""
 
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        batch = super().read(rows)
-        logits = batch.signals[Array(LOGITS)].values.clone()
+    def read(self, rows: NDArray[np.int64], batch: NDArray[np.int64] | None = None) -> Batch:
+        read = super().read(rows, batch)
+        logits = read.signals[Array(LOGITS)].values.clone()
         logits[torch.from_numpy(rows == 7)] = torch.nan
-        poisoned = replace(batch.signals[Array(LOGITS)], values=logits)
-        return replace(batch, signals={**batch.signals, Array(LOGITS): poisoned})
+        poisoned = replace(read.signals[Array(LOGITS)], values=logits)
+        return replace(read, signals={**read.signals, Array(LOGITS): poisoned})
 
 
 def copy_weights(student: PreTrainedModel) -> list[Tensor]:
