@@ -15,7 +15,6 @@ NAMED_IN = {
     "pipeline/report/wording.py": "what the report says about each kind",
     "pipeline/train/card_wording.py": "what model cards say about each kind",
     "pipeline/project/fit.py": "which kind the columns of a user's files look like",
-    "pipeline/project/files.py": "what a new project's README says about each kind",
 }
 
 
