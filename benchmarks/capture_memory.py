@@ -19,12 +19,12 @@ from benchmarks.synthetic import make_store, make_table
 from pipeline.core.checkpoint import BUNDLED, find_weights
 from pipeline.core.processes import Processes
 from pipeline.models.architecture import read_architecture
-from pipeline.store.spec import Arrays
+from pipeline.models.inputs import Inputs
+from pipeline.signals.signal import Arrays
 from pipeline.tasks.classification import CLASSIFICATION
-from pipeline.teacher.capture_settings import SignalSettings
-from pipeline.teacher.compute import compute
+from pipeline.teacher.capture_settings import SignalsSettings
+from pipeline.teacher.compute import TokenBudget, compute
 from pipeline.teacher.extract import Extractor
-from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.work import distinct_rows, missing_work
 
 
@@ -50,13 +50,15 @@ def _capture(n_rows: int) -> int:
     folder = find_weights(BUNDLED)
     teacher = read_architecture(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
-    signals = SignalSettings.model_validate({"attentions": {"layers": (2, 4, 6)}})
+    signals = SignalsSettings.model_validate({"attentions": {"layers": (2, 4, 6)}})
     arrays = signals.arrays(CLASSIFICATION)
     tokens = make_table(np.random.default_rng(0).integers(4, 31, n_rows), teacher)
     rows = distinct_rows(tokens)
 
     def prepare(wanted: Arrays) -> Extractor:
-        return Extractor(model, wanted, "float32", torch.device("cpu"), has_token_types=True)
+        return Extractor(
+            model, wanted, "float32", torch.device("cpu"), Inputs(0, has_token_types=True)
+        )
 
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "store"

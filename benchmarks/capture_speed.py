@@ -22,13 +22,13 @@ from benchmarks.synthetic import make_store, make_table, plain_inputs
 from pipeline.core.checkpoint import BUNDLED, find_weights
 from pipeline.core.processes import Processes
 from pipeline.models.architecture import Architecture, read_architecture
-from pipeline.store.spec import Arrays
+from pipeline.models.inputs import Inputs
+from pipeline.signals.signal import Arrays
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.begun_store import Precision
-from pipeline.teacher.capture_settings import SignalSettings
-from pipeline.teacher.compute import compute
+from pipeline.teacher.capture_settings import SignalsSettings
+from pipeline.teacher.compute import TokenBudget, compute
 from pipeline.teacher.extract import Extractor
-from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.work import batches_by_length, distinct_rows, missing_work
 
 _SIGNALS: dict[str, dict[str, Any]] = {
@@ -62,7 +62,7 @@ def main(shape: str, n_rows: int, repeats: int, batch_tokens: int) -> None:
             for name, signals in _SIGNALS.items():
                 layers = tuple(range(2, teacher.n_layers + 1, 2))
                 chosen = {key: {"layers": layers} for key in signals}
-                arrays = SignalSettings.model_validate(chosen).arrays(CLASSIFICATION)
+                arrays = SignalsSettings.model_validate(chosen).arrays(CLASSIFICATION)
                 times = _measure(
                     model, teacher, arrays, lengths, precision, device, repeats, batch_tokens
                 )
@@ -112,7 +112,7 @@ def _measure(
         works = list(missing_work(folder, writer.manifest, rows, arrays))
 
         def prepare(wanted: Arrays) -> Extractor:
-            return Extractor(model, wanted, precision, device, has_token_types=True)
+            return Extractor(model, wanted, precision, device, Inputs(0, has_token_types=True))
 
         compute(writer, works, rows, tokens, prepare, TokenBudget(batch_tokens), Processes())
 

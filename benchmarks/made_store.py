@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.models.architecture import Architecture
+from pipeline.signals.signal import NUMPY_TYPES, Arrays
 from pipeline.store.manifest import Identity
 from pipeline.store.row_table import RowTable
-from pipeline.store.spec import NUMPY_TYPES, Arrays
 from pipeline.store.writer import create_store
 
 

@@ -14,9 +14,12 @@ from benchmarks.synthetic import make_table
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
 from pipeline.objectives.chosen import ChosenObjectives, ObjectivesSettings
-from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.models import Models, StudentShape
+from pipeline.signals.signal import Array, Arrays
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER
 from pipeline.text.tokens import TokenSplit
@@ -66,9 +69,9 @@ def make_split_and_store(
     """Write a store of what the objectives read, in the default encodings; return its rows."""
     split = make_table(lengths, teacher).splits["train"]
     needed = objectives_of(teacher).needs(models_of(teacher)).teacher
-    maps = sorted(array for array in needed if array.signal == "attentions")
-    arrays: Arrays = {LOGITS: "float32", CLS: "float16"}
-    arrays |= {ArraySpec("attentions", array.layer): "float16" for array in maps}
+    maps = sorted(array for array in needed if array.signal == ATTENTIONS)
+    arrays: Arrays = {Array(LOGITS): "float32", CLS_STATES: "float16"}
+    arrays |= {Array(ATTENTIONS, array.layer): "float16" for array in maps}
     write_made_store(store_dir, teacher, arrays, lengths, segment_rows, split.keys)
     return split
 

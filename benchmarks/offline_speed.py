@@ -28,6 +28,7 @@ from benchmarks.made_training import (
 )
 from benchmarks.online import OnlineSplit
 from benchmarks.text_brewer import text_brewer_epoch
+from pipeline.models.inputs import Inputs
 from pipeline.store.reader import open_store
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER
@@ -66,7 +67,7 @@ def main(n_rows: int, batch_size: int, repeats: int, kind: str, is_frozen: bool)
         store = open_store(Path(scratch) / "store")
         teacher = _teacher("sdpa").to(device)
         rows: dict[str, JoinedSplit] = {
-            "from the store": JoinedSplit(split, store, needs, pad_id=0, has_token_types=True),
+            "from the store": JoinedSplit(split, store, needs, Inputs(0, has_token_types=True)),
             "with the teacher": OnlineSplit(
                 split, store, needs, teacher, device, has_token_types=True
             ),

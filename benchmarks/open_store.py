@@ -16,8 +16,11 @@ import numpy as np
 from benchmarks.made_store import markdown, write_made_store
 from pipeline.core.fingerprint import KEY_BYTES
 from pipeline.models.architecture import Architecture
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Arrays
 from pipeline.store.reader import open_store
-from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec
 
 TEACHER = Architecture(
     model_type="bert", n_layers=6, n_heads=1, hidden_size=4, n_labels=2, head_reads="first"
@@ -30,8 +33,8 @@ SEGMENT_ROWS = 8192
 @click.option("--layers", "n_layers", type=int, default=6, help="Attention layers, at most 6.")
 def main(rows: tuple[int, ...], n_layers: int) -> None:
     """Print times and growth of memory by number of rows."""
-    maps = [ArraySpec("attentions", layer + 1) for layer in range(n_layers)]
-    arrays: Arrays = dict.fromkeys([LOGITS, CLS, *maps], "float16")
+    maps = [Array(ATTENTIONS, layer + 1) for layer in range(n_layers)]
+    arrays: Arrays = dict.fromkeys([Array(LOGITS), CLS_STATES, *maps], "float16")
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for n_rows in rows:

@@ -17,8 +17,11 @@ import numpy as np
 
 from benchmarks.made_store import markdown, write_made_store
 from benchmarks.made_training import SHAPES
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Arrays, Encoding
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.spec import CLS, LOGITS, Arrays, ArraySpec, Encoding
 
 ENCODING: Encoding = "float16"
 BATCH_ROWS = 32
@@ -32,7 +35,9 @@ def main(shape: str, n_rows: int) -> None:
     """Print median times and their ratio."""
     teacher = SHAPES[shape]
     layers = range(2, teacher.n_layers + 1, 2)
-    arrays = dict.fromkeys((LOGITS, CLS, *(ArraySpec("attentions", n) for n in layers)), ENCODING)
+    arrays = dict.fromkeys(
+        (Array(LOGITS), CLS_STATES, *(Array(ATTENTIONS, n) for n in layers)), ENCODING
+    )
     generator = np.random.default_rng(0)
     short = np.clip(generator.geometric(1 / 20, n_rows) + 5, 6, 128)
     stores = {"length 128": np.full(n_rows, 128), "mean length 25": short}

@@ -13,10 +13,11 @@ import numpy as np
 
 from benchmarks.made_store import write_made_store
 from benchmarks.made_training import SHAPES
-from pipeline.store.segment_size import SegmentSize
-from pipeline.store.spec import Encoding, with_moments
+from pipeline.signals.axis import SegmentSize
+from pipeline.signals.cls import with_moments
+from pipeline.signals.signal import Encoding
 from pipeline.tasks.classification import CLASSIFICATION
-from pipeline.teacher.capture_settings import SignalSettings
+from pipeline.teacher.capture_settings import SignalsSettings
 from pipeline.teacher.work import choose_segment_rows
 
 _PADDED_LENGTH = 128
@@ -42,7 +43,7 @@ def main(shape: str, n_rows: int) -> None:
         encodings: tuple[Encoding, ...] = ("float16", "uint8_cbrt")
         for encoding in encodings:
             signals = {"attentions": {"layers": layers, "encoding": encoding}}
-            settings = SignalSettings.model_validate(signals)
+            settings = SignalsSettings.model_validate(signals)
             asked = settings.arrays(CLASSIFICATION)
             arrays = with_moments(asked)
             padded = SegmentSize(n_rows, n_rows * _PADDED_LENGTH, n_rows * _PADDED_LENGTH**2)

@@ -12,8 +12,8 @@ from torch import Tensor
 from pipeline.core.fingerprint import row_key
 from pipeline.models.architecture import Architecture
 from pipeline.models.padding import pad_rows
+from pipeline.signals.signal import Arrays
 from pipeline.store.manifest import Identity
-from pipeline.store.spec import Arrays
 from pipeline.store.writer import StoreWriter, create_store
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.teacher.work import choose_segment_rows

@@ -31,6 +31,7 @@ from benchmarks.made_training import (
     short_lengths,
 )
 from pipeline.models.architecture import Architecture
+from pipeline.models.inputs import Inputs
 from pipeline.store.reader import open_store
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
@@ -83,7 +84,7 @@ def _train(n_rows: int, shuffle: str) -> str:
         store = open_store(store_dir)
         size = sum(record.size_bytes for _, record in store.manifest.files())
         needs = objectives_of(_SMALL).needs(models_of(_SMALL))
-        rows = JoinedSplit(split, store, needs, pad_id=0, has_token_types=True)
+        rows = JoinedSplit(split, store, needs, Inputs(0, has_token_types=True))
         learner = make_learner(_SMALL, n_rows, settings, accelerator)
         with _peaks() as peaks:
             for _ in train(learner, needs, rows, settings, accelerator):

@@ -24,6 +24,7 @@ from benchmarks.made_training import (
     objectives_of,
     short_lengths,
 )
+from pipeline.models.inputs import Inputs
 from pipeline.store.reader import open_store
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.loop import train
@@ -41,7 +42,7 @@ class WaitedSplit(JoinedSplit):
 
     def stream(
         self, order: EpochOrder, cut: Cut, *, first_batch: int = 0, is_pinned: bool = False
-    ) -> Iterator[Batch]:
+    ) -> Iterator[tuple[Batch, bool]]:
         """Yield the store's batches."""
         batches = super().stream(order, cut, first_batch=first_batch, is_pinned=is_pinned)
         while True:
@@ -60,9 +61,9 @@ class SplitInMemory(JoinedSplit):
 
     def stream(
         self, order: EpochOrder, cut: Cut, *, first_batch: int = 0, is_pinned: bool = False
-    ) -> Iterator[Batch]:
+    ) -> Iterator[tuple[Batch, bool]]:
         """Yield them."""
-        yield from self.ready
+        yield from ((batch, True) for batch in self.ready)
 
 
 @click.command()
@@ -82,8 +83,8 @@ def main(shape: str, n_rows: int, length: int | None, batch_size: int, repeats: 
     with tempfile.TemporaryDirectory() as scratch:
         split = make_split_and_store(Path(scratch) / "store", teacher, lengths, 512)
         store = open_store(Path(scratch) / "store")
-        stored = WaitedSplit(split, store, needs, pad_id=0, has_token_types=True)
-        in_memory = SplitInMemory(split, store, needs, pad_id=0, has_token_types=True)
+        stored = WaitedSplit(split, store, needs, Inputs(0, has_token_types=True))
+        in_memory = SplitInMemory(split, store, needs, Inputs(0, has_token_types=True))
         batches = stored.order(settings, 0).batches
         in_memory.ready = [stored.read(rows).to(device) for rows in batches]
         seconds: dict[str, list[float]] = {"store": [], "memory": []}

@@ -22,7 +22,7 @@ from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.processes import Processes
 from pipeline.core.settings import parse_section
 from pipeline.models.head import load_trained
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.predict import predict
 from pipeline.tasks.masked_lm import MASKED_LM
 from pipeline.tasks.task import Tokenising
@@ -70,7 +70,8 @@ def _row(n_rows: int) -> str:
             processes=Processes(),
         )
         split = tokens.splits["train"]
-        predict(student, ModelRows(split, load_tokenizer(teacher), 0), MASKED_LM, ())
+        rows = ModelRows(split, load_tokenizer(teacher), Inputs(0, has_token_types=True))
+        predict(student, rows, MASKED_LM, ())
         n_targets = len(split.labels)
         whole = n_targets * N_PIECES * 4 / 2**20
         return (

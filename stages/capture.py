@@ -11,9 +11,9 @@ from pipeline.core.processes import is_started_with_others, joined_processes, ru
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
 from pipeline.core.stamp import Stamp, code_names
+from pipeline.store.files import check_whole
 from pipeline.store.lock import discard_store
 from pipeline.store.manifest import read_manifest
-from pipeline.store.presence import check_whole
 from pipeline.store.spec import MANIFEST_NAME
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings

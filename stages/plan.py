@@ -7,12 +7,12 @@ import click
 from pipeline.core.checkpoint import find_weights
 from pipeline.core.runtime import RuntimeSettings, pick_device
 from pipeline.core.settings import parse_section
+from pipeline.store_tools.plan_text import describe_plan, describe_speed
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.plan import make_plan
-from pipeline.teacher.plan_text import describe_plan, describe_speed
 from pipeline.text.joined import open_captured_tokens
 from stages.entry import load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TEACHER, TOKENS

@@ -3,8 +3,8 @@
 import click
 
 from pipeline.share.dvc_remote import push
+from pipeline.store.files import check_whole
 from pipeline.store.manifest import read_manifest
-from pipeline.store.presence import check_whole
 from stages.entry import stage
 from stages.paths import AUGMENTED, GENERATED, STORE, TOKENS
 

@@ -7,8 +7,8 @@ import click
 
 from pipeline.core.errors import StoreDamagedError
 from pipeline.core.runtime import RuntimeSettings, pick_device
+from pipeline.store.files import absent_files
 from pipeline.store.manifest import read_manifest
-from pipeline.store.presence import absent_files
 from pipeline.store.reader import open_store
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store_tools.verify import verify_store

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.models.architecture import Architecture
-from pipeline.objectives.models import Models, StudentShape
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.models import Models, StudentShape
+from pipeline.signals.signal import Array
 
 
 def make_models(
@@ -14,7 +14,7 @@ def make_models(
     *,
     hidden_size: int = 6,
     n_heads: int = 2,
-    captured: Iterable[ArraySpec] = (),
+    captured: Iterable[Array] = (),
     **of_student: Any,
 ) -> Models:
     """Return models of so many layers; `of_student` changes fields of the student's shape."""

@@ -21,16 +21,12 @@ from transformers import (
 )
 
 from pipeline.core.processes import Processes
+from pipeline.signals.cls import MOMENTS
+from pipeline.signals.signal import NUMPY_TYPES
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.store.row_table import read_row_table
-from pipeline.store.spec import (
-    CLS_MOMENTS,
-    NUMPY_TYPES,
-    TEACHER_FOLDER,
-    chunk_file,
-    parse_array_name,
-)
+from pipeline.store.spec import TEACHER_FOLDER, chunk_file, parse_array_name
 from pipeline.store.writer import create_store
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Tokenising
@@ -249,7 +245,7 @@ def shift_store(source: Path, target: Path) -> Path:
             shape = draft.shape(array)
             path = source / chunk_file(array, segment.name)
             values = np.fromfile(path, NUMPY_TYPES[record.encoding], count=int(np.prod(shape)))
-            if array != CLS_MOMENTS:
+            if array != MOMENTS:
                 values = np.roll(values.reshape(segment.n_rows, -1), 1, axis=0)
             draft.write_array(array, values.reshape(shape), record.encoding)
         draft.commit()

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 import pipeline
 from pipeline.core.settings import parse_section, read_params
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.project.check import check_params
 from pipeline.store.reader import open_store
@@ -44,7 +45,7 @@ def main(params: Path, store_dir: Path, tokens_dir: Path, folder: Path) -> None:
     student = build_student(model, store.manifest, store_dir, TASKS["classification"], say=print)
     options = TrainingSettings(batch_size=30, epochs=20, learning_rate=1e-2)
     cpu = torch.device("cpu")
-    rows = JoinedSplit(split, store, needs, pad_id=0, has_token_types=True)
+    rows = JoinedSplit(split, store, needs, Inputs(0, has_token_types=True))
     n_steps = rows.count_batches(options) * options.epochs
     learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, cpu)
     start = {name: weight.detach().clone() for name, weight in student.named_parameters()}

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.objectives.objective import StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, StudentOutputs, TeacherSignals
 from tests.imports import PACKAGES, ROOT
+from tests.objectives.cases import counts_of
 from tests.tasks.small_tasks import make_teacher
 
 FILES = (
@@ -21,6 +22,7 @@ FILES = (
     "pipeline/student/averaging.py",
     "pipeline/tasks/proportion.py",
     "pipeline/metrics/balanced_accuracy.py",
+    "pipeline/signals/mean_state.py",
 )
 TABLES = (
     "pipeline/objectives/settings.py",
@@ -29,8 +31,16 @@ TABLES = (
     "pipeline/train/card_wording.py",
     "pipeline/report/wording.py",
     "pipeline/metrics/__init__.py",
+    "pipeline/signals/__init__.py",
+    "pipeline/store/FORMAT.md",
 )
-MOST_FILES = {"a kind of task": 6, "a metric": 2, "an objective": 2, "a student": 2}
+MOST_FILES = {
+    "a signal": 5,
+    "a kind of task": 6,
+    "a metric": 2,
+    "an objective": 2,
+    "a student": 2,
+}
 """That whoever adds one touches, by the heading in CONTRIBUTING.md; tests come besides."""
 
 
@@ -129,12 +139,31 @@ def test_adding_one_touches_few_files(what: str) -> None:
     assert len(edited) <= MOST_FILES[what]
 
 
+def test_a_new_signal_is_a_file_and_its_lines(
+    contributed: Path, checkpoint: Path, even_tokens_dir: Path, tmp_path: Path
+) -> None:
+    """Catches one more place that knows all signals."""
+    printed = run(
+        sys.executable,
+        "-Werror",
+        "-P",
+        "-m",
+        "tests.contributed_signal",
+        str(checkpoint),
+        str(even_tokens_dir),
+        str(tmp_path / "store"),
+        PYTHONPATH=os.pathsep.join([str(contributed), str(ROOT)]),
+    )
+    assert printed.splitlines()[0] == str(contributed / "pipeline" / "__init__.py")
+
+
 @pytest.mark.parametrize("arguments", [("check",), ("format", "--check")])
 def test_the_examples_are_in_this_project_s_style(
     contributed: Path, arguments: tuple[str, ...]
 ) -> None:
     """Catches a block that `make lint` would refuse once it is a file."""
-    files = [str(contributed / path) for path in (*FILES, *TABLES)]
+    paths = [path for path in (*FILES, *TABLES) if path.endswith(".py")]
+    files = [str(contributed / path) for path in paths]
     config = str(ROOT / "pyproject.toml")
     run(sys.executable, "-m", "ruff", *arguments, "--no-cache", "--config", config, *files)
 
@@ -145,10 +174,11 @@ def test_the_objective_is_its_formula() -> None:
     exec(block_of(FILES[0], "python"), example)
     objective = example["Correlation"](temperature=2.0)
     ours, theirs = 2 * torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
-    mask, labels = torch.ones(6, 4, dtype=torch.bool), torch.zeros(6, dtype=torch.int64)
+    masks, labels = {"token": torch.ones(6, 4, dtype=torch.bool)}, torch.zeros(6, dtype=torch.int64)
 
     def value(logits: Tensor) -> float:
-        return float(objective(StudentOutputs(logits, mask), TeacherSignals(theirs), labels))
+        student, teacher = StudentOutputs(logits, masks), TeacherSignals(theirs)
+        return float(objective(LossInputs(student, teacher, labels, counts_of(labels, 6))))
 
     probabilities = [(logits.double() / 2.0).softmax(-1).T for logits in (ours, theirs)]
     correlations = [

@@ -12,7 +12,7 @@ from tests.imports import PACKAGES, ROOT
 
 DEFINED_IN = "pipeline/tasks/"
 NAMED_IN = {
-    "pipeline/report/wording.py": "what the report says about each kind",
+    "pipeline/report/wording.py": "what the report says about each kind, in its own table",
     "pipeline/train/card_wording.py": "what model cards say about each kind",
     "pipeline/project/fit.py": "which kind the columns of a user's files look like",
 }

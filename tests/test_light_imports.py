@@ -78,7 +78,7 @@ IMPORTED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     ),
     "sharing": (("pipeline.share.dvc_remote", "pipeline.share.wanted"), COMPUTING | DRAWING),
     "report": (("pipeline.report.report",), COMPUTING | DRAWING),
-    "plan": (("pipeline.teacher.plan", "pipeline.teacher.plan_text"), COMPUTING | DRAWING),
+    "plan": (("pipeline.teacher.plan", "pipeline.store_tools.plan_text"), COMPUTING | DRAWING),
 }
 """Modules by what they are for, and the libraries that importing them must not bring."""
 
@@ -98,7 +98,7 @@ check_params(read_params())
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import Models
+from pipeline.signals.models import Models
 from pipeline.student.model import model_of
 teacher = Architecture(
     model_type="bert", n_layers=4, n_heads=4, hidden_size=16, n_labels=2, head_reads="first"
@@ -135,7 +135,7 @@ assert {name for segment in view.manifest.segments for name in segment.arrays} =
     + """
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.plan import make_plan
-from pipeline.teacher.plan_text import describe_plan
+from pipeline.store_tools.plan_text import describe_plan
 signals = {"cls": {"encoding": "float32"}, "attentions": {"layers": (2, 4), "encoding": "float32"}}
 settings = CaptureSettings.model_validate({"signals": signals})
 task = TASKS["classification"]

@@ -36,9 +36,9 @@ from pipeline.metrics import METRICS
 from pipeline.metrics.constant_baseline import compare_with_constant
 from pipeline.metrics.scores import score
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.limits import most_tokens
-from pipeline.models.model_rows import ModelRows
-from pipeline.store.presence import is_weights
+from pipeline.store.files import is_weights
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
@@ -88,13 +88,13 @@ def evaluate(
     store = TeacherStore(store_dir, view.manifest)
     student = nn.Module.to(load_trained(student_dir, task), device)
     tokenizer = load_tokenizer(student_dir)
-    pad_id = int(student.config.pad_token_id or 0)
+    reads = Inputs.of(student.config, tokenizer)
     most = most_tokens(student.config)
     rows = {
         split: ModelRows(
             split_for(tokens, task, split, tokenizer, most_tokens=most, is_shown=True),
             tokenizer,
-            pad_id,
+            reads,
         )
         for split in names
     }

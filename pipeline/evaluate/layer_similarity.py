@@ -17,12 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.core.errors import DataError
-from pipeline.models.model_rows import ModelRows
-from pipeline.objectives.needs import Needs
+from pipeline.models.inputs import ModelRows
+from pipeline.models.probe import Probe
+from pipeline.signals.cls import CLS
+from pipeline.signals.signal import Array
 from pipeline.store.reader import TeacherStore
 from pipeline.student.network_settings import STUDENTS
-from pipeline.train.batches import Batch
-from pipeline.train.forward import make_forward
 
 MOST_ROWS = 512
 FEWEST_ROWS = 4
@@ -92,19 +92,18 @@ def _student_states(
     """Return the [CLS] states of each layer, on the CPU."""
     student.eval()
     device = next(student.parameters()).device
-    forward = make_forward(student, Needs(student_cls=frozenset(layers)))
-    parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    arrays = [Array(CLS, layer) for layer in layers]
+    probe = Probe(student, arrays, has_layers=student.config.model_type not in STUDENTS)
+    parts: dict[Array, list[Tensor]] = {array: [] for array in arrays}
     # By length, so that there is little padding; put back into order at the end.
     order = np.argsort(rows.split.lengths[chosen], kind="stable")
     with torch.inference_mode():
         for places in np.split(order, range(_BATCH_ROWS, len(order), _BATCH_ROWS)):
-            numbers = chosen[places]
-            # States need no label, and words have as many as there are.
-            outputs = forward(Batch(rows.inputs(numbers, device), torch.empty(0), {}, numbers))
-            for layer in layers:
-                parts[layer].append(outputs.cls[layer].double().cpu())
+            forward = probe(rows.batch(chosen[places], device))
+            for array, states in probe.take(forward).items():
+                parts[array].append(states.double().cpu())
     back = torch.from_numpy(np.argsort(order))
-    return [torch.cat(parts[layer])[back] for layer in layers]
+    return [torch.cat(parts[array])[back] for array in arrays]
 
 
 def _kernel(states: Float[Tensor, "row hidden"]) -> Float[Tensor, "row other"]:

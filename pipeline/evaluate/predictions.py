@@ -28,7 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.evaluate.settings import WritingSettings
 from pipeline.metrics import METRICS
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import ModelRows
 from pipeline.models.predict import predict
 from pipeline.models.writing import write_texts
 from pipeline.store.reader import TeacherStore

@@ -24,10 +24,14 @@ from pipeline.evaluate.shown_parts import (
     PROVENANCE_NAME,
     SIMILARITY_NAME,
 )
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import ModelRows
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Signal
 from pipeline.store.manifest import Manifest
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import LOGITS, TEACHER_FOLDER, SignalName, parse_array_name
+from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.store.view import View
 from pipeline.student.network_settings import STUDENTS
 from pipeline.tasks import TASKS
@@ -56,15 +60,15 @@ def write_shown(
     def similarity() -> dict[str, Any]:
         if task.writes or (not is_by_row and student.config.model_type in STUDENTS):
             raise DataError(f"a {student.config.model_type} has no state of the whole row")
-        store = open_signal(store_dir, manifest, "cls")
+        store = open_signal(store_dir, manifest, CLS)
         return {"split": split, **layer_similarity(student, rows, store).as_json()}
 
     def attentions() -> dict[str, Any]:
-        store = open_signal(store_dir, manifest, "attentions")
+        store = open_signal(store_dir, manifest, ATTENTIONS)
         theirs = _as_the_teacher_reads(rows, tokens, split, store_dir)
         first = np.zeros(len(theirs.split), int)
         if is_by_row:  # else no label is of the whole row, and texts are chosen by length
-            opened = TeacherStore(store_dir, _cut(manifest, {LOGITS.name}))
+            opened = TeacherStore(store_dir, _cut(manifest, {Array(LOGITS).name}))
             first = opened.logits(opened.find(theirs.split.keys)).numpy().argmax(1)
         texts = shown_attentions(student, rows, store, theirs, first)
         return {"split": split, "texts": texts}
@@ -74,7 +78,7 @@ def write_shown(
     write_json(folder / PROVENANCE_NAME, provenance(tokens, manifest))
 
 
-def open_signal(store_dir: Path, manifest: Manifest, signal: SignalName) -> TeacherStore:
+def open_signal(store_dir: Path, manifest: Manifest, signal: Signal) -> TeacherStore:
     """Open those arrays of `signal` that every segment of `manifest` has; no other is needed.
 
     Raises:
@@ -82,11 +86,15 @@ def open_signal(store_dir: Path, manifest: Manifest, signal: SignalName) -> Teac
     """
     names = {name for name in manifest.array_names() if parse_array_name(name).signal == signal}
     if not names:
-        raise StoreIncompleteError(f"the store has no '{signal}'; add it under capture.signals")
+        raise StoreIncompleteError(
+            f"the store has no '{signal.name}'; add it under capture.signals"
+        )
     try:
         return TeacherStore(store_dir, _cut(manifest, names))
     except StoreIncompleteError:
-        raise StoreIncompleteError(f"the files of '{signal}' are not on this machine") from None
+        raise StoreIncompleteError(
+            f"the files of '{signal.name}' are not on this machine"
+        ) from None
 
 
 def _cut(manifest: Manifest, names: set[str]) -> Manifest:
@@ -104,7 +112,7 @@ def _as_the_teacher_reads(
     own = tokens.splits[split]
     if rows.split is own:
         return rows
-    return ModelRows(own, load_tokenizer(store_dir / TEACHER_FOLDER), pad_id=0)
+    return ModelRows(own, load_tokenizer(store_dir / TEACHER_FOLDER), rows.inputs)
 
 
 def _or_reason(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.core.errors import CheckpointError, DataError
-from pipeline.models.attention import AttentionTap, remove_tap
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.attention import remove_tap
+from pipeline.models.inputs import ModelRows
+from pipeline.models.probe import Probe
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.signal import Array
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import ArraySpec, parse_array_name
+from pipeline.store.spec import parse_array_name
 from pipeline.student.network_settings import STUDENTS
 
 N_TEXTS = 2
@@ -92,7 +95,7 @@ def choose_texts(
     return chosen
 
 
-def _captured(store: TeacherStore) -> dict[int, ArraySpec]:
+def _captured(store: TeacherStore) -> dict[int, Array]:
     """Return the array of each captured layer; maps of all heads win over their mean."""
     arrays = [parse_array_name(name) for name in store.manifest.array_names()]
     return {array.layer: array for array in sorted(arrays, reverse=True)}
@@ -111,17 +114,16 @@ def _student_maps(
     student: PreTrainedModel, side: ModelRows, row: int, layers: Sequence[int]
 ) -> dict[int, Float[Tensor, "query key"]]:
     student.eval()
-    inputs: dict[str, Any] = side.inputs([row], next(student.parameters()).device)
-    tap = AttentionTap(student, layers)
+    probe = Probe(student, [Array(ATTENTIONS, layer) for layer in layers])
     try:
         with torch.inference_mode():
-            student(**inputs)
-        return {layer: maps[0].float().mean(0).cpu() for layer, maps in tap.maps().items()}
+            taken = probe.take(probe(side.batch([row], next(student.parameters()).device)))
+        return {array.layer: maps[0].float().mean(0).cpu() for array, maps in taken.items()}
     finally:
         remove_tap(student)
 
 
-def _stored_map(store: TeacherStore, array: ArraySpec, number: int) -> Float[Tensor, "query key"]:
+def _stored_map(store: TeacherStore, array: Array, number: int) -> Float[Tensor, "query key"]:
     n_tokens = int(store.lengths[number])
     flat = store.read(array, [number]).decode()
     return flat.view(-1, n_tokens, n_tokens).mean(0)

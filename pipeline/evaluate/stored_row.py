@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError, StoreIncompleteError
+from pipeline.signals.attentions import ATTENTIONS
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
@@ -203,7 +204,7 @@ def attention_maps(
     teacher = store.manifest.teacher
     segment = next(part for part in store.manifest.segments if part.name == row.segment)
     specs = [parse_array_name(name) for name in segment.arrays]
-    arrays = sorted((array for array in specs if array.signal == "attentions"), reverse=True)
+    arrays = sorted((array for array in specs if array.signal == ATTENTIONS), reverse=True)
     captured = {array.layer: array for array in arrays}  # all heads win over their mean
     if layer is not None:
         if layer not in captured:
@@ -215,7 +216,7 @@ def attention_maps(
         captured = {layer: captured[layer]}
     maps = {}
     for number, array in sorted(captured.items()):
-        n_maps = array.n_maps(teacher)
+        (n_maps,) = array.width(teacher)
         if head is not None and (array.heads == "mean" or head >= n_maps):
             held = "only the mean of its heads" if array.heads == "mean" else f"0 to {n_maps - 1}"
             raise StoreIncompleteError(

@@ -32,8 +32,8 @@ from pipeline.export.settings import FILES, ExportSettings
 from pipeline.metrics import METRICS
 from pipeline.metrics.scores import score
 from pipeline.models.head import load_trained
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.limits import most_tokens
-from pipeline.models.model_rows import ModelRows
 from pipeline.models.predict import LogitsOf, flat_logits
 from pipeline.tasks.predictions import predictions_of
 from pipeline.tasks.task import Task
@@ -135,7 +135,7 @@ class _Trial:
     ) -> "_Trial":
         most = most_tokens(student.config)
         split = split_for(tokens, task, "validation", tokenizer, most_tokens=most, is_shown=True)
-        rows = ModelRows(split, tokenizer, int(student.config.pad_token_id or 0))
+        rows = ModelRows(split, tokenizer, Inputs.of(student.config, tokenizer))
         numbers, scores = _judged(student, rows, task, tokens.labels)
         if not scores:
             raise DataError("the validation split has no labelled row to test the export on")
@@ -172,7 +172,8 @@ def _measure(
     n_rows = len(trial.rows.split)
     chosen = np.linspace(0, n_rows - 1, min(settings.n_latency_examples, n_rows)).astype(int)
     examples = [trial.rows.split.row(row)[0].tolist() for row in chosen]
-    timed = {form: Timed(model, examples, trial.rows.pad_id) for form, model in models.items()}
+    pad_id = trial.rows.inputs.pad_id
+    timed = {form: Timed(model, examples, pad_id) for form, model in models.items()}
     costs = measure_costs(timed, n_repeats=settings.n_latency_repeats, device=torch.device("cpu"))
     return {
         form: Measured(

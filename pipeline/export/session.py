@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pipeline.core.errors import ExportError
-from pipeline.models.predict import Inputs
+from pipeline.models.predict import ModelInputs
 
 MOST = 1e-4
 """Largest difference of a float32 logit that is taken for rounding. Another kernel adds the same
@@ -32,7 +32,7 @@ class OnnxStudent(nn.Module):
         )
         self._names = [one.name for one in self._session.get_inputs()]
 
-    def logits(self, inputs: Inputs) -> Float[Tensor, "..."]:
+    def logits(self, inputs: ModelInputs) -> Float[Tensor, "..."]:
         """Return the logits of a padded batch, (batch, label) or (batch, token, label).
 
         Where the batch has label positions, those at these alone, (target, token id).

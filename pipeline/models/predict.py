@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import ModelRows
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import InVocabulary, Predictions, predictions_of
 from pipeline.tasks.task import BY_TOKEN, Task
@@ -20,8 +20,8 @@ _PREDICTION_ROWS = 64
 _PREDICTION_TARGETS = 1024
 """With a vocabulary of 50,000 token ids their logits are 200 MB."""
 
-Inputs = dict[str, Int[Tensor, "batch token"]]
-LogitsOf = Callable[[Inputs], Float[Tensor, "..."]]
+ModelInputs = dict[str, Int[Tensor, "batch token"]]
+LogitsOf = Callable[[ModelInputs], Float[Tensor, "..."]]
 """Gives the float32 logits of a padded batch: (row, label), (row, token, label), or those of a
 language model at the batch's label positions, (target, token id)."""
 TopOf = Callable[[NDArray[np.int64]], Int[Tensor, "target k"]]
@@ -79,7 +79,7 @@ def flat_logits(
     if isinstance(model, PreTrainedModel):
         device, logits_of = next(model.parameters()).device, _forward_of(model)
     batches = (
-        (chosen, logits_of(rows.inputs(chosen, device)))
+        (chosen, logits_of(rows.batch(chosen, device)))
         for chosen in _batches(rows.split, share.rank, share.count)
     )
     with torch.inference_mode():
@@ -92,7 +92,7 @@ def flat_logits(
 def _forward_of(model: PreTrainedModel) -> LogitsOf:
     model.eval()
 
-    def logits_of(inputs: Inputs) -> Float[Tensor, "..."]:
+    def logits_of(inputs: ModelInputs) -> Float[Tensor, "..."]:
         logits: Float[Tensor, ...] = model(**inputs).logits.float()
         return logits
 

@@ -21,10 +21,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, Objective
 from pipeline.objectives.own_weights import Projection
 from pipeline.objectives.settings import AdversarialSettings
+from pipeline.signals.cls import CLS
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
 
 
 class Adversarial(Objective):
@@ -46,17 +48,21 @@ class Adversarial(Objective):
             for _ in self.pairs
         )
 
-    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """Return the mean over rows and pairs; its gradient by the student is reversed."""
+        teacher, labels = batch.teacher, batch.labels
         assert teacher.logits is not None
         known = one_hot(labels.clamp(min=0), self.n_labels) * (labels >= 0)[:, None]
         condition = torch.cat([teacher.logits, known.float()], -1)
         losses = []
         for (ours, theirs), discriminator in zip(self.pairs, self.discriminators, strict=True):
-            states = _reverse(self.projection(student.cls[ours], ours))
-            is_teacher = discriminator(torch.cat([teacher.cls[theirs], condition], -1))
+            states = _reverse(self.projection(batch.student.signals[Array(CLS, ours)], ours))
+            is_teacher = discriminator(
+                torch.cat([teacher.signals[Array(CLS, theirs)], condition], -1)
+            )
             is_student = discriminator(torch.cat([states, condition], -1))
-            losses.append((softplus(-is_teacher) + softplus(is_student)).mean() / 2)
+            total = (softplus(-is_teacher) + softplus(is_student)).sum()
+            losses.append(total / batch.counts.n_rows / 2)
         return torch.stack(losses).mean()
 
 

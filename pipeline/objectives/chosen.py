@@ -6,9 +6,9 @@ from pydantic import create_model, model_validator
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Section
-from pipeline.objectives.models import Models
 from pipeline.objectives.needs import Needs, ObjectiveSettings
 from pipeline.objectives.settings import OBJECTIVES
+from pipeline.signals.models import Models
 
 
 class ChosenObjectives(Section):

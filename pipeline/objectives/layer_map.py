@@ -21,7 +21,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.models import Models
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Signal
 
 LayerPair = tuple[int, int]
 """Student layer, teacher layer."""
@@ -36,31 +38,20 @@ FixedLayerMap = FixedName | Pairs
 """The same, where nothing is to be learned."""
 
 
-def resolve(
-    layer_map: LayerMap,
-    models: Models,
-    *,
-    lowest: int,
-    captured: Sequence[int],
-    is_of_decoder: bool = False,
-) -> list[LayerPair]:
-    """Return the pairs that a layer map stands for in two models.
+def resolve(layer_map: LayerMap, models: Models, signal: Signal) -> list[LayerPair]:
+    """Return the pairs that a layer map stands for in two models, of which `signal` is compared.
 
-    `lowest` is 0 where the embedding output may be paired, 1 where only layers may;
-    `captured` are the teacher layers that `learned` pairs every student layer with. With
-    `is_of_decoder` the layers are those of the decoders beside the encoders.
+    `learned` pairs every student layer with every layer that the store has the signal of.
 
     Raises:
         SettingsError: a layer does not exist, or there is no pair at all.
     """
-    depths = {"student": models.student.n_layers, "teacher": models.teacher.n_layers}
-    if is_of_decoder:
-        depths = {
-            "student": models.student.n_decoder_layers,
-            "teacher": models.teacher.n_decoder_layers or 0,
-        }
+    depths = {
+        "student": models.student.depth(signal),
+        "teacher": max(0, signal.last_layer(models.teacher)),
+    }
     if isinstance(layer_map, str):
-        pairs = _named(layer_map, depths["student"], depths["teacher"], captured)
+        pairs = _named(layer_map, depths["student"], depths["teacher"], _captured(models, signal))
     else:
         pairs = list(layer_map)
     if not pairs and layer_map == "learned":
@@ -79,14 +70,14 @@ def resolve(
         )
     # The one layer of a student without Transformer layers has nothing below it.
     lowest_of = {
-        "student": lowest if "hidden_states" in models.student.gives else 1,
-        "teacher": lowest,
+        "student": signal.first_layer if HIDDEN_STATES in models.student.gives else 1,
+        "teacher": signal.first_layer,
     }
     for student, teacher in pairs:
         for model, layer in (("student", student), ("teacher", teacher)):
             if not lowest_of[model] <= layer <= depths[model]:
-                kind = "hidden states" if lowest == 0 else "attention maps"
-                kind = f"decoder {kind}" if is_of_decoder else kind
+                kind = "hidden states" if signal.first_layer == 0 else "attention maps"
+                kind = f"decoder {kind}" if signal.stack == "decoder" else kind
                 note = " (0 is the embedding output)" if lowest_of[model] == 0 else ""
                 raise SettingsError(
                     [
@@ -95,6 +86,13 @@ def resolve(
                     ]
                 )
     return pairs
+
+
+def _captured(models: Models, signal: Signal) -> list[int]:
+    """Return the teacher's layers that the store has a signal of; [CLS] has them all but 0."""
+    if not signal.has_layers:
+        return list(range(1, models.teacher.n_layers + 1))
+    return sorted({array.layer for array in models.captured if array.signal == signal})
 
 
 def _named(

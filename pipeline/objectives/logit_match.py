@@ -10,20 +10,18 @@ Ba & Caruana 2014, 1312.6184, equation 1 (there halved, and without the mean ove
 
 from torch import Tensor
 
-from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
-from pipeline.tasks.predictions import Targets, is_there
+from pipeline.objectives.objective import LossInputs, Objective
+from pipeline.tasks.predictions import is_there
 
 
 class LogitMatch(Objective):
     """Mean squared difference of logits."""
 
-    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """Return the mean over predictions; zero without one."""
+        teacher = batch.teacher
         assert teacher.logits is not None
         counted = is_there(teacher.logits)
-        errors = (teacher.classes_of(student) - teacher.logits).square() * counted
-        return (errors.sum(-1) / counted.sum(-1).clamp(min=1)).sum() / max(1, len(errors))
-
-    def count_targets(self, targets: Targets) -> int:
-        """Return the number of predictions."""
-        return len(targets.labels)
+        errors = (teacher.classes_of(batch.student) - teacher.logits).square() * counted
+        means = errors.sum(-1) / counted.sum(-1).clamp(min=1)
+        return means.sum() / max(1, batch.counts.n_predictions)

@@ -2,59 +2,36 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from pipeline.core.settings import Section
 from pipeline.objectives.linear import LinearWeight
-from pipeline.objectives.models import Models
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
 
 if TYPE_CHECKING:
     from pipeline.objectives.objective import Objective
 
-StateSignal = Literal["hidden_states", "decoder_hidden_states"]
-"""States of the encoder's tokens, or of those of a decoder beside it."""
-MapSignal = Literal["attentions", "decoder_attentions", "cross_attentions"]
-"""Attention of the encoder, of a decoder beside it, and of that decoder to the encoder."""
-
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective reads of either model."""
+    """What objectives read of either model, beside the student's logits."""
 
-    teacher: frozenset[ArraySpec] = frozenset()
+    teacher: frozenset[Array] = frozenset()
     """Arrays of the store."""
-    student_cls: frozenset[int] = frozenset()
-    """Student layers whose [CLS] state is compared."""
-    student_hidden_states: frozenset[int] = frozenset()
-    """Student layers whose states of all tokens are compared."""
-    student_attentions: frozenset[int] = frozenset()
-    """Student layers whose attention maps are compared."""
-    student_pooling: bool = False
-    """Whether the weights by which the student's head reads its tokens are compared."""
+    student: frozenset[Array] = frozenset()
+    """Signals of the student's layers."""
     other_stores: frozenset[str] = frozenset()
     """Folders of other teachers' stores, whose logits are read."""
-    student_decoder_hidden_states: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose states of all targets are compared."""
-    student_decoder_attentions: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose own attention maps are compared."""
-    student_cross_attentions: frozenset[int] = frozenset()
-    """Layers of the student's decoder whose maps of the encoder's tokens are compared."""
 
     def __or__(self, other: "Needs") -> "Needs":
         """Return what both together read."""
         return Needs(
             self.teacher | other.teacher,
-            self.student_cls | other.student_cls,
-            self.student_hidden_states | other.student_hidden_states,
-            self.student_attentions | other.student_attentions,
-            self.student_pooling or other.student_pooling,
+            self.student | other.student,
             self.other_stores | other.other_stores,
-            self.student_decoder_hidden_states | other.student_decoder_hidden_states,
-            self.student_decoder_attentions | other.student_decoder_attentions,
-            self.student_cross_attentions | other.student_cross_attentions,
         )
 
 

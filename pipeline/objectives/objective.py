@@ -1,123 +1,57 @@
-"""What every objective is, and the batch that it is given.
+"""What every objective is, and what it is given.
 
-An objective never pads, moves or decodes anything; it gets a batch in which teacher
-and student are aligned and returns one number in nats or squared units, as its file
-says, averaged over the examples of the batch.
+An objective never pads, moves or decodes anything; it gets a batch in which teacher and student are
+aligned and returns one number in nats or squared units, as its file says, averaged over the
+targets of the batch: its rows, its predictions, or its labelled predictions.
+
+A batch may be computed in parts, one after the other or by several processes. An objective is then
+given a part, and divides the sum over the part's targets by the number of targets of the whole
+batch (`LossInputs.counts`), so that losses and gradients of the parts add up to the batch's,
+however it was cut.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from pipeline.objectives.needs import MapSignal, StateSignal
+from pipeline.signals.axis import Side
+from pipeline.signals.signal import Array
 from pipeline.tasks.pieces import in_classes
 from pipeline.tasks.predictions import Targets
+from pipeline.text.tokens import is_labelled
 
 
 @dataclass(frozen=True)
 class StudentOutputs:
-    """What the student computed for a batch."""
+    """What the student computed for a batch, or a part of one."""
 
     logits: Float[Tensor, "prediction class"]
-    """Pre-softmax, as `tasks.predictions` arranges them; of word pieces, over all of them."""
-    mask: Bool[Tensor, "batch token"]
-    """True on real tokens."""
-    cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
-    hidden_states: Mapping[int, Float[Tensor, "batch token hidden"]] = field(default_factory=dict)
-    attentions: Mapping[int, Float[Tensor, "batch head query key"]] = field(default_factory=dict)
-    """Post-softmax, padded."""
-    pooling: Float[Tensor, "batch token"] | None = None
-    """Weights by which the head reads the tokens; they sum to 1, padding has 0."""
-    decoder_mask: Bool[Tensor, "batch target"] | None = None
-    """True on a decoder's real tokens; None without a decoder beside the encoder."""
-    decoder_hidden_states: Mapping[int, Float[Tensor, "batch target hidden"]] = field(
-        default_factory=dict
-    )
-    decoder_attentions: Mapping[int, Float[Tensor, "batch head query key"]] = field(
-        default_factory=dict
-    )
-    cross_attentions: Mapping[int, Float[Tensor, "batch head target token"]] = field(
-        default_factory=dict
-    )
-
-    def states(self, signal: StateSignal) -> Mapping[int, Float[Tensor, "batch token hidden"]]:
-        """Return the states that a signal of the store is compared with."""
-        if signal == "hidden_states":
-            return self.hidden_states
-        return self.decoder_hidden_states
-
-    def maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, "batch head query key"]]:
-        """Return the attention maps that a signal of the store is compared with."""
-        return {
-            "attentions": self.attentions,
-            "decoder_attentions": self.decoder_attentions,
-            "cross_attentions": self.cross_attentions,
-        }[signal]
-
-    def real(self, signal: StateSignal | MapSignal) -> Bool[Tensor, "batch token"]:
-        """Return which tokens a signal has states of, or which may be queries in its maps."""
-        if signal in ("hidden_states", "attentions"):
-            return self.mask
-        assert self.decoder_mask is not None
-        return self.decoder_mask
-
-    def real_keys(self, signal: MapSignal) -> Bool[Tensor, "batch token"]:
-        """Return which tokens may be keys in the maps of a signal."""
-        return self.mask if signal == "cross_attentions" else self.real(signal)
+    """Pre-softmax, as `tasks.predictions` arranges them; of a vocabulary, over all of it."""
+    masks: Mapping[Side, Bool[Tensor, "batch token"]]
+    """True on real tokens and, with a decoder beside the encoder, on its own: the targets."""
+    signals: Mapping[Array, Float[Tensor, "batch ..."]] = field(default_factory=dict)
+    """What is compared beside logits, by layer, padded: [CLS] (batch, hidden), states (batch,
+    token, hidden), attention maps (batch, head, query, key), post-softmax."""
 
 
 @dataclass(frozen=True)
 class TeacherSignals:
-    """What the store holds for the same batch, in float32."""
+    """What the store holds for the same rows, in float32."""
 
     logits: Float[Tensor, "prediction class"] | None = None
-    """Pre-softmax, arranged as the student's; of word pieces, in `tasks.pieces`' classes."""
+    """Pre-softmax, arranged as the student's; of a vocabulary, in `tasks.pieces`' classes."""
     pieces: Int[Tensor, "prediction k"] | None = None
-    """The word pieces that are the classes but the last, where pieces are predicted."""
+    """The token ids that are the classes but the last, where a vocabulary's are predicted."""
     other_logits: Mapping[str, Float[Tensor, "prediction class"]] = field(default_factory=dict)
-    """Those of other teachers, by the folder of their store."""
-    cls: Mapping[int, Float[Tensor, "batch hidden"]] = field(default_factory=dict)
-    cls_deviations: Mapping[int, Float[Tensor, " hidden"]] = field(default_factory=dict)
-    """Standard deviation of each number of [CLS] over the store's rows."""
-    hidden_states: Mapping[int, Float[Tensor, "token hidden"]] = field(default_factory=dict)
-    """Row after row over its own tokens, without padding."""
-    attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-    """Post-softmax, row after row (head, query, key) over its own tokens, without padding."""
-    mean_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-    """The same, averaged over heads: (query, key)."""
-    decoder_hidden_states: Mapping[int, Float[Tensor, "target hidden"]] = field(
-        default_factory=dict
-    )
-    decoder_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-    mean_decoder_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-    cross_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-    """Queries are a decoder's tokens, keys the encoder's."""
-    mean_cross_attentions: Mapping[int, Float[Tensor, " element"]] = field(default_factory=dict)
-
-    def states(self, signal: StateSignal) -> Mapping[int, Float[Tensor, "token hidden"]]:
-        """Return the states of a signal."""
-        if signal == "hidden_states":
-            return self.hidden_states
-        return self.decoder_hidden_states
-
-    def maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, " element"]]:
-        """Return the attention maps of a signal."""
-        return {
-            "attentions": self.attentions,
-            "decoder_attentions": self.decoder_attentions,
-            "cross_attentions": self.cross_attentions,
-        }[signal]
-
-    def mean_maps(self, signal: MapSignal) -> Mapping[int, Float[Tensor, " element"]]:
-        """Return the attention maps of a signal that are averaged over heads."""
-        return {
-            "attentions": self.mean_attentions,
-            "decoder_attentions": self.mean_decoder_attentions,
-            "cross_attentions": self.mean_cross_attentions,
-        }[signal]
+    """Other teachers' logits, by the folder of their store."""
+    signals: Mapping[Array, Float[Tensor, "..."]] = field(default_factory=dict)
+    """By layer, row after row without padding: [CLS] (batch, hidden); states (token, hidden);
+    attention maps (element,), each row's (head, query, key) or, averaged over heads, (query, key).
+    `MOMENTS` are those over the rows of the store, (moment, layer, hidden)."""
 
     def classes_of(self, student: StudentOutputs) -> Float[Tensor, "prediction class"]:
         """Return a student's logits, in float32, in the classes of the teacher's."""
@@ -125,21 +59,39 @@ class TeacherSignals:
         return logits if self.pieces is None else in_classes(logits, self.pieces)
 
 
+@dataclass(frozen=True)
+class BatchCounts:
+    """How many targets a whole batch has."""
+
+    n_rows: int
+    n_predictions: int
+    n_labelled: int
+    """Predictions with a label."""
+
+    @classmethod
+    def of(cls, targets: Targets) -> "BatchCounts":
+        """Return the counts of what is to be predicted of a batch."""
+        n_labelled = int(np.count_nonzero(is_labelled(targets.labels)))
+        return cls(targets.n_rows, len(targets.labels), n_labelled)
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What an objective is given: both models' signals for a batch, or a part of one."""
+
+    student: StudentOutputs
+    teacher: TeacherSignals
+    labels: Shaped[Tensor, " prediction"]
+    """-1 (numbers: nan) where unknown."""
+    counts: BatchCounts
+    """Of the whole batch."""
+    progress: float = 0.0
+    """The share of the training's updates that was made, from 0 to 1."""
+
+
 class Objective(nn.Module, ABC):
     """One loss term; a module, because some have weights of their own."""
 
     @abstractmethod
-    def forward(
-        self,
-        student: StudentOutputs,
-        teacher: TeacherSignals,
-        labels: Shaped[Tensor, " prediction"],
-    ) -> Float[Tensor, ""]:
-        """Return the loss, a mean over targets; `labels` are -1 (numbers: nan) where unknown."""
-
-    def begin_step(self, progress: float) -> None:  # nothing, unless one anneals
-        """Take note of the share of all updates that was made, from 0 to 1."""
-
-    def count_targets(self, targets: Targets) -> int:
-        """Return what the mean is over; by it, the means of parts add up to that of the batch."""
-        return targets.n_rows
+    def forward(self, batch: LossInputs) -> Float[Tensor, ""]:
+        """Return the loss: a sum over targets, divided by their number in the whole batch."""

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.objectives.layer_map import LayerPair
-from pipeline.objectives.models import Models
+from pipeline.signals.models import Models
 
 
 class Projection(nn.Module):

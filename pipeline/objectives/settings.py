@@ -4,7 +4,7 @@ Everything here can be read and checked without torch; the losses themselves sta
 their own, which also say what the settings mean, and are imported when they are built.
 """
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -12,9 +12,13 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.core.errors import SettingsError
 from pipeline.objectives.layer_map import FixedLayerMap, LayerMap, LayerPair, resolve
 from pipeline.objectives.linear import LinearTemperature, value_at
-from pipeline.objectives.models import Models
-from pipeline.objectives.needs import MapSignal, Needs, ObjectiveSettings, StateSignal
-from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, ArraySpec, Heads
+from pipeline.objectives.needs import Needs, ObjectiveSettings
+from pipeline.signals.attentions import ATTENTIONS, CROSS_ATTENTIONS, DECODER_ATTENTIONS, POOLING
+from pipeline.signals.cls import CLS, CLS_STATES, MOMENTS
+from pipeline.signals.hidden_states import DECODER_HIDDEN_STATES, HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array, Heads, Signal
 
 if TYPE_CHECKING:
     from pipeline.objectives.objective import Objective
@@ -113,153 +117,125 @@ class LogitMatchSettings(ObjectiveSettings):
         return LogitMatch()
 
 
-class ClsObjectiveSettings(ObjectiveSettings):
+class MatchSettings(ObjectiveSettings, ABC):
+    """Settings of what compares one signal of paired layers."""
+
+    signal: ClassVar[Signal]
+    layer_map: LayerMap
+
+    def needs(self, models: Models) -> Needs:
+        """Return the mapped layers of either model.
+
+        Raises:
+            SettingsError: also where the models differ in what is compared.
+        """
+        self.check(models)
+        pairs = self.pairs(models)
+        return Needs(
+            teacher=frozenset(self.stored(models, theirs) for _, theirs in pairs),
+            student=frozenset(self.compared(models, ours) for ours, _ in pairs),
+        )
+
+    @abstractmethod
+    def check(self, models: Models) -> None:
+        """Refuse models that cannot be compared, whatever the layers."""
+
+    def pairs(self, models: Models) -> list[LayerPair]:
+        """Return the mapped layers; `learned` takes those that were captured."""
+        return resolve(self.layer_map, models, self.signal)
+
+    def stored(self, models: Models, layer: int) -> Array:
+        """Return the array of the store that has this layer of the teacher."""
+        return Array(self.signal, layer)
+
+    def compared(self, models: Models, layer: int) -> Array:
+        """Return what is compared of this layer of the student."""
+        return Array(self.signal, layer)
+
+
+class StatesSettings(MatchSettings, ABC):
+    """Settings of what compares states, of [CLS] or of tokens."""
+
+    projection: bool = False
+    """Whether the student's states go through a learned map; needed where widths differ."""
+
+    def check(self, models: Models) -> None:
+        """Refuse states of unequal width without a projection."""
+        models.require(self.signal)
+        models.require_equal_width(has_projection=self.projection)
+
+
+class ClsObjectiveSettings(StatesSettings):
     """Settings of `cls`."""
 
+    signal = CLS
     layer_map: LayerMap = "skip"
     normalise: Literal["l2", "standardise", "none"] = "l2"
     """`l2` compares directions only; `standardise` counts in the teacher's deviations."""
     reduction: Literal["mean", "sum"] = "sum"
     """`sum` is the paper's formula, `mean` its authors' code."""
-    projection: bool = False
-    """Whether the student's states go through a learned map; needed where widths differ."""
 
     def needs(self, models: Models) -> Needs:
         """Return that [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
-        models.require_equal_width(has_projection=self.projection)
-        if self.normalise == "standardise" and any(theirs == 0 for _, theirs in self.pairs(models)):
+        needs = super().needs(models)
+        if self.normalise != "standardise":
+            return needs
+        if any(theirs == 0 for _, theirs in self.pairs(models)):
             raise SettingsError(
                 [
                     "counts in the teacher's deviations, but its [CLS] of layer 0, the embedding "
                     "output, is the same in every row. Leave layer 0 out, or set normalise to l2"
                 ]
             )
-        arrays = {CLS, CLS_MOMENTS} if self.normalise == "standardise" else {CLS}
-        return Needs(
-            teacher=frozenset(arrays),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
-        )
+        return needs | Needs(teacher=frozenset({MOMENTS}))
 
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; every layer has a [CLS] state."""
-        layers = range(1, models.teacher.n_layers + 1)
-        return resolve(self.layer_map, models, lowest=0, captured=layers)
+    def stored(self, models: Models, layer: int) -> Array:
+        """Return the one array of all layers."""
+        return CLS_STATES
 
     def build(self, models: Models) -> "Objective":
         """Return the loss itself."""
-        from pipeline.objectives.cls import ClsMatch
+        from pipeline.objectives.match_layers import MatchCls
 
-        return ClsMatch(self, models)
+        return MatchCls(self, models)
 
 
-class StatesSettings(ObjectiveSettings, ABC):
+class TokenStatesSettings(StatesSettings, ABC):
     """Settings of what compares states of tokens."""
 
-    signal: ClassVar[StateSignal]
     layer_map: LayerMap = "uniform"
     distance: Literal["mse", "cosine"] = "mse"
-    projection: bool = False
-    """Whether the student's states go through a learned map; needed where widths differ."""
-
-    def needs(self, models: Models) -> Needs:
-        """Return the mapped layers of either model."""
-        models.require(self.signal)
-        models.require_equal_width(has_projection=self.projection)
-        pairs = self.pairs(models)
-        teacher = frozenset(ArraySpec(self.signal, theirs) for _, theirs in pairs)
-        student = frozenset(ours for ours, _ in pairs)
-        if self.signal == "hidden_states":
-            return Needs(teacher=teacher, student_hidden_states=student)
-        return Needs(teacher=teacher, student_decoder_hidden_states=student)
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; `learned` takes those that were captured."""
-        captured = [array.layer for array in models.captured if array.signal == self.signal]
-        return resolve(
-            self.layer_map,
-            models,
-            lowest=0,
-            captured=sorted(captured),
-            is_of_decoder=self.signal != "hidden_states",
-        )
 
     def build(self, models: Models) -> "Objective":
         """Return the loss itself."""
-        from pipeline.objectives.hidden_states import HiddenStateMatch
+        from pipeline.objectives.match_layers import MatchStates
 
-        return HiddenStateMatch(self, models)
+        return MatchStates(self, models)
 
 
-class HiddenStatesObjectiveSettings(StatesSettings):
+class HiddenStatesObjectiveSettings(TokenStatesSettings):
     """Settings of `hidden_states`."""
 
-    signal = "hidden_states"
+    signal = HIDDEN_STATES
 
 
-class DecoderHiddenStatesSettings(StatesSettings):
+class DecoderHiddenStatesSettings(TokenStatesSettings):
     """Settings of `decoder_hidden_states`: a row's tokens are those that its decoder is given."""
 
-    signal = "decoder_hidden_states"
+    signal = DECODER_HIDDEN_STATES
 
 
-class MapsSettings(ObjectiveSettings, ABC):
+class MapsSettings(MatchSettings, ABC):
     """Settings of what compares attention maps."""
 
-    signal: ClassVar[MapSignal]
     layer_map: LayerMap = "uniform"
     distance: Literal["mse", "kl"] = "mse"
     heads: Heads = "all"
     """`mean` compares maps averaged over heads; the store's own such maps where it has them."""
 
-    def needs(self, models: Models) -> Needs:
-        """Return the mapped layers of either model.
-
-        Raises:
-            SettingsError: also where the models differ in their heads.
-        """
-        pools = self.pools(models)
-        models.require("pooling" if pools else self.signal)
-        self._check_heads(models)
-        pairs = self.pairs(models)
-        teacher = frozenset(self.array(models, theirs) for _, theirs in pairs)
-        student = frozenset(ours for ours, _ in pairs)
-        if pools:
-            return Needs(teacher=teacher, student_pooling=True)
-        if self.signal == "attentions":
-            return Needs(teacher=teacher, student_attentions=student)
-        if self.signal == "decoder_attentions":
-            return Needs(teacher=teacher, student_decoder_attentions=student)
-        return Needs(teacher=teacher, student_cross_attentions=student)
-
-    def pools(self, models: Models) -> bool:
-        """Say whether the weights by which a student pools its tokens stand for its maps."""
-        return self.signal == "attentions" and "pooling" in models.student.gives
-
-    def pairs(self, models: Models) -> list[LayerPair]:
-        """Return the mapped layers; `learned` takes those that were captured."""
-        captured = {array.layer for array in models.captured if array.signal == self.signal}
-        return resolve(
-            self.layer_map,
-            models,
-            lowest=1,
-            captured=sorted(captured),
-            is_of_decoder=self.signal != "attentions",
-        )
-
-    def array(self, models: Models, layer: int) -> ArraySpec:
-        """Return the array of the store that has this layer's maps."""
-        mean = ArraySpec(self.signal, layer, "mean")
-        averages = self.heads == "mean" or self.pools(models)
-        return mean if averages and mean in models.captured else ArraySpec(self.signal, layer)
-
-    def build(self, models: Models) -> "Objective":
-        """Return the loss itself."""
-        from pipeline.objectives.attentions import AttentionMatch
-
-        return AttentionMatch(self, models)
-
-    def _check_heads(self, models: Models) -> None:
+    def check(self, models: Models) -> None:
+        """Refuse models that differ in their heads, and pooling of another token than [CLS]."""
+        models.require(POOLING if self.pools(models) else self.signal)
         ours, theirs = models.student.n_heads, models.teacher.n_heads
         if not self.pools(models) and self.heads == "all" and ours != theirs:
             raise SettingsError(
@@ -277,23 +253,43 @@ class MapsSettings(ObjectiveSettings, ABC):
                 ]
             )
 
+    def pools(self, models: Models) -> bool:
+        """Say whether the weights by which a student pools its tokens stand for its maps."""
+        return self.signal == ATTENTIONS and POOLING in models.student.gives
+
+    def stored(self, models: Models, layer: int) -> Array:
+        """Return the array of this layer's maps, averaged over heads where that is enough."""
+        mean = Array(self.signal, layer, "mean")
+        averages = self.heads == "mean" or self.pools(models)
+        return mean if averages and mean in models.captured else Array(self.signal, layer)
+
+    def compared(self, models: Models, layer: int) -> Array:
+        """Return the student's maps of a layer, or the weights by which it pools."""
+        return Array(POOLING) if self.pools(models) else Array(self.signal, layer)
+
+    def build(self, models: Models) -> "Objective":
+        """Return the loss itself."""
+        from pipeline.objectives.match_layers import MatchMaps
+
+        return MatchMaps(self, models)
+
 
 class AttentionsObjectiveSettings(MapsSettings):
     """Settings of `attentions`."""
 
-    signal = "attentions"
+    signal = ATTENTIONS
 
 
 class DecoderAttentionsSettings(MapsSettings):
     """Settings of `decoder_attentions`."""
 
-    signal = "decoder_attentions"
+    signal = DECODER_ATTENTIONS
 
 
 class CrossAttentionsSettings(MapsSettings):
     """Settings of `cross_attentions`."""
 
-    signal = "cross_attentions"
+    signal = CROSS_ATTENTIONS
 
 
 Kernel = Literal["linear", "cosine", "rbf"]
@@ -310,16 +306,15 @@ class SimilaritySettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return that [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
+        models.require(CLS)
         return Needs(
-            teacher=frozenset({CLS}),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
+            teacher=frozenset({CLS_STATES}),
+            student=frozenset(Array(CLS, ours) for ours, _ in self.pairs(models)),
         )
 
     def pairs(self, models: Models) -> list[LayerPair]:
         """Return the mapped layers; every layer has a [CLS] state."""
-        layers = range(1, models.teacher.n_layers + 1)
-        return resolve(self.layer_map, models, lowest=0, captured=layers)
+        return resolve(self.layer_map, models, CLS)
 
     def build(self, models: Models) -> "Objective":
         """Return the loss itself."""
@@ -339,17 +334,17 @@ class AdversarialSettings(ObjectiveSettings):
 
     def needs(self, models: Models) -> Needs:
         """Return that logits and [CLS] states are read, of the student at the mapped layers."""
-        models.require("cls")
+        models.require(CLS)
         models.require_labelled_rows()
         models.require_equal_width(has_projection=self.projection)
         return Needs(
-            teacher=frozenset({CLS, LOGITS}),
-            student_cls=frozenset(student for student, _ in self.pairs(models)),
+            teacher=frozenset({CLS_STATES, Array(LOGITS)}),
+            student=frozenset(Array(CLS, ours) for ours, _ in self.pairs(models)),
         )
 
     def pairs(self, models: Models) -> list[LayerPair]:
         """Return the mapped layers; every layer has a [CLS] state."""
-        return resolve(self.layer_map, models, lowest=0, captured=())
+        return resolve(self.layer_map, models, CLS)
 
     def build(self, models: Models) -> "Objective":
         """Return the loss with its discriminators, whose weights are torch's random ones."""

@@ -29,10 +29,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, Objective
 from pipeline.objectives.own_weights import PairWeights
 from pipeline.objectives.settings import Comparison, Kernel, SimilaritySettings
+from pipeline.signals.cls import CLS
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
 
 # Below this a squared norm is one of states that are all the same.
 _SMALLEST = 1e-12
@@ -50,14 +52,14 @@ class Similarity(Objective):
         self.pairs = settings.pairs(models)
         self.weights = PairWeights(self.pairs, is_learned=settings.layer_map == "learned")
 
-    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """Return the mean over pairs; zero for a batch of one row."""
-        if len(student.mask) < 2:
-            return 0 * student.logits.float().sum()
+        if batch.counts.n_rows < 2:
+            return 0 * batch.student.logits.float().sum()
         losses = [
             compare(
-                gram(student.cls[ours].double(), self.settings.kernel),
-                gram(teacher.cls[theirs].double(), self.settings.kernel),
+                gram(batch.student.signals[Array(CLS, ours)].double(), self.settings.kernel),
+                gram(batch.teacher.signals[Array(CLS, theirs)].double(), self.settings.kernel),
                 self.settings.comparison,
             )
             for ours, theirs in self.pairs

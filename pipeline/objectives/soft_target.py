@@ -30,9 +30,8 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
 from pipeline.objectives.linear import value_at
-from pipeline.objectives.objective import Objective, StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, Objective, TeacherSignals
 from pipeline.objectives.settings import SoftTargetSettings
-from pipeline.tasks.predictions import Targets
 
 
 class SoftTarget(Objective):
@@ -41,54 +40,42 @@ class SoftTarget(Objective):
     def __init__(self, settings: SoftTargetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.temperature = value_at(settings.temperature, 0.0)
 
-    def begin_step(self, progress: float) -> None:
-        """Take the temperature of this point of the training."""
-        self.temperature = value_at(self.settings.temperature, progress)
-
-    def forward(self, student: StudentOutputs, teacher: TeacherSignals, labels: Tensor) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """Return the mean over predictions; zero without one, as of rows without a word."""
-        ours = log_softmax(teacher.classes_of(student) / self.temperature, dim=-1)
-        theirs = self._teachers(teacher)
+        temperature = value_at(self.settings.temperature, batch.progress)
+        ours = log_softmax(batch.teacher.classes_of(batch.student) / temperature, dim=-1)
+        theirs = self._teachers(batch.teacher, temperature)
+
+        def mean(distances: Float[Tensor, "prediction class"]) -> Float[Tensor, ""]:
+            return distances.sum() / max(1, batch.counts.n_predictions)
+
+        def kl(of: Tensor, to: Tensor) -> Tensor:
+            """Return KL(of, to) in nats, the mean over predictions, from log-probabilities."""
+            return mean(kl_div(to, of, reduction="none", log_target=True))
+
         if self.settings.distance == "l1":
-            return self.temperature * _mean((ours.exp() - theirs.exp()).abs())
+            return temperature * mean((ours.exp() - theirs.exp()).abs())
         if self.settings.distance == "l2":
-            return self.temperature**2 * _mean((ours.exp() - theirs.exp()).square())
-        return self.temperature**2 * self._divergence(ours, theirs)
-
-    def count_targets(self, targets: Targets) -> int:
-        """Return the number of predictions."""
-        return len(targets.labels)
-
-    def _divergence(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return the KL divergence in the direction asked for, from log-probabilities."""
+            return temperature**2 * mean((ours.exp() - theirs.exp()).square())
         if self.settings.direction == "forward":
-            return _kl(theirs, ours)
+            return temperature**2 * kl(theirs, ours)
         if self.settings.direction == "reverse":
-            return _kl(ours, theirs)
+            return temperature**2 * kl(ours, theirs)
         middle = torch.logaddexp(ours, theirs) - math.log(2)
-        return (_kl(theirs, middle) + _kl(ours, middle)) / 2
+        return temperature**2 * ((kl(theirs, middle) + kl(ours, middle)) / 2)
 
-    def _teachers(self, teacher: TeacherSignals) -> Float[Tensor, "batch label"]:
+    def _teachers(
+        self, teacher: TeacherSignals, temperature: float
+    ) -> Float[Tensor, "batch label"]:
         """Return the logarithm of the teachers' average probabilities."""
         assert teacher.logits is not None
-        own = log_softmax(teacher.logits / self.temperature, dim=-1)
+        own = log_softmax(teacher.logits / temperature, dim=-1)
         shares = self.settings.other_teachers
         if not shares:
             return own
         terms = [own + math.log(1 - sum(shares.values()))]
         for store, share in shares.items():
-            other = log_softmax(teacher.other_logits[store] / self.temperature, dim=-1)
+            other = log_softmax(teacher.other_logits[store] / temperature, dim=-1)
             terms.append(other + math.log(share))
         return torch.stack(terms).logsumexp(0)
-
-
-def _kl(of: Float[Tensor, "batch label"], to: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
-    """Return KL(of, to) in nats, the mean over rows, from log-probabilities."""
-    return _mean(kl_div(to, of, reduction="none", log_target=True))
-
-
-def _mean(distances: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
-    """Return the mean over rows of the sum over labels."""
-    return distances.sum() / max(1, len(distances))

@@ -12,9 +12,9 @@ from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.export.settings import ExportSettings
 from pipeline.metrics.scores import metric_faults
 from pipeline.models.architecture import Architecture, read_architecture
-from pipeline.objectives.models import Models, StudentShape
 from pipeline.project.checkpoints import checkpoint_faults, is_local
-from pipeline.store.spec import with_moments
+from pipeline.signals.cls import with_moments
+from pipeline.signals.models import Models, StudentShape
 from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import ModelSettings, TransformerSettings
 from pipeline.tasks import TASKS

@@ -15,9 +15,9 @@ from pipeline.models.architecture import Architecture
 from pipeline.project.data import Request
 from pipeline.project.params_text import flow, student_lines, with_section
 from pipeline.project.students import Schedules, Student, default_students, matched_layers
+from pipeline.signals.logits import DEFAULT_TOP_K
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
-from pipeline.teacher.capture_settings import DEFAULT_TOP_K
 
 TEMPLATE = Path(__file__).parent / "params.yaml"
 

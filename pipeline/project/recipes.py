@@ -19,7 +19,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_params, parse_section
 from pipeline.project.params_text import flow, student_lines, with_students, with_value
 from pipeline.project.shipped import BESIDE_PACKAGE, Shipped, find_shipped, read_shipped
-from pipeline.teacher.capture_settings import SignalSettings
+from pipeline.teacher.capture_settings import SignalsSettings
 from pipeline.train.settings import StudentSettings, training_of
 
 RECIPES = BESIDE_PACKAGE / "recipes"
@@ -120,7 +120,7 @@ def _with_signals(text: str, wanted: Mapping[str, Any]) -> tuple[str, list[str]]
     for name, settings in wanted.items():
         place = ("capture", "signals", name)
         held = signals.get(name)
-        if name not in signals and SignalSettings.model_fields[name].default is not None:
+        if name not in signals and SignalsSettings.model_fields[name].default is not None:
             continue  # captured without being asked for
         if held is None:
             text = with_value(text, place, settings, keeps_comment=True)

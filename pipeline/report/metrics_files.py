@@ -241,20 +241,20 @@ def read_metrics(path: Path) -> StudentMetrics:
 
 def _comparison_fault(one: StudentMetrics, other: StudentMetrics) -> str:
     """Return why the two must not be compared, or nothing."""
-    if one.task != other.task:
-        return f"tasks {one.task} and {other.task}"
-    if one.metrics != other.metrics:
-        return f"metrics {', '.join(one.metrics)} and {', '.join(other.metrics)}"
-    if one.labels != other.labels:
-        return f"labels {', '.join(one.labels)} and {', '.join(other.labels)}"
-    if one.split_names != other.split_names:
-        return f"splits {', '.join(one.split_names)} and {', '.join(other.split_names)}"
+    for what, left, right in (
+        ("tasks", (one.task,), (other.task,)),
+        ("metrics", one.metrics, other.metrics),
+        ("labels", one.labels, other.labels),
+        ("splits", one.split_names, other.split_names),
+    ):
+        if left != right:
+            return f"{what} {', '.join(left)} and {', '.join(right)}"
     for name in one.split_names:
-        left, right = one.splits[name], other.splits[name]
+        ours, theirs = one.splits[name], other.splits[name]
         for count in ("n_rows", "n_labelled"):
-            if getattr(left, count) != getattr(right, count):
-                return f"{name}.{count} is {getattr(left, count):,} and {getattr(right, count):,}"
-        if difference := _teacher_fault(left.teacher, right.teacher):
+            if getattr(ours, count) != getattr(theirs, count):
+                return f"{name}.{count} is {getattr(ours, count):,} and {getattr(theirs, count):,}"
+        if difference := _teacher_fault(ours.teacher, theirs.teacher):
             return f"on {name}, their teachers differ: {difference}"
     return ""
 

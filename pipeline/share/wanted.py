@@ -7,17 +7,16 @@ arrays of a student's view, or those that are named.
 from collections.abc import Iterable
 
 from pipeline.core.errors import StoreIncompleteError
+from pipeline.signals.cls import CLS_STATES, MOMENTS
+from pipeline.signals.signal import Array
+from pipeline.store.files import is_weights
 from pipeline.store.manifest import Manifest
-from pipeline.store.presence import is_weights
 from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
     GROUP_NAME,
     MANIFEST_NAME,
     ROWS_FOLDER,
     SIGNAL_FOLDERS,
     TEACHER_FOLDER,
-    ArraySpec,
     array_folder,
     group_folders,
     parse_array_name,
@@ -41,18 +40,18 @@ def array_paths(manifest: Manifest, part: Manifest) -> list[str]:
 
     An array that is wanted of all segments is one folder, others are one for each segment.
     """
-    wanted: dict[ArraySpec, list[str]] = {}
+    wanted: dict[Array, list[str]] = {}
     for segment in part.segments:
         for array, _ in segment.specs():
             wanted.setdefault(array, []).append(segment.name)
     paths = [f"{folder}/{GROUP_NAME}" for folder in sorted(group_folders(wanted))]
     for array, segments in sorted(wanted.items()):
         n_all = sum(array.name in segment.arrays for segment in manifest.segments)
-        if len(segments) == n_all and array.is_ragged:
+        if len(segments) == n_all and array.axis.is_ragged:
             paths.append(array.name)
-        elif len(segments) == n_all and array == CLS and CLS_MOMENTS in wanted:
-            paths.append(CLS.name)
-        elif len(segments) == n_all and array != CLS and array != CLS_MOMENTS:
+        elif len(segments) == n_all and array == CLS_STATES and MOMENTS in wanted:
+            paths.append(CLS_STATES.name)
+        elif len(segments) == n_all and array != CLS_STATES and array != MOMENTS:
             paths.append(array.name)
         else:
             paths += [array_folder(array, name) for name in segments]

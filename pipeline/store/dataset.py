@@ -4,6 +4,7 @@ This is for training code that is not this project's. A `TeacherDataset` goes wh
 map-style dataset goes; a `SignalCollator` around the usual collator makes its batches.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,15 @@ from torch.utils.data import Dataset
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import StoreIncompleteError
+from pipeline.signals import SIGNALS
 from pipeline.store.example_keys import Examples, keys_of
 from pipeline.store.reader import TeacherStore
 from pipeline.store.row_values import array_names, read_ragged, stack
-from pipeline.store.spec import LOG_SUM_EXP, TEACHER_FOLDER, parse_array_name
+from pipeline.store.spec import TEACHER_FOLDER, parse_array_name
 from pipeline.tasks import TASKS
 from pipeline.tasks.sequence_to_sequence import decoder_start
 
 _PREFIX = "teacher_"
-_SUM = LOG_SUM_EXP.name.removeprefix("logits/")
 
 
 def field_name(array_name: str) -> str:
@@ -31,12 +32,14 @@ def field_name(array_name: str) -> str:
 
 
 def _array_name(field: str) -> str:
-    name = field.removeprefix(_PREFIX)
-    for signal in ("logits_", "hidden_states_", "attentions_"):
-        if name.startswith(signal):
-            rest = name.removeprefix(signal)
-            return f"{signal[:-1]}/{rest if rest == _SUM else rest.replace('_', '-')}"
-    return name
+    """Return the name of the array that a field holds."""
+    number = "".join(re.findall("[0-9]", field))
+    names = (
+        signal.array_name.format(layer=number, k=number, mean=mean)
+        for signal in SIGNALS.values()
+        for mean in ("", "-mean")
+    )
+    return next(name for name in names if field_name(name) == field)
 
 
 def _keys_in(store: TeacherStore, examples: Examples) -> NDArray[np.void]:

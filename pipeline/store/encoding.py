@@ -6,13 +6,15 @@ of the code, |p' - p| <= 3 d p^(2/3) + 3 d^2 p^(1/3) + d^3 before that division:
 most 0.0059, and small where p is small, which a linear code is not.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.store.spec import Encoding
+from pipeline.signals.signal import Encoding
 
 TORCH_TYPES: dict[Encoding, torch.dtype] = {
     "float32": torch.float32,
@@ -89,3 +91,37 @@ def decode(
     row = torch.repeat_interleave(map_lengths, output_size=len(values))
     sums = torch.zeros(len(map_lengths), device=values.device).index_add_(0, row, probabilities)
     return probabilities.div_(sums[row])
+
+
+@dataclass(frozen=True)
+class StoredSignal:
+    """One array's values for a batch of rows, as they are stored."""
+
+    values: Tensor
+    """(row, ...); (token, ...) or (target, ...) row after row; for attention maps flat, row after
+    row."""
+    encoding: Encoding
+    map_lengths: Int[Tensor, " map_row"] | None = None
+    """Keys of each consecutive row of the attention maps; of `uint8_cbrt` only."""
+
+    def pin(self) -> "StoredSignal":
+        """Return the values in pinned memory, from which a device copies by itself."""
+        lengths = self.map_lengths
+        return replace(
+            self,
+            values=self.values.pin_memory(),
+            map_lengths=None if lengths is None else lengths.pin_memory(),
+        )
+
+    def to(self, device: torch.device) -> "StoredSignal":
+        """Return the values on a device, still encoded."""
+        lengths = self.map_lengths
+        return replace(
+            self,
+            values=self.values.to(device, non_blocking=True),
+            map_lengths=None if lengths is None else lengths.to(device, non_blocking=True),
+        )
+
+    def decode(self) -> Shaped[Tensor, "..."]:
+        """Return the values as float32, word pieces as int64, on the device they are on."""
+        return decode(self.values, self.encoding, self.map_lengths)

@@ -26,14 +26,13 @@ from pipeline.core.atomic import json_bytes, write_file
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import KEY_BYTES, digest_json
 from pipeline.models.architecture import Architecture
-from pipeline.store.segment_size import SegmentSize
+from pipeline.signals.axis import SegmentSize
+from pipeline.signals.signal import Array, Encoding
 from pipeline.store.spec import (
     CHECKSUM_BYTES,
     FORMAT_VERSION,
     MANIFEST_NAME,
     TEACHER_FOLDER,
-    ArraySpec,
-    Encoding,
     chunk_file,
     metadata_file,
     parse_array_name,
@@ -98,7 +97,7 @@ class Segment(_Record):
     @classmethod
     def _arrays_are_known(cls, arrays: dict[str, ArrayRecord]) -> dict[str, ArrayRecord]:
         for name, record in arrays.items():
-            if record.encoding not in parse_array_name(name).encodings:
+            if record.encoding not in parse_array_name(name).signal.encodings:
                 raise ValueError(f"{name} cannot be stored as {record.encoding}")
         return arrays
 
@@ -107,7 +106,7 @@ class Segment(_Record):
         counts = (self.n_targets, self.n_target_pairs, self.n_cross_pairs)
         if None in counts and counts != (None, None, None):
             raise ValueError("n_targets, n_target_pairs and n_cross_pairs go together")
-        by_target = [array.name for array, _ in self.specs() if array.is_by_target]
+        by_target = [array.name for array, _ in self.specs() if array.axis.has_targets]
         if by_target and not self.has_targets:
             raise ValueError(f"segment {self.name}: {by_target[0]} needs n_targets")
         return self
@@ -117,7 +116,7 @@ class Segment(_Record):
         """Whether its rows are of a task that predicts word pieces."""
         return self.n_targets is not None
 
-    def specs(self) -> Iterator[tuple[ArraySpec, ArrayRecord]]:
+    def specs(self) -> Iterator[tuple[Array, ArrayRecord]]:
         """Yield the arrays with their records."""
         for name, record in self.arrays.items():
             yield parse_array_name(name), record
@@ -182,7 +181,7 @@ class Manifest(_Record):
             _check_row_sizes(segment, self.identity.max_length)
             for array, record in segment.specs():
                 if not array.exists_in(self.teacher):
-                    lacking = "layer" if array.has_layers else "such vocabulary"
+                    lacking = "layer" if array.signal.has_layers else "such vocabulary"
                     raise ValueError(
                         f"segment {segment.name}: the teacher has no {lacking} for {array.name}"
                     )

@@ -9,6 +9,7 @@ An open store can be pickled: it is then opened again where it is unpickled.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,17 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_tokenizer
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.axis import Axis
+from pipeline.signals.cls import CLS_STATES, MOMENTS, join_moments
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import logits_array
+from pipeline.signals.signal import NUMPY_TYPES, Array
+from pipeline.signals.top_logits import TOP_PIECES, TopLogits, whole_top_k
+from pipeline.store.files import check_present
 from pipeline.store.manifest import Manifest, differing_fields, read_manifest
-from pipeline.store.moments import join_moments
 from pipeline.store.open_arrays import OpenArrays
-from pipeline.store.pieces import TopLogits, top_arrays
-from pipeline.store.presence import check_present
-from pipeline.store.recycling import RecycledMemory
-from pipeline.store.segment_size import Part
-from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
-    NUMPY_TYPES,
-    ArraySpec,
-    logits_array,
-    parse_array_name,
-)
+from pipeline.store.spec import parse_array_name
 from pipeline.store.stored_rows import Coverage, StoredRows
 from pipeline.tasks import TASKS
 
@@ -42,7 +39,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
-    from pipeline.store.stored_signal import StoredSignal
+    from pipeline.store.encoding import StoredSignal
+
+_SMALLEST_BYTES = 256 * 2**10
+"""Below this the allocator's own reuse is as good."""
+_MOST_BYTES = 256 * 2**20
+"""What is kept at most, in use or not; a batch of BERT-base with six maps has 76 MB."""
 
 Rows = Sequence[int] | NDArray[np.int64]
 """Row numbers of a store, as `TeacherStore.find` returns them."""
@@ -156,7 +158,7 @@ class TeacherStore:
             )
         return coverage.rows
 
-    def read(self, array: ArraySpec, rows: Rows) -> StoredSignal:
+    def read(self, array: Array, rows: Rows) -> StoredSignal:
         """Return one array's values for these rows, in this order, as they are stored.
 
         Raises:
@@ -165,7 +167,7 @@ class TeacherStore:
         """
         return self.read_many([array], rows)[array]
 
-    def read_many(self, arrays: Iterable[ArraySpec], rows: Rows) -> dict[ArraySpec, StoredSignal]:
+    def read_many(self, arrays: Iterable[Array], rows: Rows) -> dict[Array, StoredSignal]:
         """Return several arrays' values for the same rows, which are looked up once.
 
         Raises:
@@ -174,8 +176,7 @@ class TeacherStore:
         """
         import torch
 
-        from pipeline.store.encoding import as_tensor
-        from pipeline.store.stored_signal import StoredSignal
+        from pipeline.store.encoding import StoredSignal, as_tensor
 
         numbers = np.asarray(rows, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
@@ -186,11 +187,11 @@ class TeacherStore:
         segments = self._rows.segments_of(numbers)
         indices: list[int] = segments.tolist()
         # Most arrays have their rows at the same places: all layers of a signal.
-        places: dict[tuple[Part, int], tuple[list[slice], int]] = {}
+        places: dict[tuple[Axis, int], tuple[list[slice], int]] = {}
         signals = {}
         for array in arrays:
             opened = self._arrays.open(array, set(indices) or {0})
-            place = array.part, opened.width
+            place = array.axis, opened.width
             if place not in places:
                 places[place] = self._rows.places(*place, numbers, segments)
             slices, n_values = places[place]
@@ -201,18 +202,18 @@ class TeacherStore:
                 parts = [maps[index][part] for index, part in zip(indices, slices, strict=True)]
                 np.concatenate(parts, out=gathered)
             values = as_tensor(gathered, opened.encoding)
-            if opened.part_shape is not None:
-                values = values.view(n_values // opened.width, *opened.part_shape)
-            if array.signal == "top_pieces":
+            if opened.shape is not None:
+                values = values.view(n_values // opened.width, *opened.shape)
+            if array.signal == TOP_PIECES:
                 self._check_pieces(values, array)
             map_lengths = None
             if opened.encoding == "uint8_cbrt":
-                queries, keys = self._rows.map_sides(array, numbers)
+                queries, keys = self._rows.map_sides(array.axis, numbers)
                 map_lengths = torch.from_numpy(np.repeat(keys, opened.width * queries))
             signals[array] = StoredSignal(values, opened.encoding, map_lengths)
         return signals
 
-    def row_bytes(self, arrays: Iterable[ArraySpec]) -> NDArray[np.int64]:
+    def row_bytes(self, arrays: Iterable[Array]) -> NDArray[np.int64]:
         """Return how many bytes each of the store's rows has in these arrays together.
 
         Raises:
@@ -221,10 +222,10 @@ class TeacherStore:
         total = np.zeros(len(self), np.int64)
         for array in arrays:
             opened = self._arrays.describe(array, 0)
-            total += opened.part_bytes * np.diff(self._rows.starts(array.part))
+            total += opened.width_bytes * np.diff(self._rows.starts(array.axis))
         return total
 
-    def expect(self, arrays: Iterable[ArraySpec], rows: NDArray[np.int64]) -> None:
+    def expect(self, arrays: Iterable[Array], rows: NDArray[np.int64]) -> None:
         """Have the system fetch these rows (ascending) from the disk, ahead of their reading."""
         if sys.platform != "linux":
             return
@@ -233,7 +234,7 @@ class TeacherStore:
         is_break = (np.diff(rows) > 1) | (np.diff(segments) > 0)
         runs = np.split(np.arange(len(rows)), np.flatnonzero(is_break) + 1)
         for array in arrays:
-            starts = self._rows.starts(array.part)
+            starts = self._rows.starts(array.axis)
             for run in runs:
                 index = int(segments[run[0]])
                 first, last = rows[run[0]], rows[run[-1]]
@@ -261,33 +262,33 @@ class TeacherStore:
         Raises:
             StoreIncompleteError: it was not captured.
         """
-        arrays = top_arrays(map(parse_array_name, self.array_names()))
+        arrays = whole_top_k(map(parse_array_name, self.array_names()))
         signals = self.read_many(arrays, rows)
         return TopLogits(*(signals[array].decode() for array in arrays))
 
     def cls(self, rows: Rows) -> Float[Tensor, "batch layer hidden"]:
         """Return the [CLS] states of all layers; layer 0 is the embedding output."""
-        return self.read(CLS, rows).decode()
+        return self.read(CLS_STATES, rows).decode()
 
     def hidden_states(self, rows: Rows, layer: int) -> Float[Tensor, "token hidden"]:
         """Return one layer's token states, row after row, without padding."""
-        return self.read(ArraySpec("hidden_states", layer), rows).decode()
+        return self.read(Array(HIDDEN_STATES, layer), rows).decode()
 
     def attentions(self, rows: Rows, layer: int) -> Float[Tensor, " element"]:
         """Return one layer's attention probabilities as one flat tensor.
 
         Row after row, each (head, query, key) over its own tokens, without padding.
         """
-        return self.read(ArraySpec("attentions", layer), rows).decode()
+        return self.read(Array(ATTENTIONS, layer), rows).decode()
 
     def mean_attentions(self, rows: Rows, layer: int) -> Float[Tensor, " element"]:
         """Return one layer's attention probabilities, averaged over heads.
 
         One flat tensor, row after row, each (query, key) over its own tokens.
         """
-        return self.read(ArraySpec("attentions", layer, "mean"), rows).decode()
+        return self.read(Array(ATTENTIONS, layer, "mean"), rows).decode()
 
-    def cls_moments(self) -> tuple[Float[Tensor, "layer hidden"], Float[Tensor, "layer hidden"]]:
+    def cls_moments(self) -> Float[Tensor, "moment layer hidden"]:
         """Return mean and standard deviation of the [CLS] states over all rows, by layer.
 
         Raises:
@@ -297,13 +298,13 @@ class TeacherStore:
 
         parts = []
         for index, segment in enumerate(self.manifest.segments):
-            shape = CLS_MOMENTS.shape(segment.size, self.manifest.teacher)
-            values = self._arrays.open(CLS_MOMENTS, {index}).maps[index].astype(np.float64)
+            shape = MOMENTS.shape(segment.size, self.manifest.teacher)
+            values = self._arrays.open(MOMENTS, {index}).maps[index].astype(np.float64)
             parts.append(torch.from_numpy(values.reshape(shape)))
         n_rows = torch.tensor(np.diff(self._rows.first_rows))
         return join_moments(torch.stack(parts, 1), n_rows)
 
-    def _check_pieces(self, pieces: Int[Tensor, "target k"], array: ArraySpec) -> None:
+    def _check_pieces(self, pieces: Int[Tensor, "target k"], array: Array) -> None:
         """Refuse word pieces that there are none of: nothing could be looked up by them."""
         if not pieces.numel():
             return
@@ -325,3 +326,47 @@ def open_store(store_dir: Path | str) -> TeacherStore:
     """
     manifest = read_manifest(Path(store_dir))
     return TeacherStore(Path(store_dir), manifest, may_lack_arrays=True)
+
+
+class RecycledMemory:
+    """Hands out memory for batches; whatever still refers to a piece keeps it from being reused.
+
+    The system clears a large new allocation before the reader fills it, which takes as long as
+    filling it; the allocator gives most of it back as soon as a batch is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[NDArray[np.uint8]] = deque()
+        # What Python counts for a buffer that nobody uses differs between its versions.
+        _, self._references_when_free = _pop(deque([np.empty(1, np.uint8)]))
+
+    def take(self, size_bytes: int) -> NDArray[np.uint8]:
+        """Return memory of that size with anything in it."""
+        if size_bytes < _SMALLEST_BYTES:
+            return np.empty(size_bytes, np.uint8)
+        for _ in range(len(self._kept)):
+            try:
+                # The last one used may still be in the processor's cache. No other thread can
+                # see a buffer that was taken out.
+                buffer, n_references = _pop(self._kept)
+            except IndexError:
+                break
+            is_free = n_references == self._references_when_free
+            fits = size_bytes <= len(buffer) <= 2 * size_bytes
+            if is_free and fits:
+                view = buffer[:size_bytes]
+                self._kept.append(buffer)
+                return view
+            self._kept.appendleft(buffer)
+        buffer = np.empty(size_bytes + size_bytes // 4, np.uint8)
+        view = buffer[:size_bytes]
+        self._kept.append(buffer)
+        while sum(len(kept) for kept in tuple(self._kept)) > _MOST_BYTES:
+            self._kept.popleft()
+        return view
+
+
+def _pop(buffers: deque[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int]:
+    """Take the last buffer out; return it with the number of references to it."""
+    buffer = buffers.pop()
+    return buffer, sys.getrefcount(buffer)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pipeline.core.arrow import as_numpy
 from pipeline.core.errors import StoreDamagedError
 from pipeline.core.fingerprint import KEY_BYTES
+from pipeline.signals.axis import SegmentSize
 from pipeline.store.manifest import Segment
-from pipeline.store.segment_size import SegmentSize, size_of
 from pipeline.store.spec import rows_file
 
 _SCHEMA = pa.schema({"key": pa.binary(KEY_BYTES), "length": pa.int32()})
@@ -39,7 +39,7 @@ class RowTable:
 
     def size(self) -> SegmentSize:
         """Return what the shapes of the segment's arrays follow from."""
-        return size_of(self.lengths, self.n_targets)
+        return SegmentSize.of(self.lengths, self.n_targets)
 
 
 def write_row_table(path: Path, table: RowTable) -> None:

@@ -6,7 +6,6 @@ flat values instead (`TeacherStore.read`) and pads nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,24 +13,16 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.signals.cls import MOMENTS
+from pipeline.signals.signal import Array
+from pipeline.store.encoding import StoredSignal
 from pipeline.store.reader import Rows, TeacherStore
-from pipeline.store.segment_size import Part, parts_of
-from pipeline.store.spec import CLS_MOMENTS, ArraySpec, parse_array_name
-from pipeline.store.stored_signal import StoredSignal
-
-_SIDES: dict[Part, tuple[Literal["token", "target"], ...]] = {
-    "token": ("token",),
-    "target": ("target",),
-    "token_pair": ("token", "token"),
-    "target_pair": ("target", "target"),
-    "cross_pair": ("target", "token"),
-}
-"""What the axes of a row's values are along that rows differ in."""
+from pipeline.store.spec import parse_array_name
 
 
 def array_names(store: TeacherStore) -> list[str]:
     """Return the names of the arrays that all rows have, and that are here."""
-    return sorted(store.array_names() - {CLS_MOMENTS.name})
+    return sorted(store.array_names() - {MOMENTS.name})
 
 
 def read_ragged(
@@ -107,10 +98,10 @@ def stack(
     those of the row with the most.
     """
     array = parse_array_name(name)
-    if not array.is_ragged:
+    sides = array.axis.sides
+    if not sides:
         return torch.stack(list(values))
-    sides = _SIDES[array.part]
-    first_side = values[0].ndim - 2 if array.is_map else 0
+    first_side = values[0].ndim - 2 if array.axis.is_pair else 0
     shape = list(values[0].shape)
     for axis, side in enumerate(sides, first_side):
         shape[axis] = max(value.shape[axis] for value in values)
@@ -128,21 +119,20 @@ def stack(
 
 
 def _split(
-    store: TeacherStore, array: ArraySpec, rows: NDArray[np.int64], signal: StoredSignal
+    store: TeacherStore, array: Array, rows: NDArray[np.int64], signal: StoredSignal
 ) -> list[Shaped[Tensor, "..."]]:
     decoded = signal.decode()
-    if not array.is_ragged:
+    if not array.axis.is_ragged:
         return list(decoded)
     n_tokens, n_targets = store.lengths[rows], store.n_targets[rows]
-    counts = parts_of(array.part, n_tokens, n_targets)
-    if not array.is_map:
+    counts = array.axis.count(n_tokens, n_targets)
+    if not array.axis.is_pair:
         return list(torch.split(decoded, counts.tolist()))
-    teacher = store.manifest.teacher
-    heads = [] if array.heads == "mean" else [teacher.n_heads]
-    parts = torch.split(decoded, (array.n_maps(teacher) * counts).tolist())
-    own = {"token": n_tokens.tolist(), "target": n_targets.tolist()}
-    queries, keys = (own[side] for side in _SIDES[array.part])
+    (n_maps,) = array.width(store.manifest.teacher)
+    heads = [] if array.heads == "mean" else [n_maps]
+    parts = torch.split(decoded, (n_maps * counts).tolist())
+    queries, keys = array.axis.side_lengths(n_tokens, n_targets)
     return [
         part.view(*heads, n_queries, n_keys)
-        for part, n_queries, n_keys in zip(parts, queries, keys, strict=True)
+        for part, n_queries, n_keys in zip(parts, queries.tolist(), keys.tolist(), strict=True)
     ]

@@ -19,20 +19,11 @@ from zarr.storage import LocalStore
 from pipeline.core.atomic import disk_full_is_an_error, make_folders, sync_folder, sync_tree
 from pipeline.core.fingerprint import digest_file
 from pipeline.models.architecture import Architecture
-from pipeline.store.groups import make_groups
+from pipeline.signals.signal import NUMPY_TYPES, Array, Encoding
+from pipeline.store.files import PARTIAL_FOLDER, make_groups
 from pipeline.store.manifest import ArrayRecord, FileRecord, Segment
 from pipeline.store.row_table import RowTable, write_row_table
-from pipeline.store.spec import (
-    CHECKSUM_BYTES,
-    NUMPY_TYPES,
-    ArraySpec,
-    Encoding,
-    array_folder,
-    chunk_file,
-    metadata_file,
-    rows_file,
-)
-from pipeline.store.unaccounted import PARTIAL_FOLDER
+from pipeline.store.spec import CHECKSUM_BYTES, array_folder, chunk_file, metadata_file, rows_file
 
 
 class SegmentDraft:
@@ -57,9 +48,9 @@ class SegmentDraft:
         self._segment = segment
         self._commit = commit
         self._has_rows = False
-        self._encodings: dict[ArraySpec, Encoding] = {}
+        self._encodings: dict[Array, Encoding] = {}
 
-    def shape(self, array: ArraySpec) -> tuple[int, ...]:
+    def shape(self, array: Array) -> tuple[int, ...]:
         """Return the shape that an array of this segment must have."""
         return array.shape(self._segment.size, self._teacher)
 
@@ -71,9 +62,7 @@ class SegmentDraft:
             write_row_table(path, rows)
         self._has_rows = True
 
-    def write_array(
-        self, array: ArraySpec, values: NDArray[np.generic], encoding: Encoding
-    ) -> None:
+    def write_array(self, array: Array, values: NDArray[np.generic], encoding: Encoding) -> None:
         """Write one array, which must have the shape and type its spec and encoding give."""
         assert values.shape == self.shape(array)
         assert values.dtype == NUMPY_TYPES[encoding]
@@ -87,7 +76,7 @@ class SegmentDraft:
                 self._write_empty_chunk(array)
         self._encodings[array] = encoding
 
-    def _write_empty_chunk(self, array: ArraySpec) -> None:
+    def _write_empty_chunk(self, array: Array) -> None:
         """Write the chunk that Zarr leaves out: every array has one file, if only a checksum."""
         path = self.partial_dir / chunk_file(array, self._segment.name)
         path.parent.mkdir(parents=True)
@@ -126,7 +115,7 @@ class SegmentDraft:
 
 
 def create_array(
-    store: Store, folder: str, array: ArraySpec, shape: tuple[int, ...], encoding: Encoding
+    store: Store, folder: str, array: Array, shape: tuple[int, ...], encoding: Encoding
 ) -> zarr.Array[Any]:
     """Write the metadata of an array of exactly one uncompressed chunk; return the array."""
     return zarr.create(
@@ -137,7 +126,7 @@ def create_array(
         dtype=NUMPY_TYPES[encoding].name,
         zarr_format=3,
         codecs=[BytesCodec(endian="little"), Crc32cCodec()],
-        dimension_names=array.axes,
+        dimension_names=array.dimension_names,
         attributes={"encoding": encoding},
         config={"write_empty_chunks": True},
     )

@@ -13,13 +13,44 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import StoreDamagedError
 from pipeline.core.fingerprint import KEY_BYTES
-from pipeline.store.key_index import KeyIndex
+from pipeline.signals.axis import Axis
 from pipeline.store.manifest import Manifest
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.segment_size import Part, parts_of
-from pipeline.store.spec import ArraySpec
 
 _KEY = np.dtype(f"V{KEY_BYTES}")
+_HALVES = np.dtype([("head", "<u8"), ("tail", "<u8")])
+
+
+class KeyIndex:
+    """Finds keys by their first 8 bytes; a key is a hash, so these all but identify it."""
+
+    def __init__(self, keys: NDArray[np.void]) -> None:
+        """Index `keys`, of 16 bytes each, by their positions."""
+        self._keys = keys.view(_HALVES)
+        heads = self._keys["head"]
+        self._order = np.argsort(heads, kind="stable")
+        self._heads = heads[self._order]
+        begins = np.flatnonzero(np.diff(self._heads, prepend=~self._heads[:1]) != 0)
+        run_lengths = np.diff(begins, append=len(keys))
+        self._longest_run = int(run_lengths.max(initial=0))
+
+    def n_repeated(self) -> int:
+        """Return how many keys are there a second time."""
+        if self._longest_run < 2:
+            return 0
+        return len(self._keys) - len(np.unique(self._keys.view("S16")))
+
+    def find(self, keys: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return each key's position, -1 where it is not there."""
+        wanted = np.ascontiguousarray(keys).view(_HALVES)
+        found = np.full(len(wanted), -1, dtype=np.int64)
+        if not len(self._keys):
+            return found
+        places = np.searchsorted(self._heads, wanted["head"])
+        for step in range(self._longest_run):
+            positions = self._order[np.minimum(places + step, len(self._keys) - 1)]
+            found = np.where(self._keys[positions] == wanted, positions, found)
+        return found
 
 
 @dataclass(frozen=True)
@@ -51,7 +82,7 @@ class StoredRows:
             [0, *(segment.n_rows for segment in manifest.segments)]
         )
         """(segment + 1,): segment i has the rows first_rows[i] to first_rows[i + 1]."""
-        self._part_starts: dict[Part, NDArray[np.int64]] = {}
+        self._starts: dict[Axis, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
         return int(self.first_rows[-1])
@@ -97,32 +128,29 @@ class StoredRows:
         """Return the position of the segment that each row is in."""
         return np.searchsorted(self.first_rows, rows, side="right") - 1
 
-    def starts(self, part: Part) -> NDArray[np.int64]:
-        """(row + 1,): how many such parts the rows before each have, across segments."""
-        if part not in self._part_starts:
-            counts = parts_of(part, self.table.lengths, self.n_targets)
-            self._part_starts[part] = np.concatenate([[0], np.cumsum(counts)])
-        return self._part_starts[part]
+    def starts(self, axis: Axis) -> NDArray[np.int64]:
+        """(row + 1,): how many along an axis the rows before each have, across segments."""
+        if axis not in self._starts:
+            counts = axis.count(self.table.lengths, self.n_targets)
+            self._starts[axis] = np.concatenate([[0], np.cumsum(counts)])
+        return self._starts[axis]
 
     def places(
-        self, part: Part, width: int, rows: NDArray[np.int64], segments: NDArray[np.int64]
+        self, axis: Axis, width: int, rows: NDArray[np.int64], segments: NDArray[np.int64]
     ) -> tuple[list[slice], int]:
         """Return which elements of its segment's array each row has, and how many all have.
 
-        `width` is the number of elements of a part.
+        `width` is the number of elements of each row, token, ...
         """
-        starts = self.starts(part)
+        starts = self.starts(axis)
         before = starts[self.first_rows[segments]]
         begins = width * (starts[rows] - before)
         ends = width * (starts[rows + 1] - before)
         return list(map(slice, begins.tolist(), ends.tolist())), int((ends - begins).sum())
 
-    def map_sides(
-        self, array: ArraySpec, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return how many queries and how many keys each row has in an array of maps."""
-        n_tokens, n_targets = self.table.lengths[rows], self.n_targets[rows]
-        return array.sides(n_tokens, n_targets)
+    def map_sides(self, axis: Axis, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        """Return how many queries and how many keys the maps of each row have."""
+        return axis.side_lengths(self.table.lengths[rows], self.n_targets[rows])
 
 
 def _targets(table: RowTable) -> NDArray[np.int64]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pipeline.core.atomic import disk_full_is_an_error, make_folders, write_file
 from pipeline.core.errors import StoreIncompleteError
 from pipeline.core.fingerprint import KEY_BYTES
-from pipeline.store.groups import make_groups
-from pipeline.store.key_index import KeyIndex
+from pipeline.signals.cls import CLS_STATES, MOMENTS
+from pipeline.signals.signal import Array
+from pipeline.store.files import Absent, check_present, make_groups, signal_option
 from pipeline.store.manifest import (
     Identity,
     Manifest,
@@ -25,22 +26,19 @@ from pipeline.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from pipeline.store.presence import Absent, check_present, signal_option
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
     STORE_FOLDERS,
     TEACHER_FOLDER,
-    ArraySpec,
     chunk_file,
     metadata_file,
     parse_array_name,
     rows_file,
 )
+from pipeline.store.stored_rows import KeyIndex
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class TakenOver:
 
 
 def take_over(
-    source_dir: Path, store_dir: Path, identity: Identity, arrays: Iterable[ArraySpec]
+    source_dir: Path, store_dir: Path, identity: Identity, arrays: Iterable[Array]
 ) -> TakenOver:
     """Put into `store_dir`, which may not exist yet, what `source_dir` has and it lacks.
 
@@ -105,7 +103,7 @@ def take_over(
     return TakenOver(len(new), n_arrays, sum(segment.n_rows for segment in new))
 
 
-def _refuse_absent(absent: Absent, arrays: Iterable[ArraySpec], source_dir: Path) -> None:
+def _refuse_absent(absent: Absent, arrays: Iterable[Array], source_dir: Path) -> None:
     names = sorted(array.name for array in arrays if array.name in absent.arrays)
     if names:
         options = " ".join(f"--signal {signal_option(name)}" for name in names)
@@ -118,8 +116,8 @@ def _refuse_absent(absent: Absent, arrays: Iterable[ArraySpec], source_dir: Path
 
 def _without_absent(segment: Segment, absent: Absent) -> Segment:
     gone = {name for name, segments in absent.arrays.items() if segment.name in segments}
-    if gone & {CLS.name, CLS_MOMENTS.name}:  # captured together
-        gone |= {CLS.name, CLS_MOMENTS.name}
+    if gone & {CLS_STATES.name, MOMENTS.name}:  # captured together
+        gone |= {CLS_STATES.name, MOMENTS.name}
     kept = {name: record for name, record in segment.arrays.items() if name not in gone}
     return segment.model_copy(update={"arrays": kept})
 

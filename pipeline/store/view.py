@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.signals.logits import logits_array
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import Identity, Manifest, check_identity, read_manifest
 from pipeline.store.row_table import read_row_table
-from pipeline.store.spec import ArraySpec, logits_array
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import Tokens
 
@@ -41,7 +42,7 @@ def make_view(
     store_dir: Path,
     manifest: Manifest,
     tokens: Tokens,
-    arrays: Iterable[ArraySpec],
+    arrays: Iterable[Array],
     other_stores: Iterable[str] = (),
     checkpoint: str | None = None,
 ) -> View:
@@ -96,9 +97,7 @@ def check_view(view: View, tokens: Tokens, store_dir: Path) -> None:
         )
 
 
-def _cut(
-    store_dir: Path, manifest: Manifest, tokens: Tokens, arrays: Iterable[ArraySpec]
-) -> Manifest:
+def _cut(store_dir: Path, manifest: Manifest, tokens: Tokens, arrays: Iterable[Array]) -> Manifest:
     check_tokens(manifest.identity, tokens, store_dir)
     names = sorted(array.name for array in arrays)
     wanted = np.unique(np.concatenate([split.keys for split in tokens.splits.values()]).view("S16"))

@@ -28,6 +28,7 @@ from pipeline.core.atomic import (
 )
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
 from pipeline.models.architecture import Architecture
+from pipeline.store.files import FINISHED_FOLDER, PARTIAL_FOLDER, check_whole, drop_unfinished
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,
@@ -38,7 +39,6 @@ from pipeline.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable
 from pipeline.store.segment_draft import SegmentDraft, record_file
 from pipeline.store.spec import (
@@ -49,7 +49,6 @@ from pipeline.store.spec import (
     SIGNAL_FOLDERS,
     TEACHER_FOLDER,
 )
-from pipeline.store.unaccounted import FINISHED_FOLDER, PARTIAL_FOLDER, drop_unfinished
 
 
 class StoreWriter:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.signals.signal import Array
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import ArraySpec
 from pipeline.store_tools.summary import format_table
 from pipeline.text.tokens import Tokens
 
@@ -48,7 +48,7 @@ class TableCoverage:
         }
 
 
-def cover(store: TeacherStore, tokens: Tokens, arrays: Iterable[ArraySpec]) -> TableCoverage:
+def cover(store: TeacherStore, tokens: Tokens, arrays: Iterable[Array]) -> TableCoverage:
     """Look up every row of `tokens` by key; nothing but the row tables is read."""
     splits, lacking = {}, [np.empty(0, "S16")]
     for name, split in tokens.splits.items():

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from pipeline.core.atomic import write_file
 from pipeline.core.errors import StoreDamagedError
-from pipeline.store.groups import group_files
+from pipeline.signals.cls import CLS_STATES, MOMENTS
+from pipeline.store.files import absent_files, drop_unfinished, group_files
 from pipeline.store.lock import locked
 from pipeline.store.manifest import Manifest, Segment, read_exact_manifest, write_manifest
-from pipeline.store.presence import absent_files
 from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
     GROUP_BYTES,
     STORE_FOLDERS,
     TEACHER_FOLDER,
@@ -24,7 +22,6 @@ from pipeline.store.spec import (
     metadata_file,
     rows_file,
 )
-from pipeline.store.unaccounted import drop_unfinished
 from pipeline.store.writer import StoreWriter
 from pipeline.store_tools.verify import NOT_ACCOUNTED, Damage, verify_store
 
@@ -135,8 +132,8 @@ def _without_arrays(segment: Segment, files: set[str]) -> Segment:
             (metadata_file(array, segment.name), chunk_file(array, segment.name))
         )
     }
-    if damaged & {CLS, CLS_MOMENTS}:  # computed together
-        damaged |= {CLS, CLS_MOMENTS}
+    if damaged & {CLS_STATES, MOMENTS}:  # computed together
+        damaged |= {CLS_STATES, MOMENTS}
     names = {array.name for array in damaged}
     kept = {name: record for name, record in segment.arrays.items() if name not in names}
     return segment.model_copy(update={"arrays": kept})

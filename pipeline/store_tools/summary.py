@@ -4,24 +4,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pipeline.models.architecture import HeadReads
+from pipeline.signals import SIGNALS
+from pipeline.signals.signal import Encoding
+from pipeline.store.files import check_present
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import Manifest, manifest_bytes, read_manifest
-from pipeline.store.presence import check_present
-from pipeline.store.spec import (
-    GROUP_BYTES,
-    Encoding,
-    SignalName,
-    group_folders,
-    parse_array_name,
-)
+from pipeline.store.spec import GROUP_BYTES, group_folders, parse_array_name
 
 _SUMMARY_FORMAT = "decant-store-summary"
 _SUMMARY_VERSION = 1
 
-_SIGNALS = get_args(SignalName)
+_SIGNALS = list(SIGNALS)
 _CLS: dict[HeadReads, str] = {
     "first": "the first token",
     "last": "the last token that is not padding",
@@ -78,7 +74,7 @@ def folder_sizes(manifest: Manifest) -> FolderSizes:
             metadata_bytes += record.metadata.size_bytes
     specs = {name: parse_array_name(name) for name in found}
     n_groups = 1 + len(group_folders(specs.values()))
-    order = sorted(found, key=lambda name: (_SIGNALS.index(specs[name].signal), specs[name]))
+    order = sorted(found, key=lambda name: (_SIGNALS.index(specs[name].signal.name), specs[name]))
     return FolderSizes(
         arrays=tuple(found[name] for name in order),
         rows_bytes=sum(segment.rows.size_bytes for segment in manifest.segments),

@@ -21,23 +21,28 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.core.errors import StoreDamagedError
-from pipeline.store.groups import group_files
+from pipeline.signals.signal import NUMPY_TYPES, Array
+from pipeline.signals.top_logits import TOP_PIECES
+from pipeline.store.files import (
+    FINISHED_FOLDER,
+    PARTIAL_FOLDER,
+    Absent,
+    absent_of,
+    group_files,
+    unaccounted_files,
+)
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import ArrayRecord, FileRecord, Manifest, Segment, read_exact_manifest
-from pipeline.store.presence import Absent, absent_of
 from pipeline.store.row_table import read_row_table
 from pipeline.store.spec import (
     GROUP_BYTES,
     GROUP_NAME,
     MANIFEST_NAME,
-    NUMPY_TYPES,
     STORE_FOLDERS,
-    ArraySpec,
     chunk_file,
     metadata_file,
     rows_file,
 )
-from pipeline.store.unaccounted import FINISHED_FOLDER, PARTIAL_FOLDER, unaccounted_files
 
 NOT_ACCOUNTED = "is not accounted for by the manifest"
 MISSING = "is missing"
@@ -224,7 +229,7 @@ def _piece_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faults:
     for segment in manifest.segments:
         for array, record in segment.specs():
             name = chunk_file(array, segment.name)
-            if array.signal != "top_pieces" or name in known or not segment.n_targets:
+            if array.signal != TOP_PIECES or name in known or not segment.n_targets:
                 continue
             shape = array.shape(segment.size, manifest.teacher)
             pieces = np.memmap(store_dir / name, NUMPY_TYPES[record.encoding], "r", shape=shape)
@@ -237,7 +242,7 @@ def _piece_faults(store_dir: Path, manifest: Manifest, known: Faults) -> Faults:
 
 
 def zarr_metadata(
-    manifest: Manifest, segment: Segment, array: ArraySpec, record: ArrayRecord
+    manifest: Manifest, segment: Segment, array: Array, record: ArrayRecord
 ) -> dict[str, Any]:
     """Return what an array's `zarr.json` must say."""
     shape = list(array.shape(segment.size, manifest.teacher))
@@ -253,7 +258,7 @@ def zarr_metadata(
         "fill_value": 0,
         "codecs": [{"name": "bytes", **little}, {"name": "crc32c"}],
         "attributes": {"encoding": record.encoding},
-        "dimension_names": list(array.axes),
+        "dimension_names": list(array.dimension_names),
     }
 
 

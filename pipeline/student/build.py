@@ -11,8 +11,8 @@ from transformers.utils import GENERATION_CONFIG_NAME
 from pipeline.core.checkpoint import find_weights, load_tokenizer
 from pipeline.core.errors import CheckpointError, SettingsError
 from pipeline.models.head import load_with_head, new_model
+from pipeline.store.files import check_weights
 from pipeline.store.manifest import Manifest
-from pipeline.store.presence import check_weights
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.student.config import narrow, student_config
 from pipeline.student.network_settings import NetworkSettings

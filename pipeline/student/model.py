@@ -6,7 +6,7 @@ from pipeline.core.checkpoint import load_tokenizer, read_config
 from pipeline.core.errors import SettingsError
 from pipeline.core.fingerprint import digest_config, digest_json, digest_tokenizer, digest_weights
 from pipeline.core.settings import faults_at, parse_section
-from pipeline.objectives.models import Models
+from pipeline.signals.models import Models
 from pipeline.store.manifest import Manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.student.network_settings import STUDENTS

@@ -12,7 +12,10 @@ from pydantic import Field
 
 from pipeline.core.errors import SettingsError, first_line
 from pipeline.models.architecture import Architecture
-from pipeline.objectives.models import Part, StudentShape
+from pipeline.signals.attentions import POOLING
+from pipeline.signals.cls import CLS
+from pipeline.signals.models import StudentShape
+from pipeline.signals.signal import Signal
 from pipeline.student.settings import ModelSettings
 from pipeline.tasks import TASKS
 
@@ -89,9 +92,9 @@ class NetworkSettings(ModelSettings):
     def shape(self, teacher: Architecture, tokenizer: str) -> StudentShape:
         """Return one layer, the one that the head reads."""
         predicts = {task.predicts for task in TASKS.values() if task.auto_class == self.auto_class}
-        gives: set[Part] = set() if "token" in predicts else {"cls"}
+        gives: set[Signal] = set() if "token" in predicts else {CLS}
         if self.pools_by_attention:
-            gives.add("pooling")
+            gives.add(POOLING)
         return StudentShape(
             n_layers=1,
             hidden_size=self.width,

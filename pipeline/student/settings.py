@@ -11,7 +11,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.core.settings import Section
 from pipeline.models.architecture import Architecture, read_architecture
-from pipeline.objectives.models import ENCODER_DECODER_PARTS, TRANSFORMER_PARTS, StudentShape
+from pipeline.signals.models import ENCODER_DECODER_SIGNALS, TRANSFORMER_SIGNALS, StudentShape
 
 TRANSFORMER = "transformer"
 
@@ -121,7 +121,7 @@ class TransformerSettings(ModelSettings):
                 self.n_layers,
                 teacher.hidden_size,
                 teacher.n_heads,
-                gives=ENCODER_DECODER_PARTS,
+                gives=ENCODER_DECODER_SIGNALS,
                 n_decoder_layers=self.n_student_decoder_layers,
             )
         hidden_size = self.hidden_size or teacher.hidden_size
@@ -243,7 +243,7 @@ def _shape_of_checkpoint(folder: Path, teacher: Architecture, tokenizer: str) ->
         n_layers=own.n_layers,
         hidden_size=own.hidden_size,
         n_heads=own.n_heads,
-        gives=ENCODER_DECODER_PARTS if own.n_decoder_layers else TRANSFORMER_PARTS,
+        gives=ENCODER_DECODER_SIGNALS if own.n_decoder_layers else TRANSFORMER_SIGNALS,
         reads_teacher_tokens=digest_tokenizer(load_tokenizer(folder)) == tokenizer,
         n_decoder_layers=own.n_decoder_layers or 0,
     )

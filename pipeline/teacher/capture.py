@@ -14,20 +14,21 @@ import torch
 
 from pipeline.core.errors import CheckpointError, DiskFullError, SettingsError
 from pipeline.core.processes import Processes
-from pipeline.store.groups import make_groups
+from pipeline.models.inputs import Inputs
+from pipeline.signals.cls import with_moments
+from pipeline.signals.signal import Arrays
+from pipeline.store.files import make_groups
 from pipeline.store.lock import locked
 from pipeline.store.manifest import read_manifest
-from pipeline.store.spec import Arrays, with_moments
 from pipeline.store.take_over import TakenOver, take_over
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.begun_store import begun_from, choose_precision, identify, teacher_files
 from pipeline.teacher.capture_settings import CaptureSettings
-from pipeline.teacher.compute import compute
+from pipeline.teacher.compute import TokenBudget, compute
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
-from pipeline.teacher.segment import TokenBudget
 from pipeline.teacher.stored_teacher import has_weights, read_origin
 from pipeline.teacher.work import (
     Work,
@@ -125,10 +126,10 @@ def capture(
         mine = works[processes.rank :: processes.count]
         if mine:
             model = load_teacher(teacher_dir, task, tokens.labels, needs_head=True)
-            has_token_types = "token_type_ids" in tokenizer.model_input_names
+            inputs = Inputs.of(model.config, tokenizer)
 
             def prepare(wanted: Arrays) -> Extractor:
-                return Extractor(model, wanted, precision, device, has_token_types=has_token_types)
+                return Extractor(model, wanted, precision, device, inputs)
 
             budget = TokenBudget(batch_tokens, most_targets(architecture))
             compute(writer, mine, rows, tokens, prepare, budget, processes)

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import SettingsError, StoreMismatchError
 from pipeline.models.architecture import Architecture
+from pipeline.signals.cls import with_moments
+from pipeline.signals.signal import Array, Encoding
+from pipeline.store.files import check_whole
 from pipeline.store.manifest import (
     ArrayRecord,
     FileRecord,
@@ -23,10 +26,9 @@ from pipeline.store.manifest import (
     check_identity,
     read_manifest,
 )
-from pipeline.store.presence import check_whole
 from pipeline.store.row_table import RowTable, write_row_table
 from pipeline.store.segment_draft import create_array
-from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME, ArraySpec, Encoding, with_moments
+from pipeline.store.spec import CHECKSUM_BYTES, MANIFEST_NAME
 from pipeline.store.writer import first_manifest, segment_of
 from pipeline.tasks.task import Task
 from pipeline.teacher.architecture import teacher_architecture
@@ -191,7 +193,7 @@ def _planned_segments(
 ) -> tuple[Segment, ...]:
     segments = {segment.name: segment for segment in start.segments}
     table_bytes: dict[int, int] = {}
-    metadata_bytes: dict[ArraySpec, int] = {}
+    metadata_bytes: dict[Array, int] = {}
     for work in works:
         table = work.table(rows)
         size = table.size()
@@ -219,7 +221,7 @@ def _planned_segments(
     return tuple(segments[name] for name in sorted(segments))
 
 
-def _metadata_bytes(array: ArraySpec, n_axes: int, encoding: Encoding) -> int:
+def _metadata_bytes(array: Array, n_axes: int, encoding: Encoding) -> int:
     """Return the size of an array's Zarr metadata where every axis has length 1."""
     from zarr.storage import MemoryStore
 

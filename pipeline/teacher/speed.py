@@ -8,12 +8,13 @@ import torch
 from tqdm import tqdm
 
 from pipeline.models.architecture import Architecture
-from pipeline.store.spec import ArraySpec
+from pipeline.models.inputs import Inputs
+from pipeline.signals.signal import Array
 from pipeline.tasks.task import Task
+from pipeline.teacher.compute import SegmentRows, TokenBudget, compute_segment
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_matching_tokenizer, load_teacher
 from pipeline.teacher.plan import Plan
-from pipeline.teacher.segment import SegmentRows, TokenBudget, compute_segment
 from pipeline.teacher.work import DistinctRows, Work, batches_by_length, most_targets
 from pipeline.text.tokens import Tokens
 
@@ -55,8 +56,8 @@ def measure_speed(
     rows, teacher = plan.rows, plan.planned.teacher
     model = load_teacher(plan.teacher_dir, task, tokens.labels, needs_head=False)
     tokenizer = load_matching_tokenizer(plan.teacher_dir, tokens)
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
-    kinds: dict[tuple[ArraySpec, ...], list[Work]] = {}
+    inputs = Inputs.of(model.config, tokenizer)
+    kinds: dict[tuple[Array, ...], list[Work]] = {}
     for work in plan.works:
         kinds.setdefault(tuple(work.arrays), []).append(work)
     batches = {
@@ -68,9 +69,8 @@ def measure_speed(
         n_padded = sum(batch.n_padded for batch in members)
         limit_seconds = _LONGEST_SAMPLE_SECONDS * n_padded / n_padded_in_all
         arrays = members[0].work.arrays
-        extractor = Extractor(  # one attention tap at a time
-            model, arrays, plan.precision, device, has_token_types=has_token_types
-        )
+        # One attention tap at a time.
+        extractor = Extractor(model, arrays, plan.precision, device, inputs)
 
         def run(batch: _Batch, extractor: Extractor = extractor) -> float:
             return _seconds(batch, rows, tokens, extractor, teacher, batch_tokens)

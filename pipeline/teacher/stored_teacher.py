@@ -17,8 +17,8 @@ from pipeline.core.checkpoint import read_config
 from pipeline.core.errors import CheckpointError, StoreDamagedError, StoreMismatchError
 from pipeline.core.fingerprint import digest_config, digest_file, digest_weights
 from pipeline.core.stamp import stamp_in
+from pipeline.store.files import is_weights
 from pipeline.store.manifest import Identity, Manifest, differing_fields, read_manifest
-from pipeline.store.presence import is_weights
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.tasks.task import Task
 from pipeline.text.tokens import Tokens

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import SettingsError, StoreIncompleteError
 from pipeline.models.architecture import Architecture
-from pipeline.store.key_index import KeyIndex
+from pipeline.signals.axis import SegmentSize
+from pipeline.signals.cls import with_moments
+from pipeline.signals.signal import Arrays
 from pipeline.store.manifest import Manifest, Segment
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.segment_size import size_of
-from pipeline.store.spec import Arrays, with_moments
+from pipeline.store.stored_rows import KeyIndex
 from pipeline.text.tokens import Tokens
 
 MAX_SEGMENT_ROWS = 8192
@@ -63,7 +64,7 @@ def choose_segment_rows(
     n_targets: NDArray[np.int64] | None = None,
 ) -> int:
     """Return how many rows make the largest array of a segment about 128 MiB."""
-    size = size_of(lengths, n_targets)
+    size = SegmentSize.of(lengths, n_targets)
     largest = max(
         array.size_bytes(size, teacher, encoding) for array, encoding in arrays.items()
     ) / len(lengths)

@@ -5,9 +5,9 @@ token axes stays one flat tensor. A thread reads ahead; worker processes would h
 send what it only maps.
 """
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,19 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.core.errors import DataError
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.needs import Needs
-from pipeline.objectives.objective import TeacherSignals
+from pipeline.objectives.objective import BatchCounts, TeacherSignals
+from pipeline.signals.cls import CLS, CLS_STATES, MOMENTS
+from pipeline.signals.logits import logits_array
+from pipeline.signals.signal import Array
+from pipeline.signals.top_logits import LOG_SUM_EXP, TOP_LOGITS, TOP_PIECES
+from pipeline.store.encoding import StoredSignal
 from pipeline.store.reader import TeacherStore
-from pipeline.store.spec import (
-    CLS,
-    CLS_MOMENTS,
-    ArraySpec,
-    Heads,
-    SignalName,
-    logits_array,
-)
-from pipeline.store.stored_signal import StoredSignal
 from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import teacher_classes
 from pipeline.tasks.predictions import Targets, arrange, targets_of
@@ -53,41 +49,45 @@ class Batch:
     inputs: dict[str, Int[Tensor, "row token"]]
     labels: Shaped[Tensor, " prediction"]
     """-1, or not a number, where it is not known."""
-    signals: Mapping[ArraySpec, StoredSignal]
+    signals: Mapping[Array, StoredSignal]
     examples: NDArray[np.int64]
     """Their numbers in the split."""
+    counts: BatchCounts
+    """Of the whole batch, where this is a part of one."""
     predicts: Unit = "row"
     places: Int[Tensor, "..."] | None = None
     """Where the predictions are in flat logits, as in `tasks.predictions.Targets`."""
     other_logits: Mapping[str, StoredSignal] = field(default_factory=dict)
     """Those of other teachers, by the folder of their store."""
-    cls_deviations: Float[Tensor, "layer hidden"] | None = None
-    """Standard deviation of the teacher's [CLS] over the store's rows."""
+    moments: Float[Tensor, "moment layer hidden"] | None = None
+    """Of the teacher's [CLS] over the store's rows."""
+    is_stand_in: bool = False
+    """Whether it is no part of the batch, only something for a process to go through."""
 
     def pin(self) -> "Batch":
         """Return the batch in pinned memory, from which a device copies by itself."""
-        return replace(
-            self,
-            inputs={name: values.pin_memory() for name, values in self.inputs.items()},
-            labels=self.labels.pin_memory(),
-            places=None if self.places is None else self.places.pin_memory(),
-            signals={array: signal.pin() for array, signal in self.signals.items()},
-            other_logits={store: signal.pin() for store, signal in self.other_logits.items()},
-        )
+        return self._mapped(Tensor.pin_memory, StoredSignal.pin)
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device; signals stay as they are stored."""
-        deviations, places = self.cls_deviations, self.places
+        return self._mapped(
+            lambda values: values.to(device, non_blocking=True), lambda signal: signal.to(device)
+        )
+
+    def _mapped(
+        self,
+        tensor: Callable[[Tensor], Tensor],
+        signal: Callable[[StoredSignal], StoredSignal],
+    ) -> "Batch":
+        places, moments = self.places, self.moments
         return replace(
             self,
-            inputs={
-                name: values.to(device, non_blocking=True) for name, values in self.inputs.items()
-            },
-            labels=self.labels.to(device, non_blocking=True),
-            places=None if places is None else places.to(device, non_blocking=True),
-            signals={array: signal.to(device) for array, signal in self.signals.items()},
-            other_logits={store: signal.to(device) for store, signal in self.other_logits.items()},
-            cls_deviations=None if deviations is None else deviations.to(device),
+            inputs={name: tensor(values) for name, values in self.inputs.items()},
+            labels=tensor(self.labels),
+            places=None if places is None else tensor(places),
+            signals={array: signal(stored) for array, stored in self.signals.items()},
+            other_logits={store: signal(stored) for store, stored in self.other_logits.items()},
+            moments=None if moments is None else tensor(moments),
         )
 
     def arrange(self, logits: Float[Tensor, "..."]) -> Float[Tensor, "prediction class"]:
@@ -96,46 +96,33 @@ class Batch:
             logits = logits[self.inputs["attention_mask"].to(torch.bool)]
         return arrange(logits, self.predicts, self.places)
 
-    @property
-    def pieces(self) -> Int[Tensor, "target k"] | None:
-        """The teacher's likeliest word pieces, where they are in the batch."""
-        found = [signal for array, signal in self.signals.items() if array.signal == "top_pieces"]
-        return found[0].decode() if found else None
-
     def teacher(self) -> TeacherSignals:
         """Return the teacher's signals, decoded where the batch is."""
-        decoded = {array: signal.decode() for array, signal in self.signals.items()}
-        by_kind: dict[tuple[SignalName, Heads], dict[int, Tensor]] = defaultdict(dict)
+        decoded = {array: stored.decode() for array, stored in self.signals.items()}
+        signals = {} if self.moments is None else {MOMENTS: self.moments}
         for array, values in decoded.items():
-            by_kind[array.signal, array.heads][array.layer] = values
-        deviations = self.cls_deviations
+            if array == CLS_STATES:
+                layers = enumerate(values.unbind(1))
+                signals |= {Array(CLS, layer): states for layer, states in layers}
+            else:
+                signals[array] = values
+        pieces = [ids for array, ids in decoded.items() if array.signal == TOP_PIECES]
         return TeacherSignals(
             logits=self._logits(decoded),
-            pieces=self.pieces,
+            pieces=pieces[0] if pieces else None,
             other_logits={
-                store: self.arrange(signal.decode()) for store, signal in self.other_logits.items()
+                store: self.arrange(stored.decode()) for store, stored in self.other_logits.items()
             },
-            cls=dict(enumerate(decoded[CLS].unbind(1))) if CLS in decoded else {},
-            cls_deviations={} if deviations is None else dict(enumerate(deviations)),
-            hidden_states=by_kind["hidden_states", "all"],
-            attentions=by_kind["attentions", "all"],
-            mean_attentions=by_kind["attentions", "mean"],
-            decoder_hidden_states=by_kind["decoder_hidden_states", "all"],
-            decoder_attentions=by_kind["decoder_attentions", "all"],
-            mean_decoder_attentions=by_kind["decoder_attentions", "mean"],
-            cross_attentions=by_kind["cross_attentions", "all"],
-            mean_cross_attentions=by_kind["cross_attentions", "mean"],
+            signals=signals,
         )
 
-    def _logits(
-        self, decoded: Mapping[ArraySpec, Tensor]
-    ) -> Float[Tensor, "prediction class"] | None:
+    def _logits(self, decoded: Mapping[Array, Tensor]) -> Float[Tensor, "prediction class"] | None:
         """Return the teacher's logits, arranged, where they are in the batch."""
         if self.predicts == "piece":
             values = {array.signal: tensor for array, tensor in decoded.items()}
-            if "top_logits" not in values:
+            if TOP_LOGITS not in values:
                 return None
-            return teacher_classes(values["top_logits"], values["log_sum_exp"])
+            return teacher_classes(values[TOP_LOGITS], values[LOG_SUM_EXP])
         array = logits_array(self.predicts)
         return self.arrange(decoded[array]) if array in decoded else None
 
@@ -148,14 +135,14 @@ class JoinedSplit:
         split: TokenSplit,
         store: TeacherStore,
         needs: Needs,
+        inputs: Inputs,
         *,
-        pad_id: int,
-        has_token_types: bool,
         other_stores: Mapping[str, TeacherStore] | None = None,
         student_split: TokenSplit | None = None,
     ) -> None:
         """Find every row of the split in the store, and in those of other teachers.
 
+        `inputs` is how the student reads rows.
         `student_split` has the same rows in the tokens of a student with its own tokenizer.
 
         Raises:
@@ -170,10 +157,9 @@ class JoinedSplit:
             folder: (other, other.find(split.keys))
             for folder, other in (other_stores or {}).items()
         }
-        self._arrays = sorted(needs.teacher - {CLS_MOMENTS})
-        self._cls_deviations = store.cls_moments()[1] if CLS_MOMENTS in needs.teacher else None
-        self._pad_id = pad_id
-        self._has_token_types = has_token_types
+        self._arrays = sorted(needs.teacher - {MOMENTS})
+        self._moments = store.cls_moments() if MOMENTS in needs.teacher else None
+        self._inputs = inputs
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -248,27 +234,31 @@ class JoinedSplit:
             buffer_bytes=settings.shuffle_buffer_mib * 2**20,
         )
 
-    def read(self, examples: NDArray[np.int64]) -> Batch:
-        """Return the batch of these examples of the split, in this order, on the CPU."""
+    def read(self, examples: NDArray[np.int64], batch: NDArray[np.int64] | None = None) -> Batch:
+        """Return these examples of the split, in this order, on the CPU.
+
+        They are a part of `batch`, or all of it. In place of no example there is a stand-in.
+        """
+        batch = examples if batch is None else batch
+        is_stand_in = not len(examples)
+        examples = batch[:1] if is_stand_in else examples
         rows = self._split.rows_of(examples)
         store_rows = self._store_rows[rows]
         targets = self.targets(examples)
         return Batch(
-            inputs=pad_rows(
-                [self._student_split.row(row) for row in rows],
-                self._pad_id,
-                has_token_types=self._has_token_types,
-            ),
+            inputs=self._inputs.pad([self._student_split.row(row) for row in rows]),
             labels=torch.from_numpy(targets.labels),
             signals=self._store.read_many(self._arrays, store_rows),
             examples=examples,
+            counts=BatchCounts.of(self.targets(batch)),
             predicts=self._task.predicts,
             places=None if targets.places is None else torch.from_numpy(targets.places),
             other_logits={
                 folder: other.read(logits_array(self._task.predicts), other_rows[rows])
                 for folder, (other, other_rows) in self._others.items()
             },
-            cls_deviations=self._cls_deviations,
+            moments=self._moments,
+            is_stand_in=is_stand_in,
         )
 
     def stream(
@@ -278,23 +268,34 @@ class JoinedSplit:
         *,
         first_batch: int = 0,
         is_pinned: bool = False,
-    ) -> Iterator[Batch]:
-        """Yield the parts that `cut` makes of each batch, reading one ahead in a thread."""
+    ) -> Iterator[tuple[Batch, bool]]:
+        """Yield the parts that `cut` makes of each batch, reading one ahead in a thread.
+
+        With each is said whether it is the last of its batch.
+        """
         with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = None
-            for number, rows in enumerate(order.batches[first_batch:], start=first_batch):
+            waiting: deque[tuple[Future[Batch], bool]] = deque()
+            for number, batch in enumerate(order.batches[first_batch:], start=first_batch):
                 begins_window = number == first_batch or number in order.windows
                 window = order.window_at(number) if begins_window else None
-                for part in cut(rows):
-                    task = reader.submit(self._fetch, part, window, is_pinned=is_pinned)
-                    coming, ready, window = task, coming, None
-                    if ready is not None:
-                        yield ready.result()
-            if coming is not None:
-                yield coming.result()
+                parts = cut(batch)
+                for index, part in enumerate(parts, start=1):
+                    task = reader.submit(self._fetch, part, batch, window, is_pinned=is_pinned)
+                    waiting.append((task, index == len(parts)))
+                    window = None
+                    if len(waiting) > 1:
+                        ready, is_last = waiting.popleft()
+                        yield ready.result(), is_last
+            for ready, is_last in waiting:
+                yield ready.result(), is_last
 
     def _fetch(
-        self, rows: NDArray[np.int64], window: list[NDArray[np.int64]] | None, *, is_pinned: bool
+        self,
+        part: NDArray[np.int64],
+        batch: NDArray[np.int64],
+        window: list[NDArray[np.int64]] | None,
+        *,
+        is_pinned: bool,
     ) -> Batch:
         """Read a part; before the first of a window, let go of the rows before it."""
         if window is not None:
@@ -302,5 +303,5 @@ class JoinedSplit:
             for expected in window:
                 store_rows = self._store_rows[self._split.rows_of(expected)]
                 self._store.expect(self._arrays, np.sort(store_rows))
-        batch = self.read(rows)
-        return batch.pin() if is_pinned else batch
+        read = self.read(part, batch)
+        return read.pin() if is_pinned else read

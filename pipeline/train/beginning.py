@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import CheckpointError, DataError, SettingsError, StoreMismatchError
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.limits import most_tokens, unreadable
-from pipeline.models.model_rows import ModelRows
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.store.reader import TeacherStore
@@ -70,13 +70,13 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
     _check_start(view, chosen)
     _check_labels(tokens, chosen)
     tokenizer = load_tokenizer(model.tokenizer_folder() or store_dir / TEACHER_FOLDER)
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
     models = chosen.models(view.manifest)
     needs, objectives = chosen.needs(models), chosen.settings.objectives
     check_batches(objectives, training, n_processes=accelerator.num_processes)
     torch.manual_seed(training.seed)
     log: list[str] = []
     student = build_student(model, view.manifest, store_dir, data.task, say=log.append)
+    inputs = Inputs.of(student.config, tokenizer)
     objective = WeightedSum(objectives, models)
     most, is_shown = most_tokens(student.config), accelerator.is_main_process
     train, validation = (
@@ -84,15 +84,13 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
         for split in ("train", "validation")
     )
     read = {"train": train, "validation": validation}
-    if fault := unreadable(student.config, read, has_token_types=has_token_types):
+    if fault := unreadable(student.config, read, has_token_types=inputs.has_token_types):
         raise CheckpointError(f"the student cannot read its rows: {fault}.")
-    pad_id = int(student.config.pad_token_id or 0)
     rows = JoinedSplit(
         tokens.splits["train"],
         store,
         needs,
-        pad_id=pad_id,
-        has_token_types=has_token_types,
+        inputs,
         other_stores=others,
         student_split=train,
     )
@@ -102,7 +100,7 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
         tokenizer=tokenizer,
         needs=needs,
         rows=rows,
-        validation=ModelRows(validation, tokenizer, pad_id),
+        validation=ModelRows(validation, tokenizer, inputs),
         learner=Learner(student, objective, training, n_steps, accelerator.device),
         n_steps=n_steps,
         log=tuple(log),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import TrainingError
 from pipeline.objectives.needs import Needs
 from pipeline.train.batches import JoinedSplit
-from pipeline.train.parallel import part_to_read, parts_of
+from pipeline.train.parallel import parts_of
 from pipeline.train.settings import TrainingSettings
 from pipeline.train.state import Learner
 from pipeline.train.step import DistillationStep
@@ -66,30 +66,24 @@ def train(
     steps_per_epoch = learner.n_steps // settings.epochs
     validation_steps = _validation_steps(steps_per_epoch, settings)
 
-    def parts(batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    def cut(batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return parts_of(batch, rank, count, settings.micro_batch_size)
 
     while learner.step < learner.n_steps:
         epoch, n_done = divmod(learner.step, steps_per_epoch)
         order = rows.order(settings, epoch)
-        stream = rows.stream(
-            order,
-            lambda batch: [part_to_read(part, batch) for part in parts(batch)],
-            first_batch=n_done,
-            is_pinned=device.type == "cuda",
-        )
+        is_cuda = device.type == "cuda"
+        parts = rows.stream(order, cut, first_batch=n_done, is_pinned=is_cuda)
         for number, batch in enumerate(order.batches[n_done:], start=n_done + 1):
             module.train()
             _seed(settings.seed, learner.step, rank)
             progress = learner.step / max(1, learner.n_steps - 1)
             values = torch.zeros(1 + len(names), device=device)
-            targets = rows.targets(batch)
-            remaining = parts(batch)
-            while remaining:
-                part = remaining.pop(0)
-                shares = learner.objective.shares(rows.targets(part), targets)
-                with accelerator.no_sync(module) if remaining else nullcontext():
-                    computed = module(next(stream).to(device), shares, progress)
+            is_last = False
+            while not is_last:
+                part, is_last = next(parts)
+                with nullcontext() if is_last else accelerator.no_sync(module):
+                    computed = module(part.to(device), progress)
                     # The processes' gradients are averaged, and should be added up.
                     learner.scaler.scale(computed[0] * count).backward()
                 values += computed.detach()

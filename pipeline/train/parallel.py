@@ -1,4 +1,4 @@
-"""Several processes that train one student: who computes what of a batch."""
+"""Several processes that train one student: who computes what of a batch, or of a split."""
 
 import numpy as np
 import torch
@@ -6,12 +6,12 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import ModelRows
 from pipeline.models.predict import Share, predict
 from pipeline.tasks.predictions import Predictions
 from pipeline.tasks.task import Task
-from pipeline.train.precision import autocast
 from pipeline.train.settings import TrainingSettings
+from pipeline.train.state import autocast
 
 
 def make_accelerator(device: torch.device) -> Accelerator:
@@ -37,11 +37,6 @@ def parts_of(
     if most is None or len(mine) <= most:
         return [mine]
     return np.split(mine, range(most, len(mine), most))
-
-
-def part_to_read(part: NDArray[np.int64], batch: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a part, or a row in place of none: every process must go through the model."""
-    return part if len(part) else batch[:1]
 
 
 def predict_shared(

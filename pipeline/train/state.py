@@ -1,14 +1,19 @@
-"""Everything that changes while a student is trained, to be saved and restored as one."""
+"""Everything that changes while a student is trained, to be saved and restored as one.
 
+Its optimizer and the course of its learning rate, and the number format of its forward.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel, get_scheduler
 
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.train.precision import make_scaler
-from pipeline.train.schedule import make_optimizer, make_schedule
 from pipeline.train.settings import TrainingSettings
 
 
@@ -38,9 +43,9 @@ class Learner:
             for weight in (*student.parameters(), *objective.parameters())
             if weight.requires_grad
         ]
-        self.optimizer = make_optimizer(self.weights, settings)
-        self.schedule = make_schedule(self.optimizer, n_steps, settings)
-        self.scaler = make_scaler(settings, device)
+        self.optimizer = _make_optimizer(self.weights, settings)
+        self.schedule = _make_schedule(self.optimizer, n_steps, settings)
+        self.scaler = _make_scaler(settings, device)
         self.step = 0
         """Updates that were made."""
 
@@ -78,3 +83,47 @@ class Learner:
             "schedule": self.schedule,
             "scaler": self.scaler,
         }
+
+
+def _make_optimizer(weights: Sequence[nn.Parameter], settings: TrainingSettings) -> AdamW:
+    """Return AdamW over all weights; biases and normalisation weights are not decayed."""
+    return AdamW(
+        [
+            {
+                "params": [weight for weight in weights if weight.ndim >= 2],
+                "weight_decay": settings.weight_decay,
+            },
+            {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        fused=True,  # on a CPU a seventh of the time, which is a fifth of a small batch's step
+    )
+
+
+def _make_schedule(optimizer: Optimizer, n_steps: int, settings: TrainingSettings) -> LambdaLR:
+    """Return a linear rise over the warm-up share, then the schedule's fall to zero."""
+    n_warmup = round(settings.warmup_share * n_steps)
+    schedule = get_scheduler(settings.schedule, optimizer, n_warmup, n_steps)
+    assert isinstance(schedule, LambdaLR)
+    return schedule
+
+
+def forward_type(settings: TrainingSettings, device: torch.device) -> torch.dtype:
+    """Return the format of matrix products; `auto` is bfloat16 on CUDA, else float32."""
+    if settings.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+        settings.precision
+    ]
+
+
+def autocast(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[None]:
+    """Return the context in which the student's forward runs."""
+    dtype = forward_type(settings, device)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
+
+
+def _make_scaler(settings: TrainingSettings, device: torch.device) -> torch.amp.GradScaler:
+    """Return what keeps small gradients of float16 from vanishing; of other formats, nothing."""
+    is_needed = forward_type(settings, device) == torch.float16
+    return torch.amp.GradScaler(device.type, enabled=is_needed)

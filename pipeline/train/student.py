@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import faults_at, parse_section
-from pipeline.objectives.models import Models
 from pipeline.objectives.needs import Needs
+from pipeline.signals.models import Models
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.store.view import View, make_view
 from pipeline.student.model import digest_start, model_of, models_of

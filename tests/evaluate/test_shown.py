@@ -14,7 +14,7 @@ from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import DataError
 from pipeline.evaluate.shown import write_shown
 from pipeline.evaluate.shown_attentions import choose_texts
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.store.manifest import read_manifest
 from pipeline.store.spec import parse_array_name
 from pipeline.store.view import View, make_view
@@ -46,7 +46,7 @@ def show(
 ) -> dict[str, Any]:
     """Return what is written, by file name."""
     tokenizer = load_tokenizer(store_dir / "teacher")
-    rows = ModelRows(tokens.splits["test"], tokenizer, pad_id=0)
+    rows = ModelRows(tokens.splits["test"], tokenizer, Inputs(0, has_token_types=True))
     folder.mkdir()
     write_shown(folder, model, rows, tokens, "test", store_dir, view)
     return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.iterdir()}

@@ -15,7 +15,7 @@ from pipeline.export.card import write_export_card
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.models.head import load_trained
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.padding import pad_rows
 from pipeline.models.predict import flat_logits, predict
 from pipeline.tasks import TASKS
@@ -89,7 +89,7 @@ def test_the_card_runs_the_file(kind: Kind, tmp_path: Path) -> None:
 def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind, teacher: Path) -> None:
     """Require the same logits for a whole split."""
     task = TASKS[kind]
-    rows = ModelRows(ROWS, load_tokenizer(teacher), 0)
+    rows = ModelRows(ROWS, load_tokenizer(teacher), Inputs(0, has_token_types=True))
     whole, _ = flat_logits(student, rows, task, len(LABELS[kind]))
     again, _ = flat_logits(exported.logits, rows, task, len(LABELS[kind]))
     assert len(whole) == (sum(LENGTHS) if task.predicts in BY_TOKEN else len(LENGTHS))
@@ -99,7 +99,7 @@ def _compare(student: PreTrainedModel, exported: OnnxStudent, kind: Kind, teache
 def _compare_pieces(student: PreTrainedModel, exported: OnnxStudent, teacher: Path) -> None:
     """Require the same of all masked pieces: logits of masked tokens, of a file that gives all."""
     rows = make_piece_tokens(masked_rows((3, 17, 30, 9)), teacher).splits["train"]
-    read = ModelRows(rows, load_tokenizer(teacher), 0)
+    read = ModelRows(rows, load_tokenizer(teacher), Inputs(0, has_token_types=True))
     whole = predict(student, read, MASKED_LM, ()).in_vocabulary
     again = predict(exported.logits, read, MASKED_LM, ()).in_vocabulary
     assert whole is not None and again is not None

@@ -11,12 +11,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
 from pipeline.objectives.adversarial import Adversarial
-from pipeline.objectives.models import Models
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.settings import AdversarialSettings
-from pipeline.store.spec import CLS, LOGITS
+from pipeline.signals.cls import CLS, CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     N_LABELS,
@@ -200,9 +202,12 @@ def test_only_mapped_layers_are_taught(make_case: MakeCase) -> None:
 def test_reads_cls_and_logits() -> None:
     """Catches a condition that is missing at the first step."""
     assert AdversarialSettings().needs(make_models(3, 6)) == Needs(
-        teacher=frozenset({CLS, LOGITS}), student_cls=frozenset({1, 2})
+        teacher=frozenset({CLS_STATES, Array(LOGITS)}),
+        student=frozenset({Array(CLS, 1), Array(CLS, 2)}),
     )
-    assert AdversarialSettings(projection=True).needs(NARROW_MODELS).student_cls == {1}
+    assert AdversarialSettings(projection=True).needs(NARROW_MODELS).student == {
+        Array(CLS, k) for k in (1,)
+    }
 
 
 def test_refuses_unequal_widths_without_a_projection() -> None:

@@ -10,9 +10,10 @@ from pipeline.core.errors import SettingsError
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import AttentionsObjectiveSettings
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.signal import Array
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     MODELS,
     N_HEADS,
     Case,
@@ -164,8 +165,8 @@ def test_reads_the_mapped_layers() -> None:
     """Catches layers that are stored for nothing, or missing at the first step."""
     settings = AttentionsObjectiveSettings(layer_map="uniform")
     assert settings.needs(make_models(3, 6)) == Needs(
-        teacher=frozenset(ArraySpec("attentions", layer) for layer in (2, 4, 6)),
-        student_attentions=frozenset({1, 2, 3}),
+        teacher=frozenset(Array(ATTENTIONS, layer) for layer in (2, 4, 6)),
+        student=frozenset(Array(ATTENTIONS, k) for k in (1, 2, 3)),
     )
 
 

@@ -10,9 +10,10 @@ from pipeline.core.errors import SettingsError
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import ClsObjectiveSettings
-from pipeline.store.spec import CLS, CLS_MOMENTS, ArraySpec
+from pipeline.signals.cls import CLS, CLS_STATES, MOMENTS
+from pipeline.signals.signal import Array
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     NARROW_HIDDEN,
@@ -120,7 +121,8 @@ def test_reads_cls_of_the_mapped_layers() -> None:
     """Catches a student whose states are missing at the first step."""
     settings = ClsObjectiveSettings(layer_map="skip")
     assert settings.needs(make_models(6, 12)) == Needs(
-        teacher=frozenset({ArraySpec("cls")}), student_cls=frozenset({1, 2, 3, 4, 5})
+        teacher=frozenset({CLS_STATES}),
+        student=frozenset(Array(CLS, k) for k in (1, 2, 3, 4, 5)),
     )
 
 
@@ -152,7 +154,7 @@ def test_a_number_that_never_changes_has_no_deviation_to_divide_by(make_case: Ma
 def test_standardise_reads_the_deviations() -> None:
     """Catches a store without its moments found at the first step."""
     needs = ClsObjectiveSettings(normalise="standardise").needs(MODELS)
-    assert needs.teacher == {CLS, CLS_MOMENTS}
+    assert needs.teacher == {CLS_STATES, MOMENTS}
 
 
 @pytest.mark.parametrize("normalise", ["l2", "none"])
@@ -193,7 +195,9 @@ def test_refuses_unequal_widths_without_a_projection() -> None:
         "compares states of 4 numbers (student) with states of 6 (teacher). Set projection: true "
         "to learn a map between them"
     )
-    assert ClsObjectiveSettings(projection=True).needs(NARROW_MODELS).student_cls == {1}
+    assert ClsObjectiveSettings(projection=True).needs(NARROW_MODELS).student == {
+        Array(CLS, k) for k in (1,)
+    }
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -222,13 +226,15 @@ def test_learned_weighs_all_layers_of_the_teacher(make_case: MakeCase, reduction
 def test_a_student_of_another_tokenizer_has_cls_all_the_same() -> None:
     """Catches a refusal of what needs no token of one model to be one of the other."""
     models = make_models(2, 4, reads_teacher_tokens=False)
-    assert ClsObjectiveSettings().needs(models).student_cls == {1}
+    assert ClsObjectiveSettings().needs(models).student == {Array(CLS, 1)}
 
 
 def test_the_one_layer_of_a_text_cnn_has_nothing_below_it() -> None:
     """Catches a student without Transformer layers that is asked for its embedding output."""
-    models = make_models(1, 4, gives=frozenset({"cls"}), architecture="text_cnn")
-    assert ClsObjectiveSettings(layer_map=((1, 4),)).needs(models).student_cls == {1}
+    models = make_models(1, 4, gives=frozenset({CLS}), architecture="text_cnn")
+    assert ClsObjectiveSettings(layer_map=((1, 4),)).needs(models).student == {
+        Array(CLS, k) for k in (1,)
+    }
     with pytest.raises(SettingsError) as raised:
         ClsObjectiveSettings(layer_map=((0, 4),)).needs(models)
     assert str(raised.value) == (

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.settings import HardLabelSettings
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     MODELS,
     Case,
     MakeCase,

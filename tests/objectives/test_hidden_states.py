@@ -13,9 +13,12 @@ from pipeline.core.errors import SettingsError
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import HiddenStatesObjectiveSettings
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.signal import Array
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     NARROW_HIDDEN,
@@ -148,12 +151,13 @@ def test_a_projection_compares_unequal_widths(make_case: MakeCase, distance: str
 @each_distance
 def test_learned_weighs_the_captured_layers_alone(make_case: MakeCase, distance: str) -> None:
     """Catches pairs with layers that the store does not have, or a mean over all pairs."""
-    captured = [ArraySpec("hidden_states", 4), ArraySpec("hidden_states", 1), ArraySpec("cls")]
-    models = replace(MODELS, captured=frozenset([*captured, ArraySpec("attentions", 2)]))
+    captured = [Array(HIDDEN_STATES, 4), Array(HIDDEN_STATES, 1), Array(CLS)]
+    models = replace(MODELS, captured=frozenset([*captured, Array(ATTENTIONS, 2)]))
     settings = settings_of(layer_map="learned", distance=distance)
     assert settings.pairs(models) == [(1, 1), (1, 4), (2, 1), (2, 4)]
     assert settings.needs(models) == Needs(
-        teacher=frozenset(captured[:2]), student_hidden_states=frozenset({1, 2})
+        teacher=frozenset(captured[:2]),
+        student=frozenset({Array(HIDDEN_STATES, 1), Array(HIDDEN_STATES, 2)}),
     )
     objective = settings.build(models)
     (scores,) = objective.parameters()
@@ -172,8 +176,8 @@ def test_learned_weighs_the_captured_layers_alone(make_case: MakeCase, distance:
 def test_reads_the_mapped_layers() -> None:
     """Catches layers that are stored for nothing, or missing at the first step."""
     assert settings_of(layer_map="uniform").needs(make_models(3, 6)) == Needs(
-        teacher=frozenset(ArraySpec("hidden_states", layer) for layer in (2, 4, 6)),
-        student_hidden_states=frozenset({1, 2, 3}),
+        teacher=frozenset(Array(HIDDEN_STATES, layer) for layer in (2, 4, 6)),
+        student=frozenset(Array(HIDDEN_STATES, k) for k in (1, 2, 3)),
     )
 
 
@@ -185,12 +189,15 @@ def test_refuses_unequal_widths_without_a_projection() -> None:
         "compares states of 4 numbers (student) with states of 6 (teacher). Set projection: true "
         "to learn a map between them"
     )
-    assert settings_of(projection=True).needs(NARROW_MODELS).student_hidden_states == {1, 2}
+    assert settings_of(projection=True).needs(NARROW_MODELS).student == {
+        Array(HIDDEN_STATES, 1),
+        Array(HIDDEN_STATES, 2),
+    }
 
 
 def test_refuses_a_student_that_has_none() -> None:
     """Catches a KeyError at the first step of a student that is no Transformer."""
-    models = make_models(1, 4, gives=frozenset({"cls"}), architecture="text_cnn")
+    models = make_models(1, 4, gives=frozenset({CLS}), architecture="text_cnn")
     with pytest.raises(SettingsError) as raised:
         settings_of().needs(models)
     assert str(raised.value) == (

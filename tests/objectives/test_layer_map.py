@@ -8,6 +8,10 @@ import torch
 from pipeline.core.errors import SettingsError
 from pipeline.objectives.layer_map import LayerMap, resolve
 from pipeline.objectives.own_weights import PairWeights
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.signal import Array
 from tests.compared import make_models
 
 
@@ -34,13 +38,13 @@ def test_named_maps(
 ) -> None:
     """Catches a map that is off by one: Patient KD's numbers cannot be repeated with it."""
     models = make_models(n_student, n_teacher)
-    assert resolve(name, models, lowest=1, captured=()) == list(enumerate(teacher_layers, start=1))
+    assert resolve(name, models, ATTENTIONS) == list(enumerate(teacher_layers, start=1))
 
 
 def test_pairs_are_taken_as_given() -> None:
     """Catches pairs that are sorted, swapped or made distinct."""
     pairs = ((6, 1), (1, 12), (1, 0), (0, 0))
-    assert resolve(pairs, make_models(6, 12), lowest=0, captured=()) == list(pairs)
+    assert resolve(pairs, make_models(6, 12), HIDDEN_STATES) == list(pairs)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_layers_that_do_not_exist_are_refused(
 ) -> None:
     """Catches a negative index that silently means the last layer, and a KeyError in step 1."""
     with pytest.raises(SettingsError) as raised:
-        resolve(((1, 1), pair), make_models(6, 12), lowest=lowest, captured=())
+        resolve(((1, 1), pair), make_models(6, 12), ATTENTIONS if lowest else HIDDEN_STATES)
     assert raised.value.faults == (message,)
 
 
@@ -95,7 +99,7 @@ def test_a_student_of_one_layer_has_nothing_left_to_pair(name: LayerMap) -> None
         "give pairs [[student, teacher], ...]"
     )
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
-        resolve(name, make_models(1, 4), lowest=1, captured=())
+        resolve(name, make_models(1, 4), ATTENTIONS)
 
 
 @pytest.mark.parametrize("name", ["skip", "last", "uniform"])
@@ -103,13 +107,13 @@ def test_a_student_deeper_than_its_teacher_needs_pairs(name: LayerMap) -> None:
     """Catches `last` with teacher layers below 1."""
     message = f"layer map '{name}' has no pair for a student of 6 layers and a teacher of 4;"
     with pytest.raises(SettingsError, match=re.escape(message)):
-        resolve(name, make_models(6, 4), lowest=1, captured=())
+        resolve(name, make_models(6, 4), ATTENTIONS)
 
 
 def test_no_pairs_are_refused() -> None:
     """Catches an empty list in params.yaml, which would give a loss over nothing."""
     with pytest.raises(SettingsError, match=r"^layer map '\(\)' has no pair"):
-        resolve((), make_models(6, 12), lowest=0, captured=())
+        resolve((), make_models(6, 12), HIDDEN_STATES)
 
 
 @pytest.mark.parametrize(
@@ -125,38 +129,41 @@ def test_learned_pairs_every_layer_with_every_captured_one(
     n_student: int, captured: tuple[int, ...], expected: list[tuple[int, int]]
 ) -> None:
     """Catches pairs in another order than the weights', and a deep student that is refused."""
-    assert resolve("learned", make_models(n_student, 6), lowest=1, captured=captured) == expected
+    maps = [Array(ATTENTIONS, layer) for layer in captured]
+    models = make_models(n_student, 6, captured=maps)
+    assert resolve("learned", models, ATTENTIONS) == expected
 
 
 def test_learned_takes_the_embedding_output_where_it_was_captured() -> None:
     """Catches layer 0 of attention maps, and hidden states of layer 0 that are refused."""
-    models = make_models(1, 6)
-    assert resolve("learned", models, lowest=0, captured=(0, 6)) == [(1, 0), (1, 6)]
+    captured = [Array(signal, k) for signal in (HIDDEN_STATES, ATTENTIONS) for k in (0, 6)]
+    models = make_models(1, 6, captured=captured)
+    assert resolve("learned", models, HIDDEN_STATES) == [(1, 0), (1, 6)]
     with pytest.raises(SettingsError, match=r"pairs student layer 1 with teacher layer 0, but the"):
-        resolve("learned", models, lowest=1, captured=(0, 6))
+        resolve("learned", models, ATTENTIONS)
 
 
 def test_learned_needs_a_captured_layer() -> None:
     """Catches a loss over nothing, where the store has no such signal."""
     with pytest.raises(SettingsError, match="and none was; list layers under capture"):
-        resolve("learned", make_models(2, 6), lowest=1, captured=())
+        resolve("learned", make_models(2, 6), ATTENTIONS)
 
 
 def test_one_layer_learns_from_one_layer() -> None:
     """Catches a division by the number of layers minus one."""
-    models = make_models(1, 1)
+    models = make_models(1, 1, captured=[Array(ATTENTIONS, 1)])
     for name in ("uniform", "learned"):
-        assert resolve(name, models, lowest=1, captured=(1,)) == [(1, 1)]
+        assert resolve(name, models, ATTENTIONS) == [(1, 1)]
 
 
 def test_only_transformers_have_an_embedding_output() -> None:
     """Catches a layer 0 that a student without Transformer layers does not have."""
     pairs = ((0, 0),)
-    assert resolve(pairs, make_models(1, 4), lowest=0, captured=()) == [(0, 0)]
-    network = make_models(1, 4, gives=frozenset({"cls"}))
-    assert resolve(((1, 0),), network, lowest=0, captured=()) == [(1, 0)]
+    assert resolve(pairs, make_models(1, 4), HIDDEN_STATES) == [(0, 0)]
+    network = make_models(1, 4, gives=frozenset({CLS}))
+    assert resolve(((1, 0),), network, HIDDEN_STATES) == [(1, 0)]
     with pytest.raises(SettingsError) as raised:
-        resolve(pairs, network, lowest=0, captured=())
+        resolve(pairs, network, HIDDEN_STATES)
     assert raised.value.faults == (
         "layer map pairs student layer 0 with teacher layer 0, but the student has hidden states "
         "1..1",

@@ -4,15 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
 from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.linear import LinearTemperature, LinearWeight, value_at
-from pipeline.objectives.objective import StudentOutputs, TeacherSignals
 from pipeline.objectives.weighted_sum import WeightedSum
-from tests.objectives.conftest import MODELS, MakeCase
+from tests.objectives.cases import MODELS, MakeCase
 
 
 def course(*progress: float, **fields: float) -> list[float]:
@@ -90,11 +88,7 @@ def test_two_phases_are_two_sets_of_objectives(make_case: MakeCase) -> None:
 def gradients(total: WeightedSum, make_case: MakeCase, progress: float) -> tuple[bool, bool]:
     """Return whether [CLS] states have a gradient, and whether the logits do."""
     case = make_case()
-    student: StudentOutputs = case.student
-    teacher: TeacherSignals = case.teacher
-    shares = dict.fromkeys(total.weights, 1.0)
-    loss, _ = total(student, teacher, case.labels, shares, progress)
-    states: Tensor = student.cls[1]
+    loss, _ = total(case.inputs(progress))
     assert torch.isfinite(loss)
-    by_states, by_logits = torch.autograd.grad(loss, [states, student.logits])
+    by_states, by_logits = torch.autograd.grad(loss, [case.student.cls[1], case.student.logits])
     return bool(by_states.any()), bool(by_logits.any())

@@ -7,8 +7,9 @@ import torch
 
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.settings import LogitMatchSettings, SoftTargetSettings
-from pipeline.store.spec import ArraySpec
-from tests.objectives.conftest import (
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
+from tests.objectives.cases import (
     MODELS,
     N_LABELS,
     Case,
@@ -83,4 +84,4 @@ def test_micro_batches_give_the_gradient_of_the_batch(make_case: MakeCase, n_par
 
 def test_reads_the_logits_alone() -> None:
     """Catches a student for which attention maps or states are read in vain."""
-    assert LogitMatchSettings().needs(MODELS) == Needs(teacher=frozenset({ArraySpec("logits")}))
+    assert LogitMatchSettings().needs(MODELS) == Needs(teacher=frozenset({Array(LOGITS)}))

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.models import Models
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import AttentionsObjectiveSettings
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.attentions import ATTENTIONS, POOLING
+from pipeline.signals.cls import CLS
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     N_HEADS,
@@ -29,8 +31,8 @@ from tests.objectives.conftest import (
 
 PAIRS = ((1, 2), (2, 4))
 OTHER_HEADS = replace(MODELS, student=replace(MODELS.student, n_heads=3))
-POOLING = make_models(
-    1, 4, hidden_size=HIDDEN, gives=frozenset({"cls", "pooling"}), architecture="bilstm"
+POOLED = make_models(
+    1, 4, hidden_size=HIDDEN, gives=frozenset({CLS, POOLING}), architecture="bilstm"
 )
 
 each_distance = pytest.mark.parametrize("distance", ["mse", "kl"])
@@ -45,7 +47,7 @@ def mean_match(distance: str, models: Models = MODELS) -> Objective:
 
 
 def pooling_match(distance: str, layer: int = 3) -> Objective:
-    return settings_of(layer_map=((1, layer),), distance=distance).build(POOLING)
+    return settings_of(layer_map=((1, layer),), distance=distance).build(POOLED)
 
 
 def with_mean_maps(case: Case) -> Case:
@@ -147,12 +149,15 @@ def test_other_heads_are_refused_unless_averaged() -> None:
     assert str(raised.value) == (
         "compares maps of 3 heads (student) with maps of 2 (teacher). Set heads: mean"
     )
-    assert settings_of(heads="mean").needs(OTHER_HEADS).student_attentions == {1, 2}
+    assert settings_of(heads="mean").needs(OTHER_HEADS).student == {
+        Array(ATTENTIONS, 1),
+        Array(ATTENTIONS, 2),
+    }
 
 
 def test_mean_maps_are_read_where_the_store_has_them() -> None:
     """Catches a store with mean maps alone that is asked for all, or the other way round."""
-    mean, whole = ArraySpec("attentions", 2, "mean"), ArraySpec("attentions", 2)
+    mean, whole = Array(ATTENTIONS, 2, "mean"), Array(ATTENTIONS, 2)
     settings = settings_of(layer_map=((1, 2),), heads="mean")
     assert settings.needs(MODELS).teacher == {whole}
     assert settings.needs(replace(MODELS, captured=frozenset({mean, whole}))).teacher == {mean}
@@ -190,18 +195,18 @@ def test_pooling_is_zero_where_it_is_the_teachers(make_case: MakeCase, distance:
 
 def test_pooling_reads_no_maps_of_the_student() -> None:
     """Catches a BiLSTM that is asked for attention maps, which it does not have."""
-    mean = ArraySpec("attentions", 4, "mean")
-    expected = Needs(teacher=frozenset({ArraySpec("attentions", 4)}), student_pooling=True)
-    assert settings_of(layer_map="uniform").needs(POOLING) == expected
-    captured = replace(POOLING, captured=frozenset({mean}))
+    mean = Array(ATTENTIONS, 4, "mean")
+    expected = Needs(teacher=frozenset({Array(ATTENTIONS, 4)}), student=frozenset({Array(POOLING)}))
+    assert settings_of(layer_map="uniform").needs(POOLED) == expected
+    captured = replace(POOLED, captured=frozenset({mean}))
     assert settings_of(layer_map="uniform").needs(captured).teacher == {mean}
 
 
 def test_pooling_is_refused_where_the_teacher_reads_another_token() -> None:
     """Catches weights that are compared with those of a token that says nothing."""
-    teacher = POOLING.teacher.model_copy(update={"head_reads": "last"})
+    teacher = POOLED.teacher.model_copy(update={"head_reads": "last"})
     with pytest.raises(SettingsError) as raised:
-        settings_of().needs(replace(POOLING, teacher=teacher))
+        settings_of().needs(replace(POOLED, teacher=teacher))
     assert str(raised.value) == (
         "compares the student's attention pooling with the row of the teacher's first token, but "
         "the teacher's head reads the last token. Take this objective out"
@@ -210,7 +215,7 @@ def test_pooling_is_refused_where_the_teacher_reads_another_token() -> None:
 
 def test_refuses_a_student_that_has_neither() -> None:
     """Catches a KeyError at the first step of a TextCNN."""
-    models = make_models(1, 4, gives=frozenset({"cls"}), architecture="text_cnn")
+    models = make_models(1, 4, gives=frozenset({CLS}), architecture="text_cnn")
     with pytest.raises(SettingsError) as raised:
         settings_of().needs(models)
     assert str(raised.value) == (
@@ -222,14 +227,14 @@ def test_refuses_a_student_that_has_neither() -> None:
 @pytest.mark.parametrize("heads", ["all", "mean"])
 def test_learned_weighs_the_captured_layers_alone(make_case: MakeCase, heads: str) -> None:
     """Catches pairs with layers that the store does not have, or one layer taken twice."""
-    captured = {ArraySpec("attentions", 3), ArraySpec("attentions", 1)}
-    means = {ArraySpec("attentions", 3, "mean"), ArraySpec("attentions", 1, "mean")}
-    models = replace(MODELS, captured=frozenset({*captured, *means, ArraySpec("cls")}))
+    captured = {Array(ATTENTIONS, 3), Array(ATTENTIONS, 1)}
+    means = {Array(ATTENTIONS, 3, "mean"), Array(ATTENTIONS, 1, "mean")}
+    models = replace(MODELS, captured=frozenset({*captured, *means, Array(CLS)}))
     settings = settings_of(layer_map="learned", heads=heads)
     assert settings.pairs(models) == [(1, 1), (1, 3), (2, 1), (2, 3)]
     assert settings.needs(models) == Needs(
         teacher=frozenset(means if heads == "mean" else captured),
-        student_attentions=frozenset({1, 2}),
+        student=frozenset({Array(ATTENTIONS, 1), Array(ATTENTIONS, 2)}),
     )
     objective, case = settings.build(models), make_case()
     alone = [

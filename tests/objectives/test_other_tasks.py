@@ -1,5 +1,6 @@
 """Losses of numbers, of several labels, of words and of questions with choices."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from pipeline.core.settings import parse_section
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.objective import StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import BatchCounts, LossInputs, StudentOutputs, TeacherSignals
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.tasks.predictions import Targets, arrange, targets_of
+from pipeline.tasks.predictions import arrange, targets_of
 from pipeline.tasks.task import BY_TOKEN, Unit
 from pipeline.text.tokens import TokenSplit
 from tests.compared import make_models
+from tests.objectives.cases import Case as MadeCase
+from tests.objectives.cases import Student, Teacher
 from tests.tasks.made_splits import CHOICES, SEVERAL, UNITS, WORDS, flat_logits
 
 DISTANCES: dict[str, dict[str, Any]] = {
@@ -45,8 +48,11 @@ class Case:
         self.student = (3 * flat[:, :width]).clone().requires_grad_()
         self.numbers = torch.arange(len(flat))[:, None]
 
-    def batch(self, examples: list[int]) -> tuple[StudentOutputs, TeacherSignals, Tensor, Targets]:
-        """Return what objectives see of some examples; the teacher's logits are other numbers."""
+    def batch(self, examples: list[int], whole: list[int] | None = None) -> LossInputs:
+        """Return what objectives see of some examples; the teacher's logits are other numbers.
+
+        `whole` is the batch that they are a part of.
+        """
         chosen = np.array(examples, dtype=np.int64)
         targets = targets_of(self.split, chosen, self.unit)
         places = None if targets.places is None else torch.from_numpy(targets.places)
@@ -58,7 +64,10 @@ class Case:
         )
         mask = torch.ones(len(rows), 1, dtype=torch.bool)
         labels = torch.from_numpy(targets.labels)
-        return StudentOutputs(ours, mask), TeacherSignals(theirs), labels, targets
+        batch = np.array(examples if whole is None else whole, dtype=np.int64)
+        counts = BatchCounts.of(targets_of(self.split, batch, self.unit))
+        student = StudentOutputs(ours, {"token": mask})
+        return LossInputs(student, TeacherSignals(theirs), labels, counts)
 
     def flat_numbers(self, rows: list[int]) -> Tensor:
         if self.unit not in BY_TOKEN:
@@ -75,19 +84,18 @@ class Case:
 def loss_of(objectives: dict[str, Any], case: Case, parts: list[list[int]]) -> tuple[float, Tensor]:
     """Return the total of all parts of one batch, and its gradient in the student's logits."""
     total = make_sum(objectives)
-    whole = case.batch([example for part in parts for example in part])[3]
+    whole = [example for part in parts for example in part]
     value = torch.zeros(())
     for part in parts:
-        student, teacher, labels, targets = case.batch(part)
-        value = value + total(student, teacher, labels, total.shares(targets, whole), 0.0)[0]
+        value = value + total(case.batch(part, whole))[0]
     (gradient,) = torch.autograd.grad(value, case.student)
     return value.item(), gradient
 
 
 def hard_label_by_loops(name: str, case: Case) -> Tensor:
     """Return the loss on labels in float64, from the definition."""
-    student, _, labels, _ = case.batch(case.everything())
-    logits = student.logits.double()
+    batch = case.batch(case.everything())
+    labels, logits = batch.labels, batch.student.logits.double()
     terms = []
     for own, label in zip(logits, labels.tolist(), strict=True):
         if name == "number":
@@ -124,7 +132,8 @@ def test_several_labels_have_the_mean_binary_cross_entropy() -> None:
 
 def soft_target_by_loops(case: Case, of: str, temperature: float) -> Tensor:
     """Return the mean over predictions of the distance between their real classes, in float64."""
-    student, teacher, _, _ = case.batch(case.everything())
+    batch = case.batch(case.everything())
+    student, teacher = batch.student, batch.teacher
     assert teacher.logits is not None
     terms = []
     for number, (own, their) in enumerate(zip(student.logits, teacher.logits, strict=True)):
@@ -166,16 +175,17 @@ def test_logits_of_absent_choices_are_not_matched() -> None:
     for absence, which are rounded where the student computes in 16 bits."""
     case = Case("choice")
     expected = []
-    student, teacher, labels, _ = case.batch(case.everything())
+    batch = case.batch(case.everything())
+    student, teacher = batch.student, batch.teacher
     assert teacher.logits is not None
     for own, their, n in zip(student.logits, teacher.logits, CHOICES, strict=True):
         expected.append((own[:n].double() - their[:n]).square().mean())
     wanted = torch.stack(expected).mean()
     total = make_sum({"logit_match": {}})
-    exact = total(student, teacher, labels, {"logit_match": 1.0}, 0.0)[0]
+    exact = total(batch)[0]
     assert exact.item() == pytest.approx(wanted.item(), rel=FLOAT32)
-    in_16_bits = StudentOutputs(student.logits.bfloat16(), student.mask)
-    rounded = total(in_16_bits, teacher, labels, {"logit_match": 1.0}, 0.0)[0]
+    in_16_bits = replace(student, logits=student.logits.bfloat16())
+    rounded = total(replace(batch, student=in_16_bits))[0]
     assert rounded.item() == pytest.approx(wanted.item(), rel=2**-6)  # of squares of 8 bits
 
 
@@ -228,10 +238,10 @@ def test_rows_of_few_predictions_are_still_compared() -> None:
 
     def loss(n_rows: int, n_predictions: int) -> float:
         mask = torch.ones(n_rows, 1, dtype=torch.bool)
-        student = StudentOutputs(torch.zeros(n_predictions, 3), mask, cls={1: states[0, :n_rows]})
-        teacher = TeacherSignals(cls={2: states[1, :n_rows]})
+        student = Student(torch.zeros(n_predictions, 3), mask, cls={1: states[0, :n_rows]})
         labels = torch.zeros(n_predictions, dtype=torch.int64)
-        return float(similarity(student, teacher, labels, {"similarity": 1.0}, 0.0)[0])
+        case = MadeCase(student, Teacher(cls={2: states[1, :n_rows]}), labels, {}, {})
+        return float(similarity(case.inputs())[0])
 
     assert loss(4, 1) == loss(4, 4) == loss(4, 9) > 0
     assert loss(1, 5) == 0

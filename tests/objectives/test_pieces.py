@@ -12,20 +12,22 @@ from torch.nn.functional import cross_entropy
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import Models
-from pipeline.objectives.objective import StudentOutputs, TeacherSignals
+from pipeline.objectives.objective import LossInputs, StudentOutputs, TeacherSignals
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.store.spec import ArraySpec
+from pipeline.signals.models import Models
+from pipeline.signals.signal import Array
+from pipeline.signals.top_logits import LOG_SUM_EXP, TARGET_LOGITS, TOP_LOGITS, TOP_PIECES
 from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import teacher_classes
 from tests.compared import make_models
+from tests.objectives.cases import counts_of
 
 N_PIECES, K = 30, 4
 STORED = [
-    ArraySpec("top_logits", k=K),
-    ArraySpec("top_pieces", k=K),
-    ArraySpec("log_sum_exp"),
-    ArraySpec("target_logits"),
+    Array(TOP_LOGITS, k=K),
+    Array(TOP_PIECES, k=K),
+    Array(LOG_SUM_EXP),
+    Array(TARGET_LOGITS),
 ]
 FLOAT32 = 2e-6  # a few dozen roundings of 6e-8 each, as the losses are computed in float32
 
@@ -49,10 +51,10 @@ class Case:
     def loss(self, student: Tensor, **objective: Any) -> Tensor:
         settings = parse_section(ObjectivesSettings, objective, "objectives")
         settings.needs(models())
-        name = next(iter(objective))
-        outputs = StudentOutputs(student, torch.ones(2, 3, dtype=torch.bool))
+        outputs = StudentOutputs(student, {"token": torch.ones(2, 3, dtype=torch.bool)})
+        counts = counts_of(self.labels, n_rows=2)
         total, _ = WeightedSum(settings, models())(
-            outputs, self.signals, self.labels, {name: 1.0}, 0.0
+            LossInputs(outputs, self.signals, self.labels, counts)
         )
         return total
 
@@ -123,6 +125,6 @@ def test_other_teachers_are_refused() -> None:
 
 def test_the_largest_stored_k_is_read() -> None:
     """Catches the arrays of two captures mixed with each other."""
-    smaller = [ArraySpec("top_logits", k=2), ArraySpec("top_pieces", k=2)]
+    smaller = [Array(TOP_LOGITS, k=2), Array(TOP_PIECES, k=2)]
     both = replace(models(), captured=frozenset([*STORED, *smaller]))
     assert both.logits == frozenset(STORED)

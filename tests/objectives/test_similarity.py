@@ -16,10 +16,11 @@ from pipeline.objectives.chosen import ObjectivesSettings
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import SimilaritySettings
-from pipeline.store.spec import CLS
+from pipeline.signals.cls import CLS, CLS_STATES
+from pipeline.signals.signal import Array
 from pipeline.train.settings import TrainingSettings, check_batches
 from tests.compared import make_models
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     NARROW_HIDDEN,
@@ -223,10 +224,13 @@ def test_learned_weighs_all_layers_of_the_teacher(make_case: MakeCase) -> None:
 
 def test_reads_cls_of_the_mapped_layers() -> None:
     """Catches a student whose states are missing at the first step; widths are not compared."""
-    needs = Needs(teacher=frozenset({CLS}), student_cls=frozenset({1, 2}))
+    needs = Needs(
+        teacher=frozenset({CLS_STATES}),
+        student=frozenset({Array(CLS, 1), Array(CLS, 2)}),
+    )
     assert SimilaritySettings().needs(NARROW_MODELS) == needs
-    text_cnn = make_models(1, 4, gives=frozenset({"cls"}), architecture="text_cnn")
-    assert SimilaritySettings().needs(text_cnn).student_cls == {1}
+    text_cnn = make_models(1, 4, gives=frozenset({CLS}), architecture="text_cnn")
+    assert SimilaritySettings().needs(text_cnn).student == {Array(CLS, 1)}
     with pytest.raises(SettingsError, match=r"^compares \[CLS\] states, which a mute student"):
         SimilaritySettings().needs(make_models(gives=frozenset(), architecture="mute"))
 

@@ -14,8 +14,9 @@ from pipeline.core.settings import parse_section
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import SoftTargetSettings
-from pipeline.store.spec import ArraySpec
-from tests.objectives.conftest import (
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
+from tests.objectives.cases import (
     MODELS,
     N_LABELS,
     OTHER_STORES,
@@ -173,17 +174,8 @@ def test_temperature_anneals(make_case: MakeCase, progress: float, temperature: 
     """Catches a temperature that stays at the start, or a progress that is not used."""
     case = make_case()
     objective = soft_target(temperature={"start": 8.0, "end": 2.0})
-    objective.begin_step(progress)
-    assert torch.equal(
-        loss_of(objective, case), loss_of(soft_target(temperature=temperature), case)
-    )
-
-
-def test_an_annealed_temperature_begins_at_its_start(make_case: MakeCase) -> None:
-    """Catches a validation before the first update that has no temperature."""
-    case = make_case()
-    objective = soft_target(temperature={"start": 8.0, "end": 2.0})
-    assert torch.equal(loss_of(objective, case), loss_of(soft_target(temperature=8.0), case))
+    found = loss_of(objective, case, progress=progress)
+    assert torch.equal(found, loss_of(soft_target(temperature=temperature), case))
 
 
 @each_form
@@ -242,7 +234,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(
 
 def test_reads_logits_alone() -> None:
     """Catches a student for which attention maps or states are read in vain."""
-    logits = frozenset({ArraySpec("logits")})
+    logits = frozenset({Array(LOGITS)})
     assert SoftTargetSettings().needs(MODELS) == Needs(teacher=logits)
     assert parse(other_teachers=SHARES).needs(MODELS) == Needs(
         teacher=logits, other_stores=frozenset(OTHER_STORES)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.objectives.objective import Objective
 from pipeline.objectives.settings import OBJECTIVES
-from tests.objectives.conftest import (
+from tests.objectives.cases import (
     HIDDEN,
     MODELS,
     N_HEADS,

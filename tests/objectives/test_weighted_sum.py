@@ -10,14 +10,18 @@ from torch import Tensor
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import parse_section
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import DECODER_PARTS
 from pipeline.objectives.needs import Needs, ObjectiveSettings
 from pipeline.objectives.settings import OBJECTIVES
 from pipeline.objectives.weighted_sum import WeightedSum
-from pipeline.store.spec import ArraySpec
-from tests.objectives.conftest import MODELS, NARROW_MODELS, Case, MakeCase
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS, CLS_STATES
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.models import ENCODER_DECODER_SIGNALS, TRANSFORMER_SIGNALS
+from pipeline.signals.signal import Array
+from tests.objectives.cases import MODELS, NARROW_MODELS, Case, MakeCase, loss_of
 
-WHOLE = dict.fromkeys(OBJECTIVES, 1.0)
+DECODER_SIGNALS = ENCODER_DECODER_SIGNALS - TRANSFORMER_SIGNALS
 
 CHOSEN: dict[str, Any] = {
     "adversarial": {"weight": 1.5, "layer_map": [[1, 1]], "hidden_size": 4},
@@ -39,8 +43,7 @@ def loss_alone(total: WeightedSum, name: str, settings: ObjectiveSettings, case:
     """Return the loss of one objective built alone, with the weights it has in the sum."""
     alone = settings.build(MODELS)
     alone.load_state_dict(total.objectives[name].state_dict())
-    loss: Tensor = alone(case.student, case.teacher, case.labels)
-    return loss
+    return loss_of(alone, case)
 
 
 def test_total_is_the_sum_of_weight_times_term(make_case: MakeCase) -> None:
@@ -48,8 +51,12 @@ def test_total_is_the_sum_of_weight_times_term(make_case: MakeCase) -> None:
     case = make_case()
     settings = parse(CHOSEN)
     objective = WeightedSum(settings, MODELS)
-    total, terms = objective(case.student, case.teacher, case.labels, WHOLE, 0.0)
-    assert sorted(terms) == sorted(CHOSEN) == sorted(OBJECTIVES.keys() - DECODER_PARTS)
+    total, terms = objective(case.inputs())
+    assert (
+        sorted(terms)
+        == sorted(CHOSEN)
+        == sorted(OBJECTIVES.keys() - {one.name for one in DECODER_SIGNALS})
+    )
     for name, chosen in settings.chosen():
         alone = loss_alone(objective, name, chosen, case)
         assert torch.equal(terms[name], alone) and float(alone.detach()) > 0.01
@@ -67,7 +74,7 @@ def test_gradient_is_the_weighted_sum_of_gradients(make_case: MakeCase) -> None:
         return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
     objective = WeightedSum(settings, MODELS)
-    total, _ = objective(case.student, case.teacher, case.labels, WHOLE, 0.0)
+    total, _ = objective(case.inputs())
     expected = [torch.zeros_like(leaf) for leaf in leaves]
     for name, chosen in settings.chosen():
         parts = gradients(loss_alone(objective, name, chosen, case))
@@ -82,17 +89,21 @@ def test_needs_are_those_of_all_objectives() -> None:
     assert parse(CHOSEN).needs(MODELS) == Needs(
         teacher=frozenset(
             {
-                ArraySpec("logits"),
-                ArraySpec("cls"),
-                ArraySpec("attentions", 2),
-                ArraySpec("attentions", 4),
-                ArraySpec("hidden_states", 1),
-                ArraySpec("hidden_states", 4),
+                Array(LOGITS),
+                CLS_STATES,
+                Array(ATTENTIONS, 2),
+                Array(ATTENTIONS, 4),
+                Array(HIDDEN_STATES, 1),
+                Array(HIDDEN_STATES, 4),
             }
         ),
-        student_cls=frozenset({1, 2}),
-        student_hidden_states=frozenset({0, 2}),
-        student_attentions=frozenset({1, 2}),
+        student=frozenset(
+            {
+                *(Array(CLS, k) for k in (1, 2)),
+                *(Array(HIDDEN_STATES, k) for k in (0, 2)),
+                *(Array(ATTENTIONS, k) for k in (1, 2)),
+            }
+        ),
     )
     assert parse({"hard_label": {}}).needs(MODELS) == Needs()
     others = parse({"hard_label": {}, "soft_target": {"other_teachers": {"stores/second": 0.5}}})
@@ -101,7 +112,7 @@ def test_needs_are_those_of_all_objectives() -> None:
 
 def test_all_faults_are_named_at_once() -> None:
     """Catches a refusal of the first objective alone, or one that does not say of which."""
-    text_cnn = replace(NARROW_MODELS.student, n_layers=1, gives=frozenset({"cls"}))
+    text_cnn = replace(NARROW_MODELS.student, n_layers=1, gives=frozenset({CLS}))
     models = replace(NARROW_MODELS, student=text_cnn)
     settings = {"cls": {"layer_map": [[1, 4]]}, "hidden_states": {}, "attentions": {}}
     with pytest.raises(SettingsError) as raised:
@@ -124,16 +135,14 @@ def test_weights_ramp(make_case: MakeCase, progress: float, weights: tuple[float
         "cls": {"weight": {"start": 0.0, "end": 6.0}, "layer_map": [[1, 3]]},
     }
     objective = WeightedSum(parse(ramps), MODELS)
-    total, terms = objective(case.student, case.teacher, case.labels, WHOLE, progress)
+    total, terms = objective(case.inputs(progress))
     values = [float(terms[name].detach()) for name in ramps]
     assert min(values) > 0.1
     expected = weights[0] * values[0] + weights[1] * values[1]
     # Two products and their sum.
     assert float(total.detach()) == pytest.approx(expected, rel=3 * 2**-24)
     plain = {"hard_label": {}, "cls": {"layer_map": [[1, 3]]}}
-    _, unweighted = WeightedSum(parse(plain), MODELS)(
-        case.student, case.teacher, case.labels, WHOLE, progress
-    )
+    _, unweighted = WeightedSum(parse(plain), MODELS)(case.inputs(progress))
     assert all(torch.equal(terms[name], unweighted[name]) for name in ramps)
 
 
@@ -146,7 +155,7 @@ def test_objectives_know_the_progress(
     values = []
     for setting in ({"start": 6.0, "end": 2.0}, temperature):
         objective = WeightedSum(parse({"soft_target": {"temperature": setting}}), MODELS)
-        total, _ = objective(case.student, case.teacher, case.labels, WHOLE, progress)
+        total, _ = objective(case.inputs(progress))
         values.append(float(total.detach()))
     assert values[0] == values[1] > 0.1
 

@@ -134,6 +134,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("preset", "glue/rte", "--apply", "--path", "../rte")
     assert result.exit_code == 0, result.output
     assert "params.yaml: data.path: ../rte" in result.stdout.splitlines()
+    assert "params.yaml: data.columns: {text: sentence1, text_pair: " in result.stdout
     written = path.read_text(encoding="utf-8")
     assert written == apply_preset(SHIPPED, find_preset("glue/rte"), "../rte")[0]
     path.write_text(written.replace("n_copies: 0", "n_copies: 2"), encoding="utf-8")
@@ -182,9 +183,3 @@ def test_files_of_another_data_set(
     result = invoke("preset", "conll2003", "--apply", "--path", "../rows")
     assert result.exit_code == 1 and expected in result.stderr
     assert path.read_text(encoding="utf-8") == SHIPPED
-
-
-def test_one_column_is_shown_as_a_mapping() -> None:
-    """Catches `data.columns: text: text`, which is no line of YAML."""
-    _, said = apply_preset(SHIPPED, find_preset("wikitext-2"), None)
-    assert "data.columns: {text: text}" in said

@@ -213,7 +213,8 @@ def test_token_names_never_overlap(n_tokens: int) -> None:
     """Catches a name for each of 128 tokens, of which none can be read."""
     tokens = [f"t{number}" for number in range(n_tokens)]
     maps = [AttentionMap("layer 1", np.eye(n_tokens), tokens, STUDENT_COLOUR)]
-    svg = drawn(draw_attention_maps(maps, "title"))
+    svg = drawn(draw_attention_maps(maps, "a title that is wider than the map of a single token"))
+    has_room(svg)
     names = [box for box in texts_of(svg) if re.fullmatch(r"t\d+", box.text)]
     assert len(names) == 2 * n_tokens if n_tokens <= 30 else len(names) > 40
     assert not any(one.overlaps(other) for one, other in combinations(names, 2))

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.core.errors import StoreIncompleteError
 from pipeline.share.wanted import ALWAYS, array_paths, named_arrays, teacher_paths
+from pipeline.store.files import check_present
 from pipeline.store.manifest import Manifest, read_manifest
-from pipeline.store.presence import check_present
 from pipeline.store.reader import TeacherStore
 from pipeline.store.spec import group_folders, parse_array_name
 from pipeline.store_tools.verify import verify_store

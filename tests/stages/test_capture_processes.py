@@ -13,10 +13,10 @@ import torch
 
 from pipeline.core.errors import StoreIncompleteError
 from pipeline.core.fingerprint import digest_folder
+from pipeline.store.files import FINISHED_FOLDER
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.unaccounted import FINISHED_FOLDER
 from tests.forking import commands
 from tests.imports import ROOT
 from tests.small_project import PARAMS, change, make_project, write_params

@@ -15,7 +15,7 @@ import pipeline.evaluate.evaluate
 import pipeline.store.view
 import pipeline.text.augment
 import pipeline.text.tokenise
-import pipeline.train.forward
+import pipeline.train.step
 import stages.report
 from pipeline.core.fingerprint import digest_folder
 from pipeline.store.reader import open_store
@@ -48,7 +48,7 @@ INTERRUPTED_IN = {
     "finetune": (transformers.Trainer, "training_step"),
     "capture": (StoreWriter, "commit"),
     "select": (pipeline.store.view, "read_row_table"),
-    "distill": (pipeline.train.forward.TransformerForward, "__call__"),
+    "distill": (pipeline.train.step.DistillationStep, "outputs"),
     "evaluate": (pipeline.evaluate.evaluate, "measure_costs"),
     "report": (stages.report, "write_report"),
 }

@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES, MOMENTS
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Arrays
 from pipeline.store.encoding import as_numpy, encode
 from pipeline.store.row_table import RowTable
-from pipeline.store.spec import CLS, CLS_MOMENTS, LOGITS, Arrays, ArraySpec
 from pipeline.store.writer import create_store
 from tests.store.small_store import IDENTITY, TEACHER, keys_of
 
@@ -18,16 +22,16 @@ SEGMENT_LENGTHS = ((3, 1, 2), (2, 4))
 """Tokens of the rows of each segment: five rows."""
 
 FULL: Arrays = {
-    LOGITS: "float32",
-    CLS: "float16",
-    CLS_MOMENTS: "float32",
-    ArraySpec("hidden_states", 0): "bfloat16",
-    ArraySpec("hidden_states", 2): "float16",
-    ArraySpec("attentions", 1): "uint8_cbrt",
-    ArraySpec("attentions", 2): "float16",
-    ArraySpec("attentions", 2, "mean"): "bfloat16",
+    Array(LOGITS): "float32",
+    CLS_STATES: "float16",
+    MOMENTS: "float32",
+    Array(HIDDEN_STATES, 0): "bfloat16",
+    Array(HIDDEN_STATES, 2): "float16",
+    Array(ATTENTIONS, 1): "uint8_cbrt",
+    Array(ATTENTIONS, 2): "float16",
+    Array(ATTENTIONS, 2, "mean"): "bfloat16",
 }
-TEACHER_FILES = {"config.json": b'{"model_type": "bert"}\n', "vocab.txt": b"[PAD]\n[CLS]\n"}
+TEACHER_FILES = {"config.json": b'{"model_type": "bert"}\n', "vocab.txt": b"[PAD]\n[CLS_STATES]\n"}
 
 
 def full_store(folder: Path, sources: Path) -> Path:
@@ -47,8 +51,8 @@ def full_store(folder: Path, sources: Path) -> Path:
         first += len(lengths)
         draft = writer.add_segment(f"{number:05d}", table)
         drawn = {array: draw(array, draft.shape(array), lengths) for array in FULL}
-        states = drawn[CLS].astype(np.float64)
-        drawn[CLS_MOMENTS] = np.stack([states.mean(0), states.std(0)])
+        states = drawn[CLS_STATES].astype(np.float64)
+        drawn[MOMENTS] = np.stack([states.mean(0), states.std(0)])
         for array, encoding in FULL.items():
             values = torch.from_numpy(drawn[array]).float()
             draft.write_array(array, as_numpy(encode(values, encoding)), encoding)
@@ -56,13 +60,13 @@ def full_store(folder: Path, sources: Path) -> Path:
     return folder
 
 
-def draw(array: ArraySpec, shape: tuple[int, ...], lengths: tuple[int, ...]) -> NDArray[np.float64]:
+def draw(array: Array, shape: tuple[int, ...], lengths: tuple[int, ...]) -> NDArray[np.float64]:
     """Return an array's plain values, which follow from its name and its rows' lengths."""
-    if array.signal == "attentions":
+    if array.signal == ATTENTIONS:
         rows = [
             np.arange(1.0, n + 1) / np.arange(1.0, n + 1).sum()
             for n in lengths
-            for _ in range(array.n_maps(TEACHER) * n)
+            for _ in range(array.width(TEACHER)[0] * n)
         ]
         return np.array(list(itertools.chain.from_iterable(rows)))
     seed = hashlib.sha256(f"{array.name}{lengths}".encode()).digest()

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from pipeline.core.fingerprint import row_key
 from pipeline.models.architecture import Architecture
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import NUMPY_TYPES, Array, Encoding
 from pipeline.store.encoding import as_numpy
 from pipeline.store.manifest import Identity
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_table import RowTable
 from pipeline.store.segment_draft import SegmentDraft
-from pipeline.store.spec import CLS, LOGITS, NUMPY_TYPES, ArraySpec, Encoding
 from pipeline.store.writer import StoreWriter, create_store, open_store_for_writing
 
 TEACHER = Architecture(
@@ -31,12 +35,16 @@ IDENTITY = Identity(
     extraction=1,
 )
 
-MAPS_1, MAPS_2 = ArraySpec("attentions", 1), ArraySpec("attentions", 2)
-MEAN_1 = ArraySpec("attentions", 1, "mean")
-STATES_0 = ArraySpec("hidden_states", 0)
-ENCODINGS: dict[ArraySpec, Encoding] = {LOGITS: "float32", CLS: "float16", MAPS_1: "float16"}
+MAPS_1, MAPS_2 = Array(ATTENTIONS, 1), Array(ATTENTIONS, 2)
+MEAN_1 = Array(ATTENTIONS, 1, "mean")
+STATES_0 = Array(HIDDEN_STATES, 0)
+ENCODINGS: dict[Array, Encoding] = {
+    Array(LOGITS): "float32",
+    CLS_STATES: "float16",
+    MAPS_1: "float16",
+}
 
-RowValues = dict[ArraySpec, NDArray[np.generic]]
+RowValues = dict[Array, NDArray[np.generic]]
 """What one row has in each array, flat."""
 
 
@@ -46,12 +54,12 @@ def keys_of(numbers: Iterable[int]) -> NDArray[np.void]:
     return np.array(keys, dtype="V16")
 
 
-def draw_row(number: int, length: int, encodings: dict[ArraySpec, Encoding]) -> RowValues:
+def draw_row(number: int, length: int, encodings: dict[Array, Encoding]) -> RowValues:
     """Return values that follow from the row's number alone, with the rarest ones among them."""
     generator = np.random.default_rng(number)
     sizes = {
-        LOGITS: 2,
-        CLS: 3 * 4,
+        Array(LOGITS): 2,
+        CLS_STATES: 3 * 4,
         STATES_0: 4 * length,
         MAPS_1: 3 * length**2,
         MAPS_2: 3 * length**2,
@@ -77,7 +85,7 @@ class Sample:
 
     folder: Path
     writer: StoreWriter
-    encodings: dict[ArraySpec, Encoding]
+    encodings: dict[Array, Encoding]
     lengths: list[list[int]] = field(default_factory=list)
     """By segment."""
     rows: list[RowValues] = field(default_factory=list)
@@ -105,13 +113,13 @@ class Sample:
         self.lengths.append(list(lengths))
         self.rows += rows
 
-    def draft_layer(self, index: int, array: ArraySpec) -> SegmentDraft:
+    def draft_layer(self, index: int, array: Array) -> SegmentDraft:
         """Write another array of a segment, all 0.5, without committing it."""
         draft = self.writer.extend_segment(self.writer.manifest.segments[index])
         draft.write_array(array, np.full(draft.shape(array), 0.5, np.float16), "float16")
         return draft
 
-    def extend(self, index: int, array: ArraySpec) -> None:
+    def extend(self, index: int, array: Array) -> None:
         """Commit another array, all 0.5, of a segment."""
         self.draft_layer(index, array).commit()
 
@@ -122,7 +130,7 @@ class Sample:
         self.writer = writer
 
 
-def new_sample(folder: Path, encodings: dict[ArraySpec, Encoding] = ENCODINGS) -> Sample:
+def new_sample(folder: Path, encodings: dict[Array, Encoding] = ENCODINGS) -> Sample:
     """Make an empty store."""
     source = folder.with_name(folder.name + "-config.json")
     source.parent.mkdir(parents=True, exist_ok=True)
@@ -153,5 +161,5 @@ def check_rows(store: TeacherStore, sample: Sample, wanted: Sequence[int]) -> No
         expected = np.concatenate([sample.rows[number][array] for number in wanted])
         assert as_numpy(signal.values).tobytes() == expected.tobytes(), array
         assert signal.encoding == sample.encodings[array]
-    assert read[LOGITS].values.shape == (len(wanted), 2)
-    assert read[CLS].values.shape == (len(wanted), 3, 4)
+    assert read[Array(LOGITS)].values.shape == (len(wanted), 2)
+    assert read[CLS_STATES].values.shape == (len(wanted), 3, 4)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.core.errors import StoreDamagedError
+from pipeline.signals.top_logits import top_k_arrays
 from pipeline.store.manifest import read_manifest
-from pipeline.store.pieces import arrays_of_top
 from pipeline.store.reader import open_store
 from pipeline.store.row_table import RowTable, read_row_table, write_row_table
 from pipeline.store.spec import chunk_file
@@ -24,7 +24,7 @@ from tests.store.masked_store import Captured, K
 def test_a_flipped_bit_is_found(captured: Captured, tmp_path: Path) -> None:
     """Catches arrays that `decant verify` does not look at."""
     assert verify_store(captured.folder, 1) == []
-    for array in arrays_of_top(K):
+    for array in top_k_arrays(K):
         folder = shutil.copytree(captured.folder, tmp_path / array.name.replace("/", "_"))
         path = folder / chunk_file(array, "00001")
         content = bytearray(path.read_bytes())
@@ -37,7 +37,7 @@ def test_a_flipped_bit_is_found(captured: Captured, tmp_path: Path) -> None:
 def test_pieces_that_there_are_none_of_are_found(captured: Captured, tmp_path: Path) -> None:
     """Catches numbers that fail where they are looked up, on a device without a message."""
     folder = shutil.copytree(captured.folder, tmp_path / "store")
-    array = arrays_of_top(K).pieces
+    array = top_k_arrays(K).pieces
     name = chunk_file(array, "00001")
     values = np.frombuffer((folder / name).read_bytes()[:-4], "<i4").copy()
     for wrong, said in ((N_PIECES, r"\d+ to 40"), (-1, r"-1 to \d+")):

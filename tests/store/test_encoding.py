@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.signals.signal import Encoding
 from pipeline.store.encoding import as_numpy, as_tensor, decode, encode, fits
-from pipeline.store.spec import Encoding
 
 FLOATS: tuple[Encoding, ...] = ("float32", "float16", "bfloat16")
 

@@ -12,6 +12,7 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
+from pipeline.signals.signal import NUMPY_TYPES
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store
@@ -185,5 +186,5 @@ def test_the_page_names_the_limits_of_the_code() -> None:
     assert f"+ {manifest.ROW_TABLE_OVERHEAD_BYTES:,} bytes" in text
     assert f"followed by {spec.CHECKSUM_BYTES} bytes" in text
     assert f"```\n{spec.GROUP_BYTES.decode()}\n```" in text
-    for name in (*spec.NUMPY_TYPES, *spec.SIGNAL_FOLDERS, *manifest.ManifestFile.model_fields):
+    for name in (*NUMPY_TYPES, *spec.SIGNAL_FOLDERS, *manifest.ManifestFile.model_fields):
         assert f"`{name}`" in text, name

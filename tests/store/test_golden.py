@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.fingerprint import digest_folder
+from pipeline.signals.cls import MOMENTS
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store_tools.verify import verify_store
 from tests.store.altered import flip
@@ -36,9 +37,7 @@ def read_numbers(version: str) -> dict[str, Any]:
 def read_all(store: TeacherStore) -> dict[str, np.ndarray]:
     """Return every array's decoded values, flat, and the moments of the whole store."""
     rows = range(len(store))
-    values = {
-        array.name: store.read(array, rows).decode() for array in FULL if array.axes[0] != "moment"
-    }
+    values = {array.name: store.read(array, rows).decode() for array in FULL if array != MOMENTS}
     flat = {name: part.double().numpy().ravel() for name, part in values.items()}
     moments = [part.double().numpy().ravel() for part in store.cls_moments()]
     return {**flat, "cls/moments": np.concatenate(moments)}

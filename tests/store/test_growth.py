@@ -17,11 +17,11 @@ from hypothesis.stateful import (
 )
 
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError, StoreMismatchError
+from pipeline.store.files import FINISHED_FOLDER
 from pipeline.store.manifest import Identity, read_manifest, regular_file_size
 from pipeline.store.reader import open_store
 from pipeline.store.segment_draft import SegmentDraft
 from pipeline.store.spec import rows_file
-from pipeline.store.unaccounted import FINISHED_FOLDER
 from pipeline.store.writer import StoreWriter, open_store_for_writing
 from tests.store.small_store import (
     IDENTITY,
@@ -77,7 +77,7 @@ def test_a_finished_segment_is_taken_over_by_its_own_files(sample: Sample) -> No
         return regular_file_size(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.store.presence.regular_file_size", size_of)
+        patch.setattr("pipeline.store.files.regular_file_size", size_of)
         sample.writer.adopt_finished()
     name = sample.writer.manifest.segments[-1].name
     assert len(looked_at) == 1 + 2 * len(sample.encodings)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.store.key_index import KeyIndex
+from pipeline.store.stored_rows import KeyIndex
 
 # Few distinct halves, so that many keys share their first eight bytes.
 Halves = st.sampled_from([b"\0" * 8, b"\xff" * 8, b"\0" * 7 + b"\1", b"\1" + b"\0" * 7])

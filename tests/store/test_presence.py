@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import StoreIncompleteError
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.dataset import TeacherDataset
+from pipeline.store.files import absent_files, check_present, check_weights
 from pipeline.store.manifest import Manifest, read_manifest
-from pipeline.store.presence import absent_files, check_present, check_weights
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_values import array_names, read_ragged
-from pipeline.store.spec import CLS, GROUP_BYTES, LOGITS, ArraySpec
+from pipeline.store.spec import GROUP_BYTES
 from pipeline.store.writer import open_store_for_writing
 from pipeline.store_tools.repair import repair_store
 from pipeline.store_tools.summary import describe_store, summarise_store
@@ -44,11 +47,11 @@ def test_what_is_here_can_be_read(partial: Sample) -> None:
     ("array", "rows", "said"),
     [
         (MAPS_1, [0], "'attentions/01' was captured, but is not here for 2 of 2 segments"),
-        (CLS, [0, 3], "'cls' was captured, but is not here for 1 of 2 segments"),
+        (CLS_STATES, [0, 3], "'cls' was captured, but is not here for 1 of 2 segments"),
     ],
 )
 def test_what_is_absent_is_refused(
-    partial: Sample, array: ArraySpec, rows: list[int], said: str
+    partial: Sample, array: Array, rows: list[int], said: str
 ) -> None:
     """Catches a missing file that is a traceback, or a signal that is said not to exist."""
     store = open_store(partial.folder)
@@ -73,7 +76,7 @@ def test_a_view_of_what_is_absent_is_refused_at_once(partial: Sample) -> None:
 
 def _only_logits(manifest: Manifest) -> Manifest:
     segments = [
-        segment.model_copy(update={"arrays": {"logits": segment.arrays[LOGITS.name]}})
+        segment.model_copy(update={"arrays": {"logits": segment.arrays[Array(LOGITS).name]}})
         for segment in manifest.segments
     ]
     return manifest.model_copy(update={"segments": tuple(segments)})

@@ -16,13 +16,16 @@ from pipeline.core.checkpoint import load_tokenizer
 from pipeline.core.errors import StoreIncompleteError, StoreMismatchError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.models.architecture import Architecture
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Encoding
 from pipeline.store.encoding import TORCH_TYPES
 from pipeline.store.example_keys import keys_of
-from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.recycling import RecycledMemory
+from pipeline.store.reader import RecycledMemory, TeacherStore, open_store
 from pipeline.store.row_table import RowTable
 from pipeline.store.row_values import array_names, iterate, read_padded, read_ragged
-from pipeline.store.spec import CLS, LOGITS, ArraySpec, Encoding
 from pipeline.store.writer import create_store
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store, make_tokenizer
@@ -33,13 +36,13 @@ TEACHER = Architecture(
     model_type="bert", n_layers=1, n_heads=2, hidden_size=3, n_labels=2, head_reads="first"
 )
 STATES, MAPS, MEANS = (
-    ArraySpec("hidden_states", 0),
-    ArraySpec("attentions", 1),
-    ArraySpec("attentions", 1, "mean"),
+    Array(HIDDEN_STATES, 0),
+    Array(ATTENTIONS, 1),
+    Array(ATTENTIONS, 1, "mean"),
 )
-ENCODINGS: dict[ArraySpec, Encoding] = {
-    LOGITS: "float32",
-    CLS: "bfloat16",
+ENCODINGS: dict[Array, Encoding] = {
+    Array(LOGITS): "float32",
+    CLS_STATES: "bfloat16",
     STATES: "float16",
     MAPS: "uint8_cbrt",
     MEANS: "float16",
@@ -69,11 +72,11 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stored(array: ArraySpec, row: int, length: int) -> Tensor:
+def stored(array: Array, row: int, length: int) -> Tensor:
     """Return what is stored for a row, in the shape that a user expects."""
     shape = {
-        LOGITS: (2,),
-        CLS: (2, 3),
+        Array(LOGITS): (2,),
+        CLS_STATES: (2, 3),
         STATES: (length, 3),
         MAPS: (2, length, length),
         MEANS: (length, length),
@@ -82,7 +85,7 @@ def stored(array: ArraySpec, row: int, length: int) -> Tensor:
     return (numbers + 1).to(TORCH_TYPES[ENCODINGS[array]])
 
 
-def expected(array: ArraySpec, row: int, length: int) -> Tensor:
+def expected(array: Array, row: int, length: int) -> Tensor:
     """Return what a user has to get for it."""
     values = stored(array, row, length).float()
     if array == MAPS:
@@ -225,7 +228,7 @@ def test_a_store_may_have_more_files_than_a_process(tmp_path: Path, few_files: N
     for number in range(20):
         table = RowTable(keys_of_numbers([number]), np.ones(1, dtype=np.int64))
         draft = writer.add_segment(f"{number:05d}", table)
-        draft.write_array(LOGITS, np.full((1, 2), number, np.float32), "float32")
+        draft.write_array(Array(LOGITS), np.full((1, 2), number, np.float32), "float32")
         draft.commit()
     store = open_store(tmp_path / "store")
     assert store.logits(range(20))[:, 0].tolist() == list(range(20))

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array, Encoding
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_table import RowTable, read_row_table
-from pipeline.store.spec import Encoding
 from tests.store.small_store import (
-    CLS,
-    LOGITS,
     MAPS_1,
     MAPS_2,
     MEAN_1,
@@ -29,14 +29,14 @@ from tests.store.small_store import (
     openers,
 )
 
-ARRAYS = (LOGITS, CLS, STATES_0, MAPS_1, MAPS_2, MEAN_1)
+ARRAYS = (Array(LOGITS), CLS_STATES, STATES_0, MAPS_1, MAPS_2, MEAN_1)
 Lengths = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @settings(max_examples=12, deadline=None)  # a store is files, and the disk may be busy
 @given(
     segments=st.lists(Lengths, min_size=1, max_size=3),
-    encodings=st.tuples(*(st.sampled_from(array.encodings) for array in ARRAYS)),
+    encodings=st.tuples(*(st.sampled_from(array.signal.encodings) for array in ARRAYS)),
     data=st.data(),
 )
 def test_any_rows_are_read_as_they_were_written(
@@ -240,7 +240,7 @@ def test_keys_that_differ_in_the_last_byte_are_two(tmp_path: Path) -> None:
     keys = np.array([b"\0" * 15 + bytes([last]) for last in (1, 0, 2)], dtype="V16")
     writer = new_sample(tmp_path / "store").writer
     draft = writer.add_segment("00000", RowTable(keys, np.ones(3, dtype=np.int64)))
-    draft.write_array(LOGITS, np.zeros((3, 2), dtype=np.float32), "float32")
+    draft.write_array(Array(LOGITS), np.zeros((3, 2), dtype=np.float32), "float32")
     draft.commit()
     table = read_row_table(tmp_path / "store", writer.manifest.segments[0])
     assert table.keys.tolist() == keys.tolist()

@@ -14,10 +14,12 @@ from transformers import DataCollatorWithPadding
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.evaluate.stored_row import describe_row, find_row
 from pipeline.models.head import load_trained
+from pipeline.signals.logits import TOKEN_LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.dataset import SignalCollator, TeacherDataset, field_name
 from pipeline.store.reader import TeacherStore, open_store
 from pipeline.store.row_values import array_names, read_padded, read_ragged
-from pipeline.store.spec import TOKEN_LOGITS, chunk_file
+from pipeline.store.spec import chunk_file
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import Kind
@@ -84,7 +86,7 @@ def test_the_store_is_whole_and_damage_is_seen(words: Captured, tmp_path: Path) 
     """Catches an array that `decant verify` does not look at."""
     assert verify_store(words.folder, 1) == []
     copied = shutil.copytree(words.folder, tmp_path / "store")
-    chunk = copied / chunk_file(TOKEN_LOGITS, "00000")
+    chunk = copied / chunk_file(Array(TOKEN_LOGITS), "00000")
     content = bytearray(chunk.read_bytes())
     content[7] ^= 1
     chunk.write_bytes(content)

@@ -11,11 +11,13 @@ import torch
 import zarr
 
 from pipeline.core.errors import SettingsError, StoreIncompleteError
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
+from pipeline.signals.top_logits import top_k_arrays, whole_top_k
 from pipeline.store.manifest import read_manifest
-from pipeline.store.pieces import arrays_of_top, top_arrays
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
-from pipeline.store.spec import LOGITS, parse_array_name
+from pipeline.store.spec import parse_array_name
 from pipeline.store_tools.summary import describe_store, summarise_store
 from pipeline.store_tools.verify import verify_store
 from tests.asked_rows import masked_rows
@@ -65,7 +67,7 @@ def test_rows_are_cut_at_their_targets(captured: Captured) -> None:
         for row, value in zip(padded, values[name], strict=True):
             assert torch.equal(row[: len(value)], value) and not row[len(value) :].any()
     assert values[f"logits/top-{K}-pieces"][1].dtype == torch.int64
-    sizes = store.row_bytes(arrays_of_top(K))
+    sizes = store.row_bytes(top_k_arrays(K))
     assert sizes[rows].tolist() == [count * (8 * K + 8) for count in counts]
     empty = store.top_logits(rows[:1])
     assert empty.values.shape == (0, K) and empty.target.shape == (0,)
@@ -102,11 +104,11 @@ def test_the_vocabulary_is_the_teachers_labels(captured: Captured) -> None:
 
 def test_the_largest_k_is_chosen() -> None:
     """Catches a student that is given fewer of the teacher's logits than there are."""
-    arrays = [*arrays_of_top(64), *arrays_of_top(128)[:2], *arrays_of_top(256)[:1], LOGITS]
-    assert top_arrays(arrays) == arrays_of_top(128)
+    arrays = [*top_k_arrays(64), *top_k_arrays(128)[:2], *top_k_arrays(256)[:1], Array(LOGITS)]
+    assert whole_top_k(arrays) == top_k_arrays(128)
     message = "logits/top-K, are not all there; there is logits, logits/top-64. Run 'dvc repro"
     with pytest.raises(StoreIncompleteError, match=message):
-        top_arrays([LOGITS, arrays_of_top(64).values])
+        whole_top_k([Array(LOGITS), top_k_arrays(64).values])
 
 
 def test_more_than_the_vocabulary_cannot_be_asked_for(captured: Captured, tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_a_segment_without_any_target_is_whole(captured: Captured, tmp_path: Pat
 
 def test_the_names_are_read_back() -> None:
     """Catches an array that a manifest can name in two ways, or that it cannot."""
-    for array in (*arrays_of_top(64), *arrays_of_top(1)):
+    for array in (*top_k_arrays(64), *top_k_arrays(1)):
         assert parse_array_name(array.name) == array
     for name in ("logits/top-064", "logits/top-0", "logits/top-7-piece", "logits/top-99999999"):
         with pytest.raises(ValueError, match="is not an array of format version 1"):

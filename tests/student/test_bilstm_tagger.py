@@ -9,8 +9,8 @@ from transformers import AutoModelForTokenClassification
 
 import pipeline.student.registration  # noqa: F401
 from pipeline.core.errors import SettingsError
-from pipeline.objectives.models import Models
 from pipeline.objectives.settings import ClsObjectiveSettings
+from pipeline.signals.models import Models
 from pipeline.student.bilstm import BilstmForTokenClassification, BilstmTaggerConfig
 from pipeline.student.network_settings import STUDENTS
 from pipeline.tasks import TASKS

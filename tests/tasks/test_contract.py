@@ -17,7 +17,7 @@ from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_folder
 from pipeline.metrics.scores import label_loss
 from pipeline.models.head import load_trained
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.predict import predict
 from pipeline.tasks import TASKS, task_of
 from pipeline.tasks.task import Kind, Tokenising
@@ -169,7 +169,7 @@ def test_the_teacher_s_loss_is_what_validation_says(kind: Kind, small: MakeSmall
         else:
             labels = batch.pop("labels")
             found = loss(model(**batch), labels, None)
-    rows = ModelRows(split, tokenizer, int(model.config.pad_token_id or 0))
+    rows = ModelRows(split, tokenizer, Inputs.of(model.config, tokenizer))
     answers = predict(model, rows, data.task, data.tokens.labels)
     # A mean of a few hundred terms in float32.
     assert float(found) == pytest.approx(label_loss(answers), rel=1e-5)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.signals.top_logits import top_logits
 from pipeline.tasks import TASKS
 from pipeline.teacher.architecture import teacher_architecture
-from pipeline.teacher.top_logits import top_logits
 from pipeline.teacher.work import batches_by_length, most_targets
 from tests.piece_tokens import N_PIECES, make_masked_teacher
 
@@ -38,7 +38,7 @@ def test_slices_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(11, 40, generator=generator, dtype=torch.bfloat16)
     right = torch.arange(11)
     whole = top_logits(logits, right, 5)
-    monkeypatch.setattr("pipeline.teacher.top_logits._SLICE_BYTES", 4 * 40 * 3)
+    monkeypatch.setattr("pipeline.signals.top_logits._SLICE_BYTES", 4 * 40 * 3)
     for mine, theirs in zip(top_logits(logits, right, 5), whole, strict=True):
         assert torch.equal(mine, theirs)
     exact = logits.float()

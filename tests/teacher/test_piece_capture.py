@@ -6,22 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.teacher.plan_text import describe_plan
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
 from pipeline.core.errors import SettingsError, SignalError
 from pipeline.models.head import load_trained
+from pipeline.signals.signal import Array
+from pipeline.signals.top_logits import LOG_SUM_EXP
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
-from pipeline.store.spec import LOG_SUM_EXP
 from pipeline.store_tools.summary import folder_sizes
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
 from pipeline.teacher.architecture import teacher_architecture
-from pipeline.teacher.capture_settings import CaptureSettings, SignalSettings
+from pipeline.teacher.capture_settings import CaptureSettings, SignalsSettings
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.plan import make_plan
-from pipeline.teacher.plan_text import describe_plan
 from pipeline.teacher.recompute import recompute
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
@@ -190,16 +191,16 @@ def test_what_cannot_be_captured_is_said(
     has_decoder = kind == "sequence_to_sequence"
     folder = writing.teacher if has_decoder else make_masked_teacher(tmp_path)
     task = TASKS[kind]
-    settings = SignalSettings.model_validate({"logits": {"top_k": 4}, **signals})
+    settings = SignalsSettings.model_validate({"logits": {"top_k": 4}, **signals})
     if kind == "classification":
-        settings = SignalSettings.model_validate(signals)
+        settings = SignalsSettings.model_validate(signals)
     assert line in settings.faults(task, teacher_architecture(folder, task))
 
 
 def test_the_defaults_fit_every_task(writing: Writing) -> None:
     """Catches a [CLS] that is asked of a decoder because nobody said otherwise."""
     names = {
-        kind: [array.name for array in SignalSettings().arrays(TASKS[kind])]
+        kind: [array.name for array in SignalsSettings().arrays(TASKS[kind])]
         for kind in ("classification", "masked_lm", "sequence_to_sequence")
     }
     top = ["logits/top-64", "logits/top-64-pieces", "logits/log_sum_exp", "logits/target"]
@@ -208,7 +209,7 @@ def test_the_defaults_fit_every_task(writing: Writing) -> None:
     assert names["sequence_to_sequence"] == top
     task = TASKS["sequence_to_sequence"]
     large = teacher_architecture(writing.teacher, task).model_copy(update={"n_labels": 65})
-    assert SignalSettings().faults(task, large) == []
+    assert SignalsSettings().faults(task, large) == []
 
 
 def test_a_second_capture_has_nothing_to_do(writing: Writing) -> None:
@@ -238,8 +239,8 @@ def test_a_diverged_teacher_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         values = raw(self, rows)
         counts = [len(row.asked.pieces) if row.asked else 0 for row in rows]
         places = [sum(counts[:number]) for number, row in enumerate(rows) if is_spoiled(row)]
-        values[LOG_SUM_EXP] = values[LOG_SUM_EXP].clone()
-        values[LOG_SUM_EXP][places] = torch.nan
+        values[Array(LOG_SUM_EXP)] = values[Array(LOG_SUM_EXP)].clone()
+        values[Array(LOG_SUM_EXP)][places] = torch.nan
         return values
 
     monkeypatch.setattr(Extractor, "raw", torch.inference_mode()(spoiled))

@@ -18,11 +18,11 @@ from pipeline.core.errors import (
 )
 from pipeline.core.fingerprint import digest_folder
 from pipeline.store.manifest import read_manifest
+from pipeline.store_tools.plan_text import describe_plan, describe_speed
 from pipeline.store_tools.summary import folder_sizes
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.plan import Plan, make_plan
-from pipeline.teacher.plan_text import describe_plan, describe_speed
 from pipeline.teacher.speed import Speed, measure_speed, spread
 from pipeline.text.tokens import Tokens
 from tests.conftest import capture_store, make_checkpoint, make_sentences, make_tokens, write_csv

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import StoreMismatchError
+from pipeline.models.inputs import Inputs
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.encoding import decode, encode
 from pipeline.store.reader import open_store
-from pipeline.store.spec import LOGITS, ArraySpec
 from pipeline.tasks import TASKS
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.load import load_teacher
-from pipeline.teacher.recompute import Recomputed, recompute
-from pipeline.teacher.recompute_bound import bound
+from pipeline.teacher.recompute import Recomputed, bound, recompute
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
 from tests.conftest import make_checkpoint
@@ -82,18 +83,18 @@ def test_a_row_that_came_out_right_by_chance(
     store_dir = make_store()
     raw, seen = Extractor.raw, []
 
-    def lucky(self: Extractor, rows: list[TokenRow]) -> dict[ArraySpec, Tensor]:
+    def lucky(self: Extractor, rows: list[TokenRow]) -> dict[Array, Tensor]:
         values = raw(self, rows)
-        seen.append(values[LOGITS])
+        seen.append(values[Array(LOGITS)])
         if len(seen) == 1:
             exact = Extractor(
                 load_teacher(checkpoint, TASK, tokens.labels, needs_head=True).double(),
-                {LOGITS: "float32"},
+                {Array(LOGITS): "float32"},
                 "float32",
                 CPU,
-                has_token_types=True,
+                Inputs(0, has_token_types=True),
             )
-            values[LOGITS] = raw(exact, rows)[LOGITS]
+            values[Array(LOGITS)] = raw(exact, rows)[Array(LOGITS)]
         return values
 
     monkeypatch.setattr(Extractor, "raw", torch.inference_mode()(lucky))

@@ -12,8 +12,12 @@ from torch import Tensor
 from pipeline.core.errors import OutOfMemoryError, SignalError
 from pipeline.core.fingerprint import digest_folder
 from pipeline.core.processes import Processes
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.hidden_states import HIDDEN_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.reader import open_store
-from pipeline.store.spec import CLS, ArraySpec
 from pipeline.tasks import TASKS
 from pipeline.teacher.capture import capture
 from pipeline.teacher.capture_settings import CaptureSettings
@@ -118,14 +122,14 @@ def test_other_runtime_errors_are_not_memory(
         run(checkpoint, tokens, tmp_path / "store")
 
 
-Spoil = Callable[[dict[ArraySpec, Tensor], list[TokenRow]], None]
+Spoil = Callable[[dict[Array, Tensor], list[TokenRow]], None]
 
 
 def spoil_outputs(patch: pytest.MonkeyPatch, spoil: Spoil) -> None:
     """Let the model give other outputs."""
     raw = Extractor.raw
 
-    def spoiled(self: Extractor, rows: list[TokenRow]) -> dict[ArraySpec, Tensor]:
+    def spoiled(self: Extractor, rows: list[TokenRow]) -> dict[Array, Tensor]:
         with torch.inference_mode():
             values = {array: part.clone() for array, part in raw(self, rows).items()}
             spoil(values, rows)
@@ -141,17 +145,27 @@ def place_of(tokens: Tokens, split: str, position: int) -> TokenRow:
 @pytest.mark.parametrize(
     ("array", "place", "value", "message"),
     [
-        (ArraySpec("logits"), (1,), torch.nan, "logits: 1 values are not finite"),
-        (CLS, (3, 2), -70_912.4, "cls of layer 3: 1 values overflow float16 (largest 70,912; "),
-        (CLS, (0, 0), torch.inf, "cls of layer 0: 1 values are not finite. The teacher diverged"),
+        (Array(LOGITS), (1,), torch.nan, "logits: 1 values are not finite"),
         (
-            ArraySpec("hidden_states", 3),
+            CLS_STATES,
+            (3, 2),
+            -70_912.4,
+            "cls of layer 3: 1 values overflow float16 (largest 70,912; ",
+        ),
+        (
+            CLS_STATES,
+            (0, 0),
+            torch.inf,
+            "cls of layer 0: 1 values are not finite. The teacher diverged",
+        ),
+        (
+            Array(HIDDEN_STATES, 3),
             (0, 5),
             1e5,
             "hidden_states of layer 3: 1 values overflow float16 (largest 100,000; limit 65,504)",
         ),
         (
-            ArraySpec("attentions", 4),
+            Array(ATTENTIONS, 4),
             (2, 1, 0),
             torch.nan,
             "attentions of layer 4: 1 values are not finite",
@@ -163,7 +177,7 @@ def test_a_value_that_does_not_fit_names_row_and_layer(
     tokens: Tokens,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    array: ArraySpec,
+    array: Array,
     place: tuple[int, ...],
     value: float,
     message: str,
@@ -171,7 +185,7 @@ def test_a_value_that_does_not_fit_names_row_and_layer(
     """Catches an infinity in the store, and an error that leaves a user to search 67,000 rows."""
     wanted = tokens.splits["validation"].row(6)[0]
 
-    def spoil(values: dict[ArraySpec, Tensor], rows: list[TokenRow]) -> None:
+    def spoil(values: dict[Array, Tensor], rows: list[TokenRow]) -> None:
         for index, (ids, *_) in enumerate(rows):
             if ids.tolist() == wanted.tolist():
                 values[array][(index, *place)] = value
@@ -187,12 +201,12 @@ def test_padding_may_be_anything(
     """Catches a capture that stops for values that are never stored."""
     n_spoiled = 0
 
-    def spoil(values: dict[ArraySpec, Tensor], rows: list[TokenRow]) -> None:
+    def spoil(values: dict[Array, Tensor], rows: list[TokenRow]) -> None:
         nonlocal n_spoiled
         for index, (ids, *_) in enumerate(rows):
-            values[ArraySpec("attentions", 1)][index, :, len(ids) :] = torch.nan
-            values[ArraySpec("hidden_states", 0)][index, len(ids) :] = torch.inf
-            n_spoiled += values[ArraySpec("hidden_states", 0)].shape[1] > len(ids)
+            values[Array(ATTENTIONS, 1)][index, :, len(ids) :] = torch.nan
+            values[Array(HIDDEN_STATES, 0)][index, len(ids) :] = torch.inf
+            n_spoiled += values[Array(HIDDEN_STATES, 0)].shape[1] > len(ids)
 
     run(checkpoint, tokens, tmp_path / "plain")
     spoil_outputs(monkeypatch, spoil)

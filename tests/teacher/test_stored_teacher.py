@@ -17,9 +17,10 @@ from pipeline.core.errors import (
 )
 from pipeline.core.fingerprint import digest_folder
 from pipeline.core.processes import Processes
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.lock import LOCK_NAME
 from pipeline.store.reader import open_store
-from pipeline.store.spec import LOGITS
 from pipeline.store_tools.coverage import cover, describe_coverage
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
@@ -96,7 +97,7 @@ def test_only_missing_rows_are_computed(
 ) -> None:
     """Catches rows that are computed twice, and a given store that is written into."""
     before = content(theirs)
-    coverage = cover(open_store(theirs), own_tokens, [LOGITS])
+    coverage = cover(open_store(theirs), own_tokens, [Array(LOGITS)])
     assert coverage.splits["train"].n_found == 20 and coverage.n_distinct_missing == N_OWN
     assert describe_coverage(coverage).splitlines()[-1] == (
         f"'dvc repro capture' computes the {N_OWN} distinct rows that it lacks"

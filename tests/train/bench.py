@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.metrics.scores import Validated
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.predict import predict
 from pipeline.store.spec import TEACHER_FOLDER
 from pipeline.store.view import View
@@ -75,7 +75,9 @@ class Bench:
     def predict(self, model: PreTrainedModel) -> Predictions:
         """Return what a model predicts for the validation rows."""
         tokenizer = load_tokenizer(self.store / TEACHER_FOLDER)
-        rows = ModelRows(self.tokens.splits["validation"], tokenizer, 0)
+        rows = ModelRows(
+            self.tokens.splits["validation"], tokenizer, Inputs(0, has_token_types=True)
+        )
         return predict(model, rows, TASKS["classification"], self.tokens.labels)
 
     def run(

@@ -10,9 +10,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pipeline.core.settings import parse_section
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import Models
 from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.signals.models import Models
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store
 from pipeline.student.build import build_student
@@ -55,8 +56,7 @@ class Setting:
             self.tokens.splits["train"],
             open_store(store or self.store),
             self.needs,
-            pad_id=0,
-            has_token_types=True,
+            Inputs(0, has_token_types=True),
         )
 
     def build_student(self) -> PreTrainedModel:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.needs import Needs
 from pipeline.store.reader import TeacherStore
 from pipeline.text.tokens import TokenSplit
@@ -17,11 +18,9 @@ class ShiftedSplit(JoinedSplit):
         split: TokenSplit,
         store: TeacherStore,
         needs: Needs,
-        *,
-        pad_id: int,
-        has_token_types: bool,
+        inputs: Inputs,
     ) -> None:
-        super().__init__(split, store, needs, pad_id=pad_id, has_token_types=has_token_types)
+        super().__init__(split, store, needs, inputs)
         rows: NDArray[np.int64] = self._store_rows
         self._store_rows = rows.copy()
         sizes = np.stack([split.lengths, split.n_targets])

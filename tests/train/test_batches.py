@@ -11,9 +11,13 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from pipeline.core.errors import StoreIncompleteError
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.needs import Needs
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.cls import CLS, CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.reader import open_store
-from pipeline.store.spec import CLS, ArraySpec
 from pipeline.text.tokens import Tokens, TokenSplit
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.order import EpochOrder, global_order
@@ -29,9 +33,7 @@ from tests.conftest import (
 
 LAYERS = (2, 4)
 EVERYTHING = Needs(
-    teacher=frozenset(
-        {ArraySpec("logits"), ArraySpec("cls"), *(ArraySpec("attentions", k) for k in LAYERS)}
-    )
+    teacher=frozenset({Array(LOGITS), CLS_STATES, *(Array(ATTENTIONS, k) for k in LAYERS)})
 )
 
 
@@ -68,7 +70,7 @@ def shifted_store(tmp_path_factory: pytest.TempPathFactory, half_store: Path) ->
 
 
 def join(split: TokenSplit, store_dir: Path, needs: Needs = EVERYTHING) -> JoinedSplit:
-    return JoinedSplit(split, open_store(store_dir), needs, pad_id=0, has_token_types=True)
+    return JoinedSplit(split, open_store(store_dir), needs, Inputs(0, has_token_types=True))
 
 
 def errors(batch: Batch, split: TokenSplit, live: dict[bytes, OwnOutputs]) -> list[list[float]]:
@@ -89,9 +91,10 @@ def errors(batch: Batch, split: TokenSplit, live: dict[bytes, OwnOutputs]) -> li
         own = live[split.keys[row].tobytes()]
         n_heads, n = own.attentions.shape[1:3]
         stop = first + n_heads * n * n
-        cls = torch.stack([teacher.cls[layer][index] for layer in range(5)])
+        cls = torch.stack([teacher.signals[Array(CLS, layer)][index] for layer in range(5)])
         maps = {
-            layer: teacher.attentions[layer][first:stop].reshape(n_heads, n, n) for layer in LAYERS
+            layer: teacher.signals[Array(ATTENTIONS, layer)][first:stop].reshape(n_heads, n, n)
+            for layer in LAYERS
         }
         table.append(
             [
@@ -101,7 +104,7 @@ def errors(batch: Batch, split: TokenSplit, live: dict[bytes, OwnOutputs]) -> li
             ]
         )
         first = stop
-    assert all(first == len(part) for part in teacher.attentions.values())
+    assert all(first == len(teacher.signals[Array(ATTENTIONS, k)]) for k in LAYERS)
     return table
 
 
@@ -170,7 +173,7 @@ def test_inputs_and_labels_are_those_of_the_rows(
     """Catches labels in the table's order beside inputs in the batch's."""
     split = tokens.splits["train"]
     store, rows = open_store(make_store()), shuffled(len(split))[:9]
-    joined = JoinedSplit(split, store, Needs(), pad_id=9, has_token_types=True)
+    joined = JoinedSplit(split, store, Needs(), Inputs(9, has_token_types=True))
     batch = joined.read(rows)
     assert len(set(split.lengths[rows].tolist())) > 3 and len(set(split.labels[rows])) == 2
     assert batch.labels.tolist() == split.labels[rows].tolist()
@@ -183,7 +186,7 @@ def test_inputs_and_labels_are_those_of_the_rows(
         assert batch.inputs["attention_mask"][index].tolist() == [
             int(place < n) for place in range(batch.inputs["input_ids"].shape[1])
         ]
-    without = JoinedSplit(split, store, Needs(), pad_id=9, has_token_types=False).read(rows)
+    without = JoinedSplit(split, store, Needs(), Inputs(9, has_token_types=False)).read(rows)
     assert set(without.inputs) == {"input_ids", "attention_mask"}
 
 
@@ -192,21 +195,23 @@ def test_a_batch_has_what_is_needed_and_no_more(even_tokens: Tokens, half_store:
     split = even_tokens.splits["train"]
     batch = join(split, half_store, Needs()).read(np.arange(3))
     assert not batch.signals
-    needs = Needs(teacher=frozenset({ArraySpec("attentions", 4)}))
+    needs = Needs(teacher=frozenset({Array(ATTENTIONS, 4)}))
     batch = join(split, half_store, needs).read(np.arange(3))
-    assert list(batch.signals) == [ArraySpec("attentions", 4)]
-    assert list(batch.teacher().attentions) == [4]
+    assert list(batch.signals) == [Array(ATTENTIONS, 4)]
+    assert list(batch.teacher().signals) == [Array(ATTENTIONS, 4)]
 
 
 def test_signals_reach_the_objectives_in_float32(even_tokens: Tokens, half_store: Path) -> None:
     """Catches a loss that is computed in float16."""
     batch = join(even_tokens.splits["train"], half_store).read(np.arange(3))
-    assert batch.signals[CLS].values.dtype == torch.float16
+    assert batch.signals[CLS_STATES].values.dtype == torch.float16
     teacher = batch.to(torch.device("cpu")).teacher()
     assert teacher.logits is not None
-    signals = [teacher.logits, *teacher.cls.values(), *teacher.attentions.values()]
+    signals = [teacher.logits, *teacher.signals.values()]
     assert len(signals) == 8 and all(part.dtype == torch.float32 for part in signals)
-    assert torch.equal(teacher.cls[1], batch.signals[CLS].values[:, 1].float())
+    assert torch.equal(
+        teacher.signals[Array(CLS, 1)], batch.signals[CLS_STATES].values[:, 1].float()
+    )
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
@@ -219,7 +224,7 @@ def test_a_stream_gives_what_reading_gives(even_tokens: Tokens, half_store: Path
     split = even_tokens.splits["train"]
     joined = join(split, half_store)
     order = global_order(split.lengths, 7, 0, 0, group_by_length=True)
-    streamed = list(joined.stream(order, whole))
+    streamed = [batch for batch, is_last in joined.stream(order, whole) if is_last]
     assert len(streamed) == len(order.batches) == 9
     for batch, rows in zip(streamed, order.batches, strict=True):
         for found, expected in zip(tensors_of(batch), tensors_of(joined.read(rows)), strict=True):
@@ -255,7 +260,7 @@ def test_missing_rows_are_counted_before_the_first_step(
 
 def test_an_absent_layer_is_named(even_tokens: Tokens, half_store: Path) -> None:
     """Catches a layer that was never captured, which a KeyError would not explain."""
-    needs = Needs(teacher=frozenset({ArraySpec("attentions", 3)}))
+    needs = Needs(teacher=frozenset({Array(ATTENTIONS, 3)}))
     joined = join(even_tokens.splits["train"], half_store, needs)
     with pytest.raises(StoreIncompleteError) as raised:
         joined.read(np.arange(3))

@@ -16,12 +16,14 @@ from benchmarks.made_store import write_made_store
 from benchmarks.synthetic import make_table
 from pipeline.core.settings import parse_section
 from pipeline.models.architecture import Architecture
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.chosen import ObjectivesSettings
-from pipeline.objectives.models import Models, StudentShape
 from pipeline.objectives.needs import Needs
 from pipeline.objectives.weighted_sum import WeightedSum
+from pipeline.signals.attentions import ATTENTIONS
+from pipeline.signals.models import Models, StudentShape
+from pipeline.signals.signal import Array, Arrays
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.spec import Arrays, ArraySpec
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
@@ -33,7 +35,7 @@ TEACHER = Architecture(
     model_type="bert", n_layers=6, n_heads=12, hidden_size=384, n_labels=2, head_reads="first"
 )
 N_ROWS, LENGTH, SEGMENT_ROWS = 960, 96, 20
-ARRAYS: Arrays = {ArraySpec("attentions", layer): "float16" for layer in (2, 4)}
+ARRAYS: Arrays = {Array(ATTENTIONS, layer): "float16" for layer in (2, 4)}
 SIGNAL_BYTES = N_ROWS * len(ARRAYS) * TEACHER.n_heads * LENGTH**2 * 2
 SPARE_BYTES = 96 * 2**20
 Shuffle = Literal["global", "block"]
@@ -64,12 +66,11 @@ def read_epoch(split: TokenSplit, store: TeacherStore, shuffle: Shuffle) -> floa
         split,
         store,
         Needs(teacher=frozenset(ARRAYS)),
-        pad_id=0,
-        has_token_types=True,
+        Inputs(0, has_token_types=True),
     )
     settings = TrainingSettings(batch_size=4, shuffle=shuffle, shuffle_buffer_mib=32)
     total = 0.0
-    for batch in joined.stream(joined.order(settings, 0), lambda rows: [rows]):
+    for batch, _ in joined.stream(joined.order(settings, 0), lambda rows: [rows]):
         sums = [signal.values.double().sum() for signal in batch.signals.values()]
         total += float(sum(sums)) * float(batch.examples.sum())
     return total
@@ -138,7 +139,7 @@ def test_own_memory_does_not_grow_with_what_was_learned_from(large_store: Path) 
     accelerator = make_accelerator(torch.device("cpu"))
     objective = WeightedSum(objectives, models)
     rows = JoinedSplit(
-        split_of_rows(), open_store(large_store), needs, pad_id=0, has_token_types=True
+        split_of_rows(), open_store(large_store), needs, Inputs(0, has_token_types=True)
     )
     n_steps = rows.count_batches(settings)
     learner = Learner(student, objective, settings, n_steps, accelerator.device)

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.core.errors import TrainingError
-from pipeline.store.spec import LOGITS
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.train.batches import Batch, JoinedSplit
 from pipeline.train.order import global_order
 from tests.train.conftest import BATCH_SIZE, EVERY_OBJECTIVE, MakeSetting, without_dropout
@@ -37,10 +38,10 @@ class PoisonedSplit(JoinedSplit):
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         batch = super().read(rows)
-        logits = batch.signals[LOGITS].values.clone()
+        logits = batch.signals[Array(LOGITS)].values.clone()
         logits[torch.from_numpy(rows == 7)] = torch.nan
-        poisoned = replace(batch.signals[LOGITS], values=logits)
-        return replace(batch, signals={**batch.signals, LOGITS: poisoned})
+        poisoned = replace(batch.signals[Array(LOGITS)], values=logits)
+        return replace(batch, signals={**batch.signals, Array(LOGITS): poisoned})
 
 
 def copy_weights(student: PreTrainedModel) -> list[Tensor]:

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from pipeline.core.errors import PipelineError, StoreIncompleteError, StoreMismatchError
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.needs import Needs
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import TeacherStore, open_store
-from pipeline.store.spec import LOGITS
 from pipeline.store.view import make_view, read_view, write_view
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
@@ -59,13 +61,12 @@ def logits_of(store: TeacherStore, tokens: Tokens, rows: np.ndarray) -> torch.Te
 
 def is_of_the_same_rows(bench: Bench, other: Path, expected: Path) -> bool:
     """Say whether a batch's other logits are those that `expected` has for its rows."""
-    needs = Needs(teacher=frozenset({LOGITS}), other_stores=frozenset({str(other)}))
+    needs = Needs(teacher=frozenset({Array(LOGITS)}), other_stores=frozenset({str(other)}))
     rows = JoinedSplit(
         bench.tokens.splits["train"],
         open_store(bench.store),
         needs,
-        pad_id=0,
-        has_token_types=True,
+        Inputs(0, has_token_types=True),
         other_stores={str(other): open_store(other)},
     )
     chosen = np.array([44, 3, 17, 59, 0])
@@ -183,7 +184,7 @@ def test_another_tokenizer_is_refused(bench: Bench, other_store: Path) -> None:
         update={"identity": manifest.identity.model_copy(update={"tokenizer": "9" * 64})}
     )
     with pytest.raises(StoreMismatchError) as caught:
-        make_view(bench.store, own, tokens, [LOGITS], [str(other_store)])
+        make_view(bench.store, own, tokens, [Array(LOGITS)], [str(other_store)])
     assert str(caught.value).startswith(
         f"{other_store} was captured with tokenizer={bench.tokens.tokenizer[:12]}, now 999999999999"
     )

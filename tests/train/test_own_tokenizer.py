@@ -17,9 +17,12 @@ from pipeline.core.errors import DataError, SettingsError
 from pipeline.core.fingerprint import digest_tokenizer
 from pipeline.evaluate.evaluate import evaluate
 from pipeline.evaluate.settings import EvaluationSettings
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.needs import Needs
+from pipeline.signals.cls import CLS_STATES
+from pipeline.signals.logits import LOGITS
+from pipeline.signals.signal import Array
 from pipeline.store.reader import open_store
-from pipeline.store.spec import CLS, LOGITS
 from pipeline.tasks import TASKS, task_of
 from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import TokenSplit
@@ -96,13 +99,12 @@ def test_a_student_learns_by_its_own_tokens(
 
 
 def joined(bench: Bench, student_split: TokenSplit) -> JoinedSplit:
-    needs = Needs(teacher=frozenset({LOGITS, CLS}))
+    needs = Needs(teacher=frozenset({Array(LOGITS), CLS_STATES}))
     return JoinedSplit(
         bench.tokens.splits["train"],
         open_store(bench.store),
         needs,
-        pad_id=PAD_ID,
-        has_token_types=False,
+        Inputs(PAD_ID, has_token_types=False),
         student_split=student_split,
     )
 

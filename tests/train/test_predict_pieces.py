@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 import pipeline.models.predict
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.models.head import load_trained
-from pipeline.models.model_rows import ModelRows
+from pipeline.models.inputs import Inputs, ModelRows
 from pipeline.models.padding import pad_rows
 from pipeline.models.predict import Share, predict
 from pipeline.tasks import TASKS
@@ -33,7 +33,7 @@ class Case:
         self.split: TokenSplit = make_tokens(folder, kind, teacher).splits["train"]
         tokenizer = load_tokenizer(teacher)
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
-        self.rows = ModelRows(self.split, tokenizer, 0)
+        self.rows = ModelRows(self.split, tokenizer, Inputs(0, has_token_types=False))
         self.model: PreTrainedModel = load_trained(teacher, TASKS[kind]).eval()
         generator = torch.Generator().manual_seed(0)
         n_targets = len(self.split.labels)

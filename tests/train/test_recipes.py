@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.core.settings import parse_section
+from pipeline.models.inputs import Inputs
 from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.project.recipes import Recipe, list_recipes
 from pipeline.store.reader import open_store
@@ -62,7 +63,7 @@ def train_twice(recipe: Recipe, store: Path, tokens: Tokens) -> tuple[nn.Module,
     torch.manual_seed(0)
     student = build_student(model, view.manifest, store, TASKS["classification"], say=print)
     split = tokens.splits["train"]
-    rows = JoinedSplit(split, view, needs, pad_id=0, has_token_types=True)
+    rows = JoinedSplit(split, view, needs, Inputs(0, has_token_types=True))
     options = TrainingSettings(batch_size=30, epochs=1, learning_rate=1e-3)
     n_steps = rows.count_batches(options) * options.epochs
     learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, CPU)

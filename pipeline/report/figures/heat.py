@@ -119,12 +119,11 @@ def draw_attention_maps(maps: Sequence[AttentionMap], title: str = "") -> Figure
     side = min(max(130.0, 11.5 * len(maps[0].tokens)), 460.0) if title else 130.0
     size, margin, above = FONT_SIZE - 1, 60.0, 18.0
     width, height, head = margin + side + 4, above + side + margin, 40.0 if title else 0.0
-    figure = Figure(n_columns * width, head + -(-len(maps) // n_columns) * height)
-    if title:
-        figure.text((6, 12), title, "start", FONT_SIZE + 1)
-        figure.text(
-            (6, 28), f"up: query, across: key; fullest colour: {largest:.3g}", "start", size
-        )
+    note = f"rows: query, columns: key; fullest colour: {largest:.3g}" if title else ""
+    widest = max(n_columns * width, 12 + text_width(title), 12 + text_width(note, size))
+    figure = Figure(widest, head + -(-len(maps) // n_columns) * height)
+    figure.text((6, 12), title, "start")
+    figure.text((6, 28), note, "start", size)
     for number, one in enumerate(maps):
         left = number % n_columns * width + margin
         top = head + number // n_columns * height + above

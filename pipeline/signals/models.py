@@ -1,41 +1,21 @@
-"""The two models that objectives compare: what there is of either, and refusals of the rest."""
+"""A student and the teacher that it learns from: what there is of either to be compared."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from pipeline.core.errors import SettingsError
 from pipeline.models.architecture import Architecture
-from pipeline.store.pieces import arrays_of_logits
-from pipeline.store.spec import ArraySpec
+from pipeline.signals import SIGNALS
+from pipeline.signals.axis import Axis
+from pipeline.signals.cls import CLS
+from pipeline.signals.logits import logits_arrays
+from pipeline.signals.signal import Array, Signal
 from pipeline.tasks.classification import CLASSIFICATION
 from pipeline.tasks.task import Task, Unit
 
-Part = Literal[
-    "cls",
-    "hidden_states",
-    "attentions",
-    "pooling",
-    "decoder_hidden_states",
-    "decoder_attentions",
-    "cross_attentions",
-]
-"""What a student may give beside logits. `pooling`: how much of each token its head reads."""
-
-TRANSFORMER_PARTS: frozenset[Part] = frozenset({"cls", "hidden_states", "attentions"})
-DECODER_PARTS: frozenset[Part] = frozenset(
-    {"decoder_hidden_states", "decoder_attentions", "cross_attentions"}
-)
-ENCODER_DECODER_PARTS: frozenset[Part] = DECODER_PARTS | {"hidden_states", "attentions"}
-
-_CALLED: dict[Part, str] = {
-    "cls": "[CLS] states",
-    "hidden_states": "hidden states of tokens",
-    "attentions": "attention maps",
-    "pooling": "attention pooling",
-    "decoder_hidden_states": "hidden states of a decoder's tokens",
-    "decoder_attentions": "attention maps of a decoder",
-    "cross_attentions": "maps of cross-attention",
-}
+TRANSFORMER_SIGNALS = frozenset(one for one in SIGNALS.values() if one.stack == "encoder")
+ENCODER_DECODER_SIGNALS = frozenset(one for one in SIGNALS.values() if one.stack) - {CLS}
+"""Beside a decoder no head reads one token's state."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +28,18 @@ class StudentShape:
     n_heads: int
     """0 without attention maps."""
     architecture: str = "transformer"
-    gives: frozenset[Part] = TRANSFORMER_PARTS
+    gives: frozenset[Signal] = TRANSFORMER_SIGNALS
+    """What it gives beside logits."""
     predicts: frozenset[Unit] = frozenset(get_args(Unit))
     """What there is a head for."""
     reads_teacher_tokens: bool = True
     """False where it has a tokenizer of its own: then no token of one is a token of the other."""
     n_decoder_layers: int = 0
     """0 without a decoder beside the encoder."""
+
+    def depth(self, signal: Signal) -> int:
+        """Return the number of layers of the stack that a signal is of."""
+        return self.n_decoder_layers if signal.stack == "decoder" else self.n_layers
 
 
 @dataclass(frozen=True)
@@ -64,13 +49,13 @@ class Models:
     student: StudentShape
     teacher: Architecture
     task: Task = CLASSIFICATION
-    captured: frozenset[ArraySpec] = field(default_factory=frozenset)
+    captured: frozenset[Array] = field(default_factory=frozenset)
     """Arrays that the store has, for objectives that take what there is."""
 
     @property
-    def logits(self) -> frozenset[ArraySpec]:
+    def logits(self) -> frozenset[Array]:
         """The arrays with the teacher's logits; of word pieces, the likeliest that there are."""
-        return frozenset(arrays_of_logits(self.task.predicts, self.captured))
+        return frozenset(logits_arrays(self.task.predicts, self.captured))
 
     def head_faults(self) -> list[str]:
         """Return a line where the student has no head for the task."""
@@ -110,24 +95,24 @@ class Models:
                 ]
             )
 
-    def require(self, part: Part) -> None:
-        """Refuse a student that does not have this part, or not for the teacher's tokens.
+    def require(self, signal: Signal) -> None:
+        """Refuse a student that does not have this signal, or not for the teacher's tokens.
 
         Raises:
             SettingsError: saying what the student does give.
         """
-        if part not in self.student.gives:
-            given = ["logits", *(_CALLED[one] for one in sorted(self.student.gives))]
+        if signal not in self.student.gives:
+            given = ["logits", *(one.called for one in sorted(self.student.gives))]
             raise SettingsError(
                 [
-                    f"compares {_CALLED[part]}, which a {self.student.architecture} student does "
+                    f"compares {signal.called}, which a {self.student.architecture} student does "
                     f"not have; it gives {', '.join(given)}. Take this objective out"
                 ]
             )
-        if part != "cls" and not self.student.reads_teacher_tokens:
+        if signal.axis != Axis.ROW and not self.student.reads_teacher_tokens:
             raise SettingsError(
                 [
-                    f"compares {_CALLED[part]} token by token, but the student has another "
+                    f"compares {signal.called} token by token, but the student has another "
                     "tokenizer than the teacher. Use objectives of whole examples (logits, [CLS]), "
                     "or a student checkpoint with the teacher's tokenizer"
                 ]

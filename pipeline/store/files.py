@@ -1,17 +1,39 @@
-"""Which of a store's files are here: a store may be copied or pulled in part.
+"""A store's files: which of those that its manifest names are here, and which it does not name.
 
-Both files of an array in a segment are here, or neither is; so are the teacher's weights,
-file by file. What is absent in this way was not fetched; anything else that is missing is
-a fault. Only names and sizes are looked at.
+A store may be copied or pulled in part: both files of an array in a segment are here, or neither
+is; so are the teacher's weights, file by file. What is absent in this way was not fetched; anything
+else that is missing is a fault. Only names and sizes are looked at. What the manifest does not
+account for was left by a writer. The folders above arrays are Zarr groups; a file says so.
 """
 
-from collections.abc import Collection, Mapping
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.atomic import PARTIAL_SUFFIX, write_file
 from pipeline.core.errors import StoreDamagedError, StoreIncompleteError
+from pipeline.signals.cls import CLS_STATES, MOMENTS
+from pipeline.signals.signal import Array
 from pipeline.store.manifest import Manifest, no_links, regular_file_size
-from pipeline.store.spec import CLS, CLS_MOMENTS, TEACHER_FOLDER, chunk_file, metadata_file
+from pipeline.store.spec import (
+    GROUP_BYTES,
+    GROUP_NAME,
+    MANIFEST_NAME,
+    ROWS_FOLDER,
+    SIGNAL_FOLDERS,
+    STORE_FOLDERS,
+    TEACHER_FOLDER,
+    chunk_file,
+    group_folders,
+    metadata_file,
+)
+
+PARTIAL_FOLDER = ".partial"
+"""Holds what is being written."""
+FINISHED_FOLDER = ".finished"
+"""Holds the records of segments that were finished beside the main writer."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +70,7 @@ class Absent:
 
 def signal_option(name: str) -> str:
     """Return what `decant fetch --signal` is given for an array; moments come with [CLS]."""
-    return CLS.name if name == CLS_MOMENTS.name else name
+    return CLS_STATES.name if name == MOMENTS.name else name
 
 
 def is_weights(name: str) -> bool:
@@ -159,3 +181,55 @@ def _missing_files(store_dir: Path, manifest: Manifest) -> dict[str, None]:
                 "again."
             )
     return missing
+
+
+def make_groups(store_dir: Path, arrays: Iterable[Array]) -> None:
+    """Make every folder above these arrays a Zarr group."""
+    for name in sorted(group_folders(arrays)):
+        path = store_dir / name / GROUP_NAME
+        if not path.exists():
+            write_file(path, GROUP_BYTES)
+
+
+def group_files(manifest: Manifest, absent: Absent | None = None) -> list[str]:
+    """Return every group's `zarr.json`, the store's own first, relative to the store.
+
+    Of arrays that are `absent` everywhere there need be none.
+    """
+    arrays = {
+        array
+        for segment in manifest.segments
+        for array, _ in segment.specs()
+        if absent is None or segment.name not in absent.arrays.get(array.name, ())
+    }
+    return [GROUP_NAME, *(f"{folder}/{GROUP_NAME}" for folder in sorted(group_folders(arrays)))]
+
+
+def drop_unfinished(store_dir: Path, manifest: Manifest) -> None:
+    """Remove what a stopped writer left: every file that the manifest does not account for."""
+    shutil.rmtree(store_dir / PARTIAL_FOLDER, ignore_errors=True)
+    (store_dir / (MANIFEST_NAME + PARTIAL_SUFFIX)).unlink(missing_ok=True)
+    for path in unaccounted_files(store_dir, manifest):
+        path.unlink()
+    for folder_name in (ROWS_FOLDER, *SIGNAL_FOLDERS):
+        for parent, _, _ in os.walk(store_dir / folder_name, topdown=False):
+            if parent != str(store_dir / folder_name) and not any(Path(parent).iterdir()):
+                Path(parent).rmdir()
+
+
+def unaccounted_files(store_dir: Path, manifest: Manifest) -> list[Path]:
+    """Return the files in a store's folders that the manifest does not account for."""
+    known = {name for name, _ in manifest.files()} | set(group_files(manifest))
+    found = [
+        Path(parent, name)
+        for folder in STORE_FOLDERS
+        if not (store_dir / folder).is_symlink()
+        for parent, folders, files in os.walk(store_dir / folder)
+        for name in [*files, *folders]
+    ]
+    return sorted(
+        path
+        for path in found
+        if (path.is_symlink() or not path.is_dir())
+        and path.relative_to(store_dir).as_posix() not in known
+    )
