@@ -190,11 +190,6 @@ class Tokens:
     source: str | None = None
     """Digest of the table that all rows are variants of; None for the texts of the data."""
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of all splits."""
-        return next(iter(self.splits.values())).table.schema
-
 
 def _positions(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions from offsets[i] to offsets[i + 1] of each i, joined."""

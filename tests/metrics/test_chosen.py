@@ -23,7 +23,7 @@ from pipeline.tasks.task import TaskSettings
         (
             "sequence_to_sequence",
             ("bleu", "perplexity"),
-            "bleu is of texts, which are written after that; put perplexity before it",
+            "bleu needs generated texts; put perplexity before it",
         ),
     ],
 )

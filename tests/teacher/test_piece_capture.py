@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.teacher.plan_text import describe_plan
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
@@ -22,7 +23,6 @@ from pipeline.teacher.architecture import teacher_architecture
 from pipeline.teacher.capture_settings import CaptureSettings, SignalsSettings
 from pipeline.teacher.extract import Extractor
 from pipeline.teacher.plan import make_plan
-from pipeline.teacher.plan_text import describe_plan
 from pipeline.teacher.recompute import recompute
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Tokens
