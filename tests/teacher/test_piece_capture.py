@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pipeline.teacher.plan_text import describe_plan
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
@@ -16,6 +15,7 @@ from pipeline.signals.signal import Array
 from pipeline.signals.top_logits import LOG_SUM_EXP
 from pipeline.store.reader import open_store
 from pipeline.store.row_values import read_padded, read_ragged
+from pipeline.store_tools.plan_text import describe_plan
 from pipeline.store_tools.summary import folder_sizes
 from pipeline.store_tools.verify import verify_store
 from pipeline.tasks import TASKS
