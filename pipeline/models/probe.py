@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pipeline.models.architecture import head_reads
+from pipeline.models.architecture import HeadReads, head_reads
 from pipeline.models.attention import AttentionKind, AttentionTap
-from pipeline.models.cls import cls_state
 from pipeline.models.encoder_decoder import layer_counts
 
 
@@ -198,3 +197,21 @@ class Forward:
             self._made[name] = make()
         made: _Made = self._made[name]
         return made
+
+
+def cls_state(
+    states: Float[Tensor, "batch token hidden"],
+    input_ids: Int[Tensor, "batch token"],
+    mask: Int[Tensor, "batch token"],
+    reads: HeadReads,
+    pad_id: int,
+) -> Float[Tensor, "batch hidden"]:
+    """Return the state that the head reads, of one layer; `mask` is 1 on real tokens."""
+    if reads == "first":
+        return states[:, 0]
+    if reads == "mean":
+        return (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+    # As Transformers' heads find it: the last token of another id than the padding's.
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+    last = (positions * (input_ids != pad_id)).argmax(1)
+    return states[torch.arange(len(states), device=states.device), last]
