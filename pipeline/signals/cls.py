@@ -30,23 +30,18 @@ class ClsSettings(SignalSettings):
 
     def arrays(self, signal: Signal, task: Task) -> Arrays:
         """Return the one array of all layers."""
-        return {} if _has_decoder(task) else {CLS_STATES: self.encoding}
+        return {} if task.writes else {CLS_STATES: self.encoding}
 
     def faults(
         self, signal: Signal, task: Task, teacher: Architecture, *, is_default: bool
     ) -> list[str]:
         """Refuse it where it was asked for and there is none."""
-        if is_default or not _has_decoder(task):
+        if is_default or not task.writes:
             return []
         return [
             f"capture.signals.cls: no head of a teacher for {task.kind} reads one token's "
             "state. Set it to null."
         ]
-
-
-def _has_decoder(task: Task) -> bool:
-    """Whether the teacher writes a text: then it has a decoder, and no [CLS]."""
-    return task.kind == "sequence_to_sequence"
 
 
 def _take(forward: Forward, array: Array) -> Tensor:
