@@ -56,7 +56,7 @@ def _student_faults(text: str) -> Sequence[str]:
         check_params(parse_params(text))
     except SettingsError as error:
         if not all(fault.startswith("params.yaml: students.") for fault in error.faults):
-            raise SettingsError([*error.faults, "params.yaml was not changed"]) from error
+            raise SettingsError(*error.faults, "params.yaml was not changed") from error
         return error.faults
     return ()
 

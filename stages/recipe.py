@@ -39,7 +39,7 @@ def main(name: str | None, is_list: bool, is_applied: bool, student: str | None)
             "params.yaml was not changed. Recipes are written for the default teacher of 6 layers; "
             f"for another, add the lines of 'decant recipe {name}' by hand, with other layers"
         )
-        raise SettingsError([*error.faults, hint]) from error
+        raise SettingsError(*error.faults, hint) from error
     write_file(PARAMS_PATH, text.encode())
     for change in changes:
         click.echo(f"params.yaml: {change}")

@@ -4,8 +4,6 @@ Each class is also a builtin, so that callers who know nothing of this project
 can still catch it. A stage turns any of them into one line and exit code 1.
 """
 
-from collections.abc import Sequence
-
 
 class PipelineError(Exception):
     """Any failure that is the input's or the machine's, not a defect of the code."""
@@ -14,9 +12,9 @@ class PipelineError(Exception):
 class SettingsError(PipelineError, ValueError):
     """params.yaml cannot be used; `faults` holds every reason, one line each."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
+        self.faults = faults
 
 
 class DataError(PipelineError, ValueError):

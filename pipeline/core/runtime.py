@@ -35,7 +35,7 @@ def pick_device(settings: RuntimeSettings, local_rank: int = 0) -> "torch.device
 
     has_cuda = torch.cuda.is_available()
     if settings.device == "cuda" and not has_cuda:
-        raise SettingsError(["runtime.device: 'cuda', but torch sees no CUDA device; use auto"])
+        raise SettingsError("runtime.device: 'cuda', but torch sees no CUDA device; use auto")
     if not has_cuda or settings.device == "cpu":
         return torch.device("cpu")
     return torch.device("cuda", local_rank % torch.cuda.device_count())

@@ -49,9 +49,9 @@ def read_params_text(path: Path = PARAMS_PATH) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SettingsError([f"{path}: no such file. Run from the project's folder."]) from None
+        raise SettingsError(f"{path}: no such file. Run from the project's folder.") from None
     except UnicodeDecodeError as error:
-        raise SettingsError([f"{path}: not UTF-8: {error}"]) from None
+        raise SettingsError(f"{path}: not UTF-8: {error}") from None
 
 
 def parse_params(text: str, path: Path = PARAMS_PATH) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def parse_params(text: str, path: Path = PARAMS_PATH) -> dict[str, Any]:
     try:
         params = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise SettingsError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from None
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
-        raise SettingsError([f"{path}: expected sections at the top, found {params!r}"])
+        raise SettingsError(f"{path}: expected sections at the top, found {params!r}")
     return params
 
 
@@ -82,10 +82,10 @@ def parse_section(model: type[SectionT], value: Any, place: str) -> SectionT:
         # a string a path, but a string is never a number.
         return model.model_validate_json(json.dumps({} if value is None else value, default=str))
     except TypeError:
-        raise SettingsError([f"{place}: a key in it is neither text nor a number"]) from None
+        raise SettingsError(f"{place}: a key in it is neither text nor a number") from None
     except ValidationError as error:
         faults = [fault for fault in error.errors() if not _is_of_other_branch(fault)]
-        raise SettingsError([_describe(fault, model, place, value) for fault in faults]) from None
+        raise SettingsError(*(_describe(fault, model, place, value) for fault in faults)) from None
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def faults_at(place: str) -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        raise SettingsError([f"{place}.{fault}" for fault in error.faults]) from error
+        raise SettingsError(*(f"{place}.{fault}" for fault in error.faults)) from error
 
 
 def unknown_key(place: str, key: str, known: list[str]) -> str:

@@ -40,7 +40,7 @@ class ChosenObjectives(Section):
             except SettingsError as error:
                 faults += [f"objectives.{name}: {fault}" for fault in error.faults]
         if faults:
-            raise SettingsError(faults)
+            raise SettingsError(*faults)
         return total
 
     def whole_batches(self) -> list[str]:

@@ -56,17 +56,13 @@ def resolve(layer_map: LayerMap, models: Models, signal: Signal) -> list[LayerPa
         pairs = list(layer_map)
     if not pairs and layer_map == "learned":
         raise SettingsError(
-            [
-                "layer map 'learned' takes every teacher layer that was captured, and none was; "
-                "list layers under capture.signals"
-            ]
+            "layer map 'learned' takes every teacher layer that was captured, and none was; "
+            "list layers under capture.signals"
         )
     if not pairs:
         raise SettingsError(
-            [
-                f"layer map '{layer_map}' has no pair for a student of {depths['student']} layers "
-                f"and a teacher of {depths['teacher']}; give pairs [[student, teacher], ...]"
-            ]
+            f"layer map '{layer_map}' has no pair for a student of {depths['student']} layers "
+            f"and a teacher of {depths['teacher']}; give pairs [[student, teacher], ...]"
         )
     # The one layer of a student without Transformer layers has nothing below it.
     lowest_of = {
@@ -80,10 +76,8 @@ def resolve(layer_map: LayerMap, models: Models, signal: Signal) -> list[LayerPa
                 kind = f"decoder {kind}" if signal.stack == "decoder" else kind
                 note = " (0 is the embedding output)" if lowest_of[model] == 0 else ""
                 raise SettingsError(
-                    [
-                        f"layer map pairs student layer {student} with teacher layer {teacher}, "
-                        f"but the {model} has {kind} {lowest_of[model]}..{depths[model]}{note}"
-                    ]
+                    f"layer map pairs student layer {student} with teacher layer {teacher}, "
+                    f"but the {model} has {kind} {lowest_of[model]}..{depths[model]}{note}"
                 )
     return pairs
 

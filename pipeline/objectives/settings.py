@@ -87,19 +87,15 @@ class SoftTargetSettings(ObjectiveSettings):
         """
         if self.other_teachers:
             raise SettingsError(
-                [
-                    "other_teachers: stores of word pieces cannot be averaged, for each has its "
-                    "own teacher's likeliest pieces. Take other_teachers out"
-                ]
+                "other_teachers: stores of word pieces cannot be averaged, for each has its "
+                "own teacher's likeliest pieces. Take other_teachers out"
             )
         ends = {value_at(self.temperature, progress) for progress in (0.0, 1.0)}
         if ends != {1.0} and not self.accept_top_k_bias:
             raise SettingsError(
-                [
-                    f"temperature: the store has a teacher's likeliest pieces and what all others "
-                    f"have together, which at temperature {max(ends):g} is no longer what they "
-                    "would have. Set temperature: 1, or accept_top_k_bias: true"
-                ]
+                f"temperature: the store has a teacher's likeliest pieces and what all others "
+                f"have together, which at temperature {max(ends):g} is no longer what they "
+                "would have. Set temperature: 1, or accept_top_k_bias: true"
             )
 
 
@@ -182,10 +178,8 @@ class ClsObjectiveSettings(StatesSettings):
             return needs
         if any(theirs == 0 for _, theirs in self.pairs(models)):
             raise SettingsError(
-                [
-                    "counts in the teacher's deviations, but its [CLS] of layer 0, the embedding "
-                    "output, is the same in every row. Leave layer 0 out, or set normalise to l2"
-                ]
+                "counts in the teacher's deviations, but its [CLS] of layer 0, the embedding "
+                "output, is the same in every row. Leave layer 0 out, or set normalise to l2"
             )
         return needs | Needs(teacher=frozenset({MOMENTS}))
 
@@ -239,18 +233,14 @@ class MapsSettings(MatchSettings, ABC):
         ours, theirs = models.student.n_heads, models.teacher.n_heads
         if not self.pools(models) and self.heads == "all" and ours != theirs:
             raise SettingsError(
-                [
-                    f"compares maps of {ours} heads (student) with maps of {theirs} (teacher). "
-                    "Set heads: mean"
-                ]
+                f"compares maps of {ours} heads (student) with maps of {theirs} (teacher). "
+                "Set heads: mean"
             )
         if self.pools(models) and models.teacher.head_reads != "first":
             raise SettingsError(
-                [
-                    "compares the student's attention pooling with the row of the teacher's first "
-                    f"token, but the teacher's head reads the {models.teacher.head_reads} token. "
-                    "Take this objective out"
-                ]
+                "compares the student's attention pooling with the row of the teacher's first "
+                f"token, but the teacher's head reads the {models.teacher.head_reads} token. "
+                "Take this objective out"
             )
 
     def pools(self, models: Models) -> bool:

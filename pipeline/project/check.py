@@ -77,7 +77,7 @@ def check_params(params: dict[str, Any]) -> None:
     if isinstance(capture, CaptureSettings) and teacher is not None:
         faults += capture.signals.faults(_task(sections), teacher)
     if faults:  # those of the section `training` come once, not once a student
-        raise SettingsError([f"params.yaml: {fault}" for fault in dict.fromkeys(faults)])
+        raise SettingsError(*(f"params.yaml: {fault}" for fault in dict.fromkeys(faults)))
 
 
 def _task_faults(sections: dict[str, Section]) -> list[str]:

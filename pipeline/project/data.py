@@ -100,16 +100,14 @@ def make_request(
     """
     if preset is None:
         if source is None:
-            raise SettingsError(["give --data, your files, or --preset, a data set of the Hub"])
+            raise SettingsError("give --data, your files, or --preset, a data set of the Hub")
         request = Request(kind or CLASSIFICATION.kind, columns, source, encoding, labels)
     else:
         task, data = preset.settings["task"], preset.settings["data"]
         if kind not in (None, task["kind"]):
             raise SettingsError(
-                [
-                    f"--preset {preset.name} is a {task['kind']}, not --task {kind}; leave out one "
-                    "of both"
-                ]
+                f"--preset {preset.name} is a {task['kind']}, not --task {kind}; leave out one "
+                "of both"
             )
         named = tuple(data["labels"]) if "labels" in data else None
         merged = {**data["columns"], **columns}
@@ -127,7 +125,7 @@ def make_request(
     if not faults:
         faults = data_faults(request.settings, request.kind)
     if faults:
-        raise SettingsError([as_options(fault) for fault in faults])
+        raise SettingsError(*(as_options(fault) for fault in faults))
     return request
 
 

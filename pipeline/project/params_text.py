@@ -121,10 +121,8 @@ def with_students(
         return _changed(text, old[:stop] + new + old[stop:], ["students"], {**before, **students})
     except SettingsError:
         raise SettingsError(
-            [
-                "params.yaml: its students are not written one below the other, so that none can "
-                f"be added; {by_hand}"
-            ]
+            "params.yaml: its students are not written one below the other, so that none can "
+            f"be added; {by_hand}"
         ) from None
 
 
@@ -164,9 +162,7 @@ def _changed(text: str, lines: Sequence[str], place: Sequence[str], value: Any) 
         is_right = False
     if not is_right:
         raise SettingsError(
-            [
-                "params.yaml: its sections are not written one below the other, so that "
-                f"{'.'.join(place)} cannot be changed"
-            ]
+            "params.yaml: its sections are not written one below the other, so that "
+            f"{'.'.join(place)} cannot be changed"
         )
     return changed

@@ -125,5 +125,5 @@ def apply_preset(text: str, preset: Preset, path: str | None) -> tuple[str, list
                     changes.append(f"{name}.{key}: {flow(value)}")
     except SettingsError as error:
         by_hand = f"write the lines of 'decant preset {preset.name}' by hand"
-        raise SettingsError([f"{fault}; {by_hand}" for fault in error.faults]) from None
+        raise SettingsError(*(f"{fault}; {by_hand}" for fault in error.faults)) from None
     return text, changes

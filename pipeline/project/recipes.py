@@ -93,7 +93,7 @@ def apply_recipe(text: str, recipe: Recipe, name: str) -> tuple[str, list[str]]:
     students = parse_params(text)["students"]
     if name in students:
         raise SettingsError(
-            [f"params.yaml: students.{name} is there already; give another name with --as NAME"]
+            f"params.yaml: students.{name} is there already; give another name with --as NAME"
         )
     text, changes = _with_signals(text, recipe.signals)
     changed = with_students(
@@ -150,7 +150,7 @@ def add_seeds(text: str, name: str, seeds: Sequence[int]) -> tuple[str, list[str
     if name not in students:
         near = difflib.get_close_matches(name, map(str, students), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(students)}"
-        raise SettingsError([f"params.yaml: there is no student '{name}'; {remedy}"])
+        raise SettingsError(f"params.yaml: there is no student '{name}'; {remedy}")
     settings, place = students[name], f"students.{name}"
     own = training_of(params, parse_section(StudentSettings, settings, place), place).seed
     faults, added = [], {}
@@ -167,7 +167,7 @@ def add_seeds(text: str, name: str, seeds: Sequence[int]) -> tuple[str, list[str
                 "rename or remove it"
             )
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(*faults)
     if not added:
         return text, []
     lines = [line for copy, seeded in added.items() for line in student_lines(copy, seeded)]

@@ -53,7 +53,7 @@ def find_shipped(files: Iterable[File], name: str) -> File:
         near = difflib.get_close_matches(name, by_name, n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(by_name)}"
         kind = type(next(iter(by_name.values()))).__name__.lower()
-        raise SettingsError([f"{kind} '{name}' does not exist; {remedy}"])
+        raise SettingsError(f"{kind} '{name}' does not exist; {remedy}")
     return by_name[name]
 
 

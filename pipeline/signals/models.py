@@ -75,10 +75,8 @@ class Models:
         """
         if self.task.predicts_numbers:
             raise SettingsError(
-                [
-                    f"compares probabilities of classes, and a {self.task.kind} has none. Use "
-                    "logit_match, which compares the predicted numbers"
-                ]
+                f"compares probabilities of classes, and a {self.task.kind} has none. Use "
+                "logit_match, which compares the predicted numbers"
             )
 
     def require_labelled_rows(self) -> None:
@@ -89,10 +87,8 @@ class Models:
         """
         if not self.task.has_one_class:
             raise SettingsError(
-                [
-                    f"needs one label of several for each row, which a {self.task.kind} does not "
-                    "have; it is for classification. Take this objective out"
-                ]
+                f"needs one label of several for each row, which a {self.task.kind} does not "
+                "have; it is for classification. Take this objective out"
             )
 
     def require(self, signal: Signal) -> None:
@@ -104,18 +100,14 @@ class Models:
         if signal not in self.student.gives:
             given = ["logits", *(one.called for one in sorted(self.student.gives))]
             raise SettingsError(
-                [
-                    f"compares {signal.called}, which a {self.student.architecture} student does "
-                    f"not have; it gives {', '.join(given)}. Take this objective out"
-                ]
+                f"compares {signal.called}, which a {self.student.architecture} student does "
+                f"not have; it gives {', '.join(given)}. Take this objective out"
             )
         if signal.axis != Axis.ROW and not self.student.reads_teacher_tokens:
             raise SettingsError(
-                [
-                    f"compares {signal.called} token by token, but the student has another "
-                    "tokenizer than the teacher. Use objectives of whole examples (logits, [CLS]), "
-                    "or a student checkpoint with the teacher's tokenizer"
-                ]
+                f"compares {signal.called} token by token, but the student has another "
+                "tokenizer than the teacher. Use objectives of whole examples (logits, [CLS]), "
+                "or a student checkpoint with the teacher's tokenizer"
             )
 
     def require_equal_width(self, *, has_projection: bool) -> None:
@@ -127,8 +119,6 @@ class Models:
         ours, theirs = self.student.hidden_size, self.teacher.hidden_size
         if ours != theirs and not has_projection:
             raise SettingsError(
-                [
-                    f"compares states of {ours} numbers (student) with states of {theirs} "
-                    "(teacher). Set projection: true to learn a map between them"
-                ]
+                f"compares states of {ours} numbers (student) with states of {theirs} "
+                "(teacher). Set projection: true to learn a map between them"
             )

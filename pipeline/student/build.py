@@ -65,10 +65,8 @@ def build_network(
     found = _teacher_embeddings(folder) if settings.embeddings == "teacher" else None
     if found is not None and settings.embedding_size not in (None, found[1].shape[1]):
         raise SettingsError(
-            [
-                f"model.embedding_size: {settings.embedding_size}, but the teacher's embeddings "
-                f"are {found[1].shape[1]} wide; leave it out, or set embeddings to random"
-            ]
+            f"model.embedding_size: {settings.embedding_size}, but the teacher's embeddings "
+            f"are {found[1].shape[1]} wide; leave it out, or set embeddings to random"
         )
     tokenizer = load_tokenizer(folder)
     config = settings.config(

@@ -26,9 +26,7 @@ def model_of(value: Any, place: str) -> ModelSettings:
         return parse_section(STUDENTS[architecture], value, place)
     if isinstance(value, dict) and architecture != TRANSFORMER:
         known = ", ".join([TRANSFORMER, *STUDENTS])
-        raise SettingsError(
-            [f"{place}.architecture: should be one of {known}, got {architecture!r}"]
-        )
+        raise SettingsError(f"{place}.architecture: should be one of {known}, got {architecture!r}")
     return parse_section(TransformerSettings, value, place)
 
 
@@ -61,5 +59,5 @@ def models_of(model: ModelSettings, manifest: Manifest) -> Models:
     )
     faults = models.head_faults()
     if faults:
-        raise SettingsError([f"model.{fault}" for fault in faults])
+        raise SettingsError(*(f"model.{fault}" for fault in faults))
     return models

@@ -87,7 +87,7 @@ class NetworkSettings(ModelSettings):
             return config_class(**own, **given)
         except ValueError as error:
             name, _, rest = first_line(error).partition(" ")
-            raise SettingsError([f"{name}: {rest}"]) from error
+            raise SettingsError(f"{name}: {rest}") from error
 
     def shape(self, teacher: Architecture, tokenizer: str) -> StudentShape:
         """Return one layer, the one that the head reads."""

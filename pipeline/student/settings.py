@@ -113,7 +113,7 @@ class TransformerSettings(ModelSettings):
         assert self.n_layers is not None
         faults = self._decoder_faults(teacher)
         if faults:
-            raise SettingsError(faults)
+            raise SettingsError(*faults)
         self.teacher_layers(teacher.n_layers)
         if teacher.n_decoder_layers is not None:
             self.teacher_decoder_layers(teacher.n_decoder_layers)
@@ -129,10 +129,8 @@ class TransformerSettings(ModelSettings):
         n_heads = self.n_heads or max(1, hidden_size // head_size)
         if hidden_size % n_heads:
             raise SettingsError(
-                [
-                    f"hidden_size: {hidden_size} is not a multiple of {n_heads} heads; change it "
-                    "or n_heads"
-                ]
+                f"hidden_size: {hidden_size} is not a multiple of {n_heads} heads; change it "
+                "or n_heads"
             )
         return StudentShape(self.n_layers, hidden_size, n_heads)
 
@@ -149,10 +147,8 @@ class TransformerSettings(ModelSettings):
         assert self.n_layers is not None
         if self.is_narrower and self.warm_start != "none":
             raise SettingsError(
-                [
-                    f"warm_start: '{self.warm_start}' copies tensors of the teacher, which do not "
-                    "fit layers of other widths; set it to none"
-                ]
+                f"warm_start: '{self.warm_start}' copies tensors of the teacher, which do not "
+                "fit layers of other widths; set it to none"
             )
         if self.warm_start == "none" or self.warm_start == "heads":
             return []
@@ -210,20 +206,16 @@ def _chosen_layers(choice: LayerChoice, n_student: int, n_teacher: int, place: s
     if isinstance(choice, str):
         if n_student > n_teacher:
             raise SettingsError(
-                [
-                    f"{place}: '{choice}' needs {n_student} teacher layers, the "
-                    f"teacher has {n_teacher}; use fewer layers, a list, or none"
-                ]
+                f"{place}: '{choice}' needs {n_student} teacher layers, the "
+                f"teacher has {n_teacher}; use fewer layers, a list, or none"
             )
         step = n_teacher if choice == "every" else n_student
         return [layer * step // n_student for layer in range(1, n_student + 1)]
     outside = [layer for layer in choice if not 1 <= layer <= n_teacher]
     if outside or len(choice) != n_student:
         raise SettingsError(
-            [
-                f"{place}: lists teacher layers {', '.join(map(str, choice))} for a student "
-                f"of {n_student} layers; give {n_student} numbers from 1 to {n_teacher}"
-            ]
+            f"{place}: lists teacher layers {', '.join(map(str, choice))} for a student "
+            f"of {n_student} layers; give {n_student} numbers from 1 to {n_teacher}"
         )
     return list(choice)
 
@@ -234,10 +226,8 @@ def _shape_of_checkpoint(folder: Path, teacher: Architecture, tokenizer: str) ->
     if (own.n_decoder_layers is None) != (teacher.n_decoder_layers is None):
         has = "has a decoder beside its encoder" if own.n_decoder_layers else "has no such decoder"
         raise SettingsError(
-            [
-                f"checkpoint: a model of type '{own.model_type}' {has}, unlike the teacher, a "
-                f"{teacher.model_type}. Name a checkpoint that can do the teacher's task"
-            ]
+            f"checkpoint: a model of type '{own.model_type}' {has}, unlike the teacher, a "
+            f"{teacher.model_type}. Name a checkpoint that can do the teacher's task"
         )
     return StudentShape(
         n_layers=own.n_layers,

@@ -174,10 +174,8 @@ def masker_of(
     """
     if tokenizer.mask_token_id is None:
         raise SettingsError(
-            [
-                "tokenizer.checkpoint: its tokenizer has no mask token, which a masked_lm needs; "
-                "name the checkpoint of a masked language model"
-            ]
+            "tokenizer.checkpoint: its tokenizer has no mask token, which a masked_lm needs; "
+            "name the checkpoint of a masked language model"
         )
     special = _special_ids(tokenizer)
     every = np.array(sorted(tokenizer.get_vocab().values()), dtype=np.int32)

@@ -149,10 +149,8 @@ def end_of_text(tokenizer: "PreTrainedTokenizerFast") -> int:
         if number is not None:
             return int(number)
     raise SettingsError(
-        [
-            "tokenizer.checkpoint: its tokenizer has no token that ends a text, which a "
-            "sequence_to_sequence needs; name the checkpoint of a model that writes texts"
-        ]
+        "tokenizer.checkpoint: its tokenizer has no token that ends a text, which a "
+        "sequence_to_sequence needs; name the checkpoint of a model that writes texts"
     )
 
 
@@ -189,9 +187,7 @@ def decoder_start(checkpoint: Path, tokenizer: "PreTrainedTokenizerFast") -> int
         if isinstance(number, int):
             return number
     raise SettingsError(
-        [
-            "tokenizer.checkpoint: neither its config nor its tokenizer says with which token a "
-            "decoder begins, which a sequence_to_sequence needs; set decoder_start_token_id in "
-            "its config.json"
-        ]
+        "tokenizer.checkpoint: neither its config nor its tokenizer says with which token a "
+        "decoder begins, which a sequence_to_sequence needs; set decoder_start_token_id in "
+        "its config.json"
     )

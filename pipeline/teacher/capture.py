@@ -89,7 +89,7 @@ def capture(
     arrays = settings.signals.arrays(task)
     faults = settings.signals.faults(task, architecture)
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(*faults)
     begun_dir = begun_from(store_dir, teacher_dir)
     precision = choose_precision(settings.precision, begun_dir, lambda: device)
     identity = identify(teacher_dir, tokens, task, precision)

@@ -108,15 +108,13 @@ def _order(row: TokenRow) -> tuple[int, bytes]:
 def _check(teacher_dir: Path, tokens: Tokens, task: Task, settings: GenerationSettings) -> None:
     if not task.writes:
         raise SettingsError(
-            ["generation.splits: only a sequence_to_sequence writes texts; set it to []"]
+            "generation.splits: only a sequence_to_sequence writes texts; set it to []"
         )
     if (settings.max_new_tokens or 0) > tokens.max_length:
         raise SettingsError(
-            [
-                f"generation.max_new_tokens: {settings.max_new_tokens} is more than "
-                f"tokenizer.max_length, {tokens.max_length}, the longest row of a token table; "
-                "lower it, or leave it out"
-            ]
+            f"generation.max_new_tokens: {settings.max_new_tokens} is more than "
+            f"tokenizer.max_length, {tokens.max_length}, the longest row of a token table; "
+            "lower it, or leave it out"
         )
     if not has_weights(teacher_dir):
         raise CheckpointError(

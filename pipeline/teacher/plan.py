@@ -121,7 +121,7 @@ def make_plan(
     arrays = settings.signals.arrays(task)
     faults = settings.signals.faults(task, teacher)
     if faults:
-        raise SettingsError(faults)
+        raise SettingsError(*faults)
     store_dir = begun_from(store_dir, teacher_dir)
     _check_tokenizer(teacher_dir, tokens, store_dir)
     precision = choose_precision(settings.precision, store_dir, device)

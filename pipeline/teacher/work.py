@@ -172,9 +172,7 @@ def _check_encodings(store_dir: Path, segment: Segment, arrays: Arrays) -> None:
         stored = segment.arrays.get(array.name)
         if stored is not None and stored.encoding != encoding:
             raise SettingsError(
-                [
-                    f"capture.signals.{array.setting}.encoding: {store_dir} holds {array.name} as "
-                    f"{stored.encoding}, params.yaml asks for {encoding}. Restore "
-                    f"{stored.encoding}, or delete the store to capture again."
-                ]
+                f"capture.signals.{array.setting}.encoding: {store_dir} holds {array.name} as "
+                f"{stored.encoding}, params.yaml asks for {encoding}. Restore "
+                f"{stored.encoding}, or delete the store to capture again."
             )

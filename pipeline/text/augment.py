@@ -88,7 +88,7 @@ def augment(
             "Run 'dvc repro prepare'."
         )
     if settings.n_copies and form.not_varied:
-        raise SettingsError([f"augmentation.n_copies: {form.not_varied}; set it to 0"])
+        raise SettingsError(f"augmentation.n_copies: {form.not_varied}; set it to 0")
     rows = _new_rows(tokens, form.schema, tokenizer, settings)
     return write_variants(tokens, form, {"train": rows}, folder)
 
@@ -134,10 +134,8 @@ def _mask_token(tokenizer: "PreTrainedTokenizerFast", settings: AugmentationSett
     mask_token = tokenizer.mask_token
     if mask_token is None and settings.mask_probability:
         raise SettingsError(
-            [
-                "augmentation.mask_probability: the tokenizer of tokenizer.checkpoint has no mask "
-                f"token; set it to 0, got {settings.mask_probability:g}"
-            ]
+            "augmentation.mask_probability: the tokenizer of tokenizer.checkpoint has no mask "
+            f"token; set it to 0, got {settings.mask_probability:g}"
         )
     return str(mask_token or "")  # nothing is masked where there is none
 

@@ -130,8 +130,6 @@ def _check_start(view: View, chosen: Student) -> None:
     shape = model.shape(view.manifest.teacher, view.manifest.identity.tokenizer)
     if chosen.settings.augmented and not shape.reads_teacher_tokens:
         raise SettingsError(
-            [
-                "augmented: its texts hold the mask token of the teacher's tokenizer, which the "
-                "student's own would read as text; set it to false"
-            ]
+            "augmented: its texts hold the mask token of the teacher's tokenizer, which the "
+            "student's own would read as text; set it to false"
         )

@@ -99,33 +99,27 @@ def check_batches(
     names = objectives.whole_batches()
     if names and training.batch_size < SMALLEST_COMPARED:
         raise SettingsError(
-            [
-                f"objectives.{names[0]} compares the rows of a batch with each other, and of "
-                f"{training.batch_size} there is little to compare. Set training.batch_size to "
-                f"{SMALLEST_COMPARED} or more"
-            ]
+            f"objectives.{names[0]} compares the rows of a batch with each other, and of "
+            f"{training.batch_size} there is little to compare. Set training.batch_size to "
+            f"{SMALLEST_COMPARED} or more"
         )
     micro_batch = training.micro_batch_size or training.batch_size
     if names and (micro_batch < training.batch_size or n_processes > 1):
         raise SettingsError(
-            [
-                f"objectives.{names[0]} compares all rows of a batch with each other, so a batch "
-                f"of {training.batch_size} cannot be computed in parts of {micro_batch} by "
-                f"{n_processes} processes. Set training.micro_batch_size to null and "
-                "runtime.processes to 1"
-            ]
+            f"objectives.{names[0]} compares all rows of a batch with each other, so a batch "
+            f"of {training.batch_size} cannot be computed in parts of {micro_batch} by "
+            f"{n_processes} processes. Set training.micro_batch_size to null and "
+            "runtime.processes to 1"
         )
 
 
 def _check_mixing(training: TrainingSettings) -> None:
     if training.shuffle == "block":
         raise SettingsError(
-            [
-                "training.unlabelled_share: rows are drawn from everywhere by their kind, which "
-                "shuffle: block does not; set one of the two to null or global"
-            ]
+            "training.unlabelled_share: rows are drawn from everywhere by their kind, which "
+            "shuffle: block does not; set one of the two to null or global"
         )
     if training.batch_size < 2 and training.unlabelled_share:
         raise SettingsError(
-            ["training.unlabelled_share: a batch of 1 cannot be shared; raise training.batch_size"]
+            "training.unlabelled_share: a batch of 1 cannot be shared; raise training.batch_size"
         )

@@ -41,10 +41,8 @@ class DistillationStep(nn.Module):
         if settings.gradient_checkpointing:
             if not student.supports_gradient_checkpointing:
                 raise SettingsError(
-                    [
-                        f"training.gradient_checkpointing: {type(student).__name__} does not have "
-                        "it; set it to false"
-                    ]
+                    f"training.gradient_checkpointing: {type(student).__name__} does not have "
+                    "it; set it to false"
                 )
             student.activation_checkpointing_enable({"use_reentrant": False})
         if settings.compile:

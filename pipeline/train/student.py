@@ -96,10 +96,10 @@ def resolve_student(params: Mapping[str, Any], name: str) -> Student:
     """
     if name not in params["students"]:
         known = ", ".join(params["students"])
-        raise SettingsError([f"params.yaml: {place_of(name)}: no such student; there are {known}"])
+        raise SettingsError(f"params.yaml: {place_of(name)}: no such student; there are {known}")
     student, faults = read_student(params, name)
     if student is None or faults:
-        raise SettingsError(faults)
+        raise SettingsError(*faults)
     return student
 
 
