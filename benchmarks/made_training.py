@@ -24,7 +24,7 @@ from pipeline.student.network_settings import STUDENTS
 from pipeline.student.settings import TRANSFORMER
 from pipeline.text.tokens import TokenSplit
 from pipeline.train.settings import TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 
 BASE = Architecture(
     model_type="bert", n_layers=12, n_heads=12, hidden_size=768, n_labels=2, head_reads="first"
@@ -108,9 +108,9 @@ def make_learner(
     student: str = TRANSFORMER,
     *,
     is_frozen: bool = False,
-) -> Learner:
+) -> TrainState:
     """Return a random student to be trained."""
     model = make_student(teacher, student, is_frozen=is_frozen)
     objective = WeightedSum(objectives_of(teacher, student), models_of(teacher, student))
     n_steps = -(-n_rows // settings.batch_size) * settings.epochs
-    return Learner(model, objective, settings, n_steps, accelerator.device)
+    return TrainState(model, objective, settings, n_steps, accelerator.device)

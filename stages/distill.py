@@ -62,7 +62,7 @@ def main(name: str, *, force: bool) -> None:
 
     from pipeline.train.distill import distill
     from pipeline.train.parallel import make_accelerator
-    from pipeline.train.unfinished import UnfinishedTraining
+    from pipeline.train.resume import ResumableTraining
 
     logging.disable_progress_bar()  # of loading and saving; there is one of the training
     with joined_processes() as processes:
@@ -75,7 +75,7 @@ def main(name: str, *, force: bool) -> None:
                 student,
                 data,
                 folder,
-                UnfinishedTraining(UNFINISHED / name, inputs, runtime.seconds_between_saves),
+                ResumableTraining(UNFINISHED / name, inputs, runtime.seconds_between_saves),
                 partial(validate, task),
                 make_accelerator(pick_device(runtime, processes.local_rank)),
             )

@@ -29,7 +29,7 @@ from ruamel.yaml import YAML
 from tests.compared_projects import PROJECTS, ProjectName, make_project
 from tests.imports import ROOT
 
-RENAMED: dict[str, str] = {}
+RENAMED = {"clip_norm": "max_grad_norm", "warmup_share": "warmup_ratio", "n_beams": "num_beams"}
 """Old names by which BASE knows settings, columns, arrays and figures, and their new ones."""
 
 _STAGE_ONE = ("prepare", "augment", "finetune", "generate", "capture")

@@ -44,7 +44,7 @@ def make_project(name: ProjectName, folder: Path) -> dict[str, Any]:
         "task": {"kind": name},
         # Questions about texts are then read in several windows each.
         "tokenizer": {"checkpoint": "base", "max_length": 16 if "answer" in name else 64},
-        "generation": {"splits": _generated(name), "n_beams": 2},
+        "generation": {"splits": _generated(name), "num_beams": 2},
         "augmentation": {"n_copies": 0 if name in _NOT_AUGMENTED else 1},
         "capture": {"segment_rows": 24, "signals": _signals(name)},
         "students": _students(name),

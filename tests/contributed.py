@@ -24,7 +24,7 @@ from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 
 STUDENT = {
     "model": {"architecture": "averaging", "hidden_size": 16, "dropout": 0.1},
@@ -47,7 +47,7 @@ def main(params: Path, store_dir: Path, tokens_dir: Path, folder: Path) -> None:
     cpu = torch.device("cpu")
     rows = JoinedSplit(split, store, needs, Inputs(0, has_token_types=True))
     n_steps = rows.count_batches(options) * options.epochs
-    learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, cpu)
+    learner = TrainState(student, WeightedSum(settings.objectives, models), options, n_steps, cpu)
     start = {name: weight.detach().clone() for name, weight in student.named_parameters()}
     reports = list(train(learner, needs, rows, options, make_accelerator(cpu)))
     assert all(not torch.equal(weight, start[name]) for name, weight in student.named_parameters())

@@ -114,7 +114,7 @@ FIDELITIES: dict[str, Fidelity] = {
             compute=kl,
             fits=_is_of_classes,
             highest=None,
-            is_larger_better=False,
+            greater_is_better=False,
         ),
         Measure(
             name="correlation",
@@ -135,7 +135,7 @@ FIDELITIES: dict[str, Fidelity] = {
             compute=mean_absolute_difference,
             fits=_is_of_numbers,
             highest=None,
-            is_larger_better=False,
+            greater_is_better=False,
         ),
     )
 }

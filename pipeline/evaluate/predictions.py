@@ -98,7 +98,7 @@ def predict_both(
         rows.split,
         known.tolist(),
         rows.tokenizer,
-        n_beams=generation.n_beams,
+        num_beams=generation.num_beams,
         max_new_tokens=generation.max_new_tokens or tokens.max_length,
     )
     ours = replace(ours, written=WrittenTexts(written, right))

@@ -12,7 +12,7 @@ SplitName = Literal["validation", "test"]
 class WritingSettings(Section):
     """How the texts are written that a sequence_to_sequence is judged by."""
 
-    n_beams: Annotated[int, Field(ge=1)] = 4
+    num_beams: Annotated[int, Field(ge=1)] = 4
     """Beginnings of a text that are followed at once; 1 always takes the likeliest piece."""
 
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None

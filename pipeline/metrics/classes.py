@@ -243,7 +243,7 @@ EXPECTED_CALIBRATION_ERROR = Measure(
     "where it is about as confident. 0 is best.",
     compute=expected_calibration_error,
     fits=_is_of_classes,
-    is_larger_better=False,
+    greater_is_better=False,
 )
 PERPLEXITY = Measure(
     name="perplexity",
@@ -256,5 +256,5 @@ PERPLEXITY = Measure(
     hub_name="perplexity",
     lowest=1.0,
     highest=None,
-    is_larger_better=False,
+    greater_is_better=False,
 )

@@ -90,7 +90,7 @@ class ConstantBaseline:
         if not self.is_beaten:
             return (
                 f"{model} is no better on {split} than always giving {self.constant}: its "
-                f"{score}, is not {'above' if measure.is_larger_better else 'below'} "
+                f"{score}, is not {'above' if measure.greater_is_better else 'below'} "
                 f"{constant_score}"
             )
         return ""

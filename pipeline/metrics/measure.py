@@ -43,7 +43,7 @@ class Measure(Generic[F_co]):
     lowest: float = 0.0
     highest: float | None = 1.0
     """None where it has no bound."""
-    is_larger_better: bool = True
+    greater_is_better: bool = True
     hub_name: str = ""
     """What the Hub calls it, where it knows it."""
     reads_texts: bool = False
@@ -53,7 +53,7 @@ class Measure(Generic[F_co]):
     @property
     def loss_heading(self) -> str:
         """What it is called that a value is worse than another."""
-        return "drop" if self.is_larger_better else "rise"
+        return "drop" if self.greater_is_better else "rise"
 
     @property
     def unit_of_differences(self) -> str:
@@ -66,7 +66,7 @@ class Measure(Generic[F_co]):
 
     def is_better(self, value: float, other: float) -> bool:
         """Say whether one value is better than another, and not only as good."""
-        return value > other if self.is_larger_better else value < other
+        return value > other if self.greater_is_better else value < other
 
     def write(self, value: float) -> str:
         """Return a value in the measure's unit, without the unit's name."""
@@ -78,7 +78,7 @@ class Measure(Generic[F_co]):
 
     def loss(self, value: float, against: float) -> float:
         """Return how much worse a value is than another; below 0 it is better."""
-        return against - value if self.is_larger_better else value - against
+        return against - value if self.greater_is_better else value - against
 
     def fault(self, value: float) -> str:
         """Return why this cannot be a value of the measure, or nothing."""

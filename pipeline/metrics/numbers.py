@@ -79,5 +79,5 @@ MEAN_SQUARED_ERROR = Measure(
     fits=_is_of_numbers,
     hub_name="mse",
     highest=None,
-    is_larger_better=False,
+    greater_is_better=False,
 )

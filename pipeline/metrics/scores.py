@@ -151,7 +151,7 @@ def label_loss(predictions: Predictions) -> float:
 def _comparable(value: float, measure: Measure[Any]) -> float:
     if not math.isnan(value):
         return value
-    return -math.inf if measure.is_larger_better else math.inf
+    return -math.inf if measure.greater_is_better else math.inf
 
 
 def _loss_rank(loss: float) -> float:

@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 32
 class Writer:
     """A model that is set up to write.
 
-    Of `n_beams` beginnings the likeliest is followed to its end, or to `max_new_tokens` word
+    Of `num_beams` beginnings the likeliest is followed to its end, or to `max_new_tokens` word
     pieces; one beam takes the likeliest piece each time. All else, such as pieces that are
     never written, is as the model's own generation config says.
     """
@@ -35,7 +35,7 @@ class Writer:
         *,
         start: int,
         end: int,
-        n_beams: int,
+        num_beams: int,
         max_new_tokens: int,
         length_penalty: float | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class Writer:
         self._end = end
         assert model.generation_config is not None
         config: GenerationConfig = deepcopy(model.generation_config)
-        config.num_beams, config.num_return_sequences, config.do_sample = n_beams, 1, False
+        config.num_beams, config.num_return_sequences, config.do_sample = num_beams, 1, False
         config.max_length, config.max_new_tokens = None, max_new_tokens
         config.pad_token_id, config.eos_token_id = self._pad_id, end
         config.decoder_start_token_id = start
@@ -83,7 +83,7 @@ def write_texts(
     rows: Sequence[int],
     tokenizer: PreTrainedTokenizerFast,
     *,
-    n_beams: int,
+    num_beams: int,
     max_new_tokens: int,
 ) -> tuple[str, ...]:
     """Return what a model writes for these rows of a split, which have targets, as texts.
@@ -95,7 +95,7 @@ def write_texts(
         model,
         start=int(split.decoder_ids[0]),
         end=end_of_text(tokenizer),
-        n_beams=n_beams,
+        num_beams=num_beams,
         max_new_tokens=max_new_tokens,
     )
     numbers = np.asarray(rows, dtype=np.int64)

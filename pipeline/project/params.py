@@ -31,7 +31,7 @@ _BATCH, _SMALL_BATCH = 32, 16
 """Examples in a batch; in a small one where an epoch of large ones has too few updates."""
 _QUESTIONS_IN_BATCH = 8
 """Of a multiple choice, whose questions have a row for each choice."""
-_WARMUP_SHARE = 0.1
+_WARMUP_RATIO = 0.1
 _WIDE = 512
 """Numbers of a hidden state above which a model wants smaller steps."""
 _LONG_TEXTS = 256
@@ -102,7 +102,7 @@ def project_params(
     for section, rates in {"teacher": _OF_TEACHERS, "training": _OF_STUDENTS}.items():
         schedule = _schedule(request.kind, teacher.architecture, counts[section], rates)
         params[section].update(schedule)
-    _put_before(params["teacher"], "learning_rate", "warmup_share", _WARMUP_SHARE)
+    _put_before(params["teacher"], "learning_rate", "warmup_ratio", _WARMUP_RATIO)
     _set_signals(params["capture"]["signals"], request.kind, teacher, has_attentions=has_attentions)
     params["augmentation"]["n_copies"] = 0
     params["export"]["students"] = []

@@ -207,7 +207,7 @@ def _gain(comparison: Comparison, gain: Gain) -> str:
         f"{_score(comparison, gain.labels_only)}"
     )
     chance = ", a difference within the deviation of the seeds" if gain.is_within_deviation else ""
-    raises = "raises" if measure.is_larger_better else "lowers"
+    raises = "raises" if measure.greater_is_better else "lowers"
     if float(value) and gain.value > 0:
         beginning = f"Distillation {raises} {what} by {_with_unit(comparison, value)}"
     else:

@@ -164,7 +164,7 @@ def build_content(comparison: Comparison, sources: Sources | None) -> Content:
         notes=write_notes(comparison),
         columns=columns,
         pareto={axis.name: draw_pareto(comparison, axis) for axis in (LATENCY, SIZE)},
-        better="up" if comparison.measure.is_larger_better else "down",
+        better="up" if comparison.measure.greater_is_better else "down",
         sections=build_sections(comparison, evidence) if evidence else (),
         chapters=_chapters(comparison, columns, evidence),
         provenance=describe_provenance(provenance) if provenance else (),

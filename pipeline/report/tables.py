@@ -166,7 +166,7 @@ def _quality(comparison: Comparison) -> Iterator[Column]:
         )
     if labelled:
         both = ("The teacher's", "the student's")
-        more, less = both if first.is_larger_better else ("The student's", "the teacher's")
+        more, less = both if first.greater_is_better else ("The student's", "the teacher's")
         yield Column(
             Heading(first.loss_heading, first.unit_of_differences),
             f"{more} {first.heading} minus {less}, {split} {things}. Below 0 the student is "

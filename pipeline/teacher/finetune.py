@@ -122,7 +122,7 @@ def _arguments(
         per_device_eval_batch_size=4 * settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        warmup_steps=settings.warmup_share,
+        warmup_steps=settings.warmup_ratio,
         bf16=device.type == "cuda",
         use_cpu=device.type == "cpu",
         dataloader_pin_memory=device.type == "cuda",

@@ -24,7 +24,7 @@ class TeacherSettings(Section):
     """Its largest value; after the warm-up it falls to zero in a straight line."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's, for matrices; biases and normalisation weights have none."""
-    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the updates in which the learning rate rises to its value."""
     validations_per_epoch: int = Field(default=10, ge=1)
     """Most validations in an epoch. There are fewer where they would take more than about a fifth

@@ -68,7 +68,7 @@ def generate(
         model,
         start=start,
         end=end_of_text(tokenizer),
-        n_beams=settings.n_beams,
+        num_beams=settings.num_beams,
         max_new_tokens=settings.max_new_tokens or tokens.max_length,
         length_penalty=settings.length_penalty,
     )

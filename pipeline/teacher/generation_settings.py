@@ -12,7 +12,7 @@ class GenerationSettings(Section):
 
     splits: tuple[Literal["train", "validation", "test"], ...] = ()
     """Splits that the teacher writes a text for each row of; none turns the stage off."""
-    n_beams: int = Field(default=5, ge=1)
+    num_beams: int = Field(default=5, ge=1)
     """Texts that are kept while a text grows; 1 takes the likeliest piece each time."""
     length_penalty: float | None = None
     """The power of its length that a text's log probability is divided by."""

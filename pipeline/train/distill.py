@@ -14,13 +14,13 @@ from pipeline.core.progress import Progress
 from pipeline.core.stamp import METRICS_NAME, stamp_in
 from pipeline.metrics.scores import Validated
 from pipeline.tasks.predictions import Predictions
-from pipeline.train.beginning import begin
 from pipeline.train.curves import CURVES_NAME, Curves
 from pipeline.train.loop import StepReport, train
 from pipeline.train.model_card import write_model_card
 from pipeline.train.parallel import predict_shared
+from pipeline.train.resume import ResumableTraining
+from pipeline.train.setup import set_up
 from pipeline.train.student import Student, StudentData
-from pipeline.train.unfinished import UnfinishedTraining
 
 Judge = Callable[[Predictions], Validated]
 """Says how good a model is from its predictions for a split."""
@@ -75,7 +75,7 @@ def distill(
     student: Student,
     data: StudentData,
     student_dir: Path,
-    unfinished: UnfinishedTraining,
+    unfinished: ResumableTraining,
     judge: Judge,
     accelerator: Accelerator,
 ) -> TrainedStudent:
@@ -88,10 +88,10 @@ def distill(
     inputs goes on; the student is bit for bit that of one call (on a CPU).
 
     Raises:
-        TrainingError: the loss is no longer a number; and all that `begin` raises.
+        TrainingError: the loss is no longer a number; and all that `set_up` raises.
     """
-    begun = begin(student, data, accelerator)
-    learner, n_steps, is_main = begun.learner, begun.n_steps, accelerator.is_main_process
+    setup = set_up(student, data, accelerator)
+    learner, n_steps, is_main = setup.learner, setup.n_steps, accelerator.is_main_process
     training, curves_dir = student.training, unfinished.folder / CURVES_NAME
     outcome, points = TrainedStudent(), []
     state = unfinished.load()
@@ -99,16 +99,16 @@ def distill(
         learner.load_state_dict(state["learner"])
         outcome, points = TrainedStudent.from_json(state["outcome"]), state["points"]
 
-    n_examples = begun.rows.count_examples(training) * training.epochs
+    n_examples = setup.rows.count_examples(training) * training.epochs
     n_done = learner.step * n_examples // n_steps
     saved_at = time.monotonic()
     curves = Curves(curves_dir, points, is_written=is_main)
     with Progress(f"distill {student.name}", n_examples, n_done, is_shown=is_main) as progress:
-        for line in begun.log:
+        for line in setup.log:
             progress.say(line)
         if learner.step:
             progress.say(f"goes on after step {learner.step:,} of {n_steps:,}")
-        reports = train(learner, begun.needs, begun.rows, training, accelerator)
+        reports = train(learner, setup.needs, setup.rows, training, accelerator)
         # A training that patience has ended may have been killed before the student was written.
         for report in () if outcome.is_stopped(training.patience) else reports:
             progress.add(
@@ -122,8 +122,8 @@ def distill(
             if report.is_validation_due:
                 found = judge(
                     predict_shared(
-                        begun.student,
-                        begun.validation,
+                        setup.student,
+                        setup.validation,
                         data.task,
                         data.tokens.labels,
                         training,
@@ -140,7 +140,7 @@ def distill(
                     "points": curves.points,
                 }
                 if is_best:
-                    unfinished.keep_best(begun.student, report.step, state)
+                    unfinished.keep_best(setup.student, report.step, state)
                 else:
                     unfinished.save(state)
                 saved_at = time.monotonic()
@@ -150,7 +150,7 @@ def distill(
         with replacing_folder(student_dir) as folder:
             copytree(unfinished.best_folder(outcome.best_step), folder, dirs_exist_ok=True)
             copytree(curves_dir, folder / CURVES_NAME)
-            begun.tokenizer.save_pretrained(folder)
+            setup.tokenizer.save_pretrained(folder)
             write_model_card(folder, student, data, outcome.scores)
             write_json(folder / METRICS_NAME, outcome.to_json())
             stamp_in(folder).write(unfinished.inputs)

@@ -19,7 +19,7 @@ from pipeline.objectives.needs import Needs
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.parallel import parts_of
 from pipeline.train.settings import TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from pipeline.train.step import DistillationStep
 
 
@@ -40,7 +40,7 @@ class StepReport:
 
 
 def train(
-    learner: Learner,
+    learner: TrainState,
     needs: Needs,
     rows: JoinedSplit,
     settings: TrainingSettings,
@@ -95,7 +95,7 @@ def train(
                     f"{', '.join(key.tobytes().hex() for key in rows.keys(batch))}. Lower "
                     "training.learning_rate, or set training.precision to float32."
                 )
-            learning_rate = learner.update(settings.clip_norm)
+            learning_rate = learner.update(settings.max_grad_norm)
             yield StepReport(
                 step=learner.step,
                 n_steps=learner.n_steps,

@@ -22,11 +22,11 @@ class TrainingSettings(Section):
     learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's, for matrices; biases and normalisation weights have none."""
-    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     """Share of the updates in which the learning rate rises; then it falls to zero."""
     schedule: Literal["linear", "cosine"] = "linear"
     """The course of that fall."""
-    clip_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient of all weights together."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of matrix products; `auto` is bfloat16 on CUDA, float32 on a CPU."""

@@ -17,7 +17,7 @@ from pipeline.objectives.weighted_sum import WeightedSum
 from pipeline.train.settings import TrainingSettings
 
 
-class Learner:
+class TrainState:
     """A student, its objectives' own weights, and the optimizer of both.
 
     The order of the rows and the random numbers of a step follow from the seed and the
@@ -49,10 +49,10 @@ class Learner:
         self.step = 0
         """Updates that were made."""
 
-    def update(self, clip_norm: float) -> float:
+    def update(self, max_grad_norm: float) -> float:
         """Make one update from the gradients, and clear them; return its learning rate."""
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.weights, clip_norm)
+        nn.utils.clip_grad_norm_(self.weights, max_grad_norm)
         learning_rate = float(self.schedule.get_last_lr()[0])
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
@@ -102,7 +102,7 @@ def _make_optimizer(weights: Sequence[nn.Parameter], settings: TrainingSettings)
 
 def _make_schedule(optimizer: Optimizer, n_steps: int, settings: TrainingSettings) -> LambdaLR:
     """Return a linear rise over the warm-up share, then the schedule's fall to zero."""
-    n_warmup = round(settings.warmup_share * n_steps)
+    n_warmup = round(settings.warmup_ratio * n_steps)
     schedule = get_scheduler(settings.schedule, optimizer, n_warmup, n_steps)
     assert isinstance(schedule, LambdaLR)
     return schedule

@@ -95,4 +95,4 @@ def test_numbers_are_compared_as_numbers(random: np.random.Generator) -> None:
 def test_every_kind_of_task_is_ranked_by_one_that_grows(kind: str) -> None:
     """Catches a task whose students cannot be compared without labels, or are ranked by KL."""
     first, *_ = fidelities_of(TASKS[kind].kind)
-    assert FIDELITIES[first].is_larger_better
+    assert FIDELITIES[first].greater_is_better

@@ -47,7 +47,7 @@ SETTINGS = EvaluationSettings.model_validate(
         "splits": ("validation",),
         "n_latency_repeats": 1,
         "n_latency_examples": 3,
-        "generation": {"n_beams": 2, "max_new_tokens": 6},
+        "generation": {"num_beams": 2, "max_new_tokens": 6},
     }
 )
 
@@ -113,7 +113,7 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     load_tokenizer(teacher).save_pretrained(folder / "other")
     generated = None
     if kind == "sequence_to_sequence":
-        settings = GenerationSettings(splits=("validation",), n_beams=2, max_new_tokens=6)
+        settings = GenerationSettings(splits=("validation",), num_beams=2, max_new_tokens=6)
         (folder / "generated").mkdir()
         generate(teacher, tokens, TASKS[kind], settings, folder / "generated", device=CPU)
         generated = open_generated(folder / "generated")

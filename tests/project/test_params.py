@@ -93,7 +93,7 @@ def test_teacher_and_students_have_300_updates(kind: Kind, n_train: int) -> None
     n_kept = min(n_train, 5000)
     params = parse_params(made(kind, n_train=n_train, n_labelled=n_kept, n_examples=n_kept))
     check_params(params)
-    assert params["teacher"]["warmup_share"] == 0.1
+    assert params["teacher"]["warmup_ratio"] == 0.1
     for section in ("teacher", "training"):
         assert 300 <= updates(params[section], n_kept) < 700
     for student in params["students"].values():

@@ -164,7 +164,7 @@ def metrics_of(kind: str, student: str, first: float) -> dict[str, Any]:
     metrics = make_student_metrics(student)
     names = TASKS[kind].metrics
     rest = dict.fromkeys(names[1:], 0.5)
-    best = 0.9 if METRICS[names[0]].is_larger_better else 1.1
+    best = 0.9 if METRICS[names[0]].greater_is_better else 1.1
     for split in metrics["splits"].values():
         split["n_predictions"] = 5000
         if kind == "question_answering":
@@ -176,7 +176,7 @@ def metrics_of(kind: str, student: str, first: float) -> dict[str, Any]:
 
 
 def is_ranked_upwards(kind: str) -> bool:
-    return METRICS[TASKS[kind].primary_metric].is_larger_better
+    return METRICS[TASKS[kind].primary_metric].greater_is_better
 
 
 @pytest.fixture(params=TASKS)

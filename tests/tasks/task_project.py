@@ -72,7 +72,7 @@ def make_task_project(folder: Path, kind: Kind, data_set: str | None) -> DvcProj
         data=data,
         task=task,
         students={STUDENT: {"model": {"n_layers": 1}, "objectives": objectives, **_targets(kind)}},
-        generation={"splits": _written_for(kind), "n_beams": 2},
+        generation={"splits": _written_for(kind), "num_beams": 2},
         capture=_capture(kind),
         training={"epochs": 1, "batch_size": 16},
         export={

@@ -79,7 +79,7 @@ def test_each_row_gets_what_the_teacher_writes_for_it_alone(
     teacher = make_teacher(tmp_path / "teacher", model_type)
     tokens = make_table(tmp_path / "tokens", teacher)
     splits = ("train", "validation")
-    written = run(tmp_path, teacher, tokens, splits=splits, n_beams=3, max_new_tokens=9)
+    written = run(tmp_path, teacher, tokens, splits=splits, num_beams=3, max_new_tokens=9)
     model: Any = make_two_stacks(model_type)
     tokenizer = load_tokenizer(teacher)
     assert set(written.splits) == set(splits) and written.source == tokens.digest
@@ -129,7 +129,7 @@ def test_students_train_on_the_chosen_texts(tmp_path: Path) -> None:
     """Catches the data's own texts in training on the teacher's, and a table of another table."""
     teacher = make_teacher(tmp_path / "teacher", "marian")
     tokens = make_table(tmp_path / "tokens", teacher)
-    written = run(tmp_path, teacher, tokens, splits=("train",), n_beams=1)
+    written = run(tmp_path, teacher, tokens, splits=("train",), num_beams=1)
     own, theirs = tokens.splits["train"], written.splits["train"]
     assert not np.array_equal(own.labels, theirs.labels)
     assert with_generated(tokens, written, "data") is tokens

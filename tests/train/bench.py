@@ -21,8 +21,8 @@ from pipeline.tasks.predictions import Predictions
 from pipeline.text.tokens import Tokens
 from pipeline.train.distill import Judge, TrainedStudent, distill
 from pipeline.train.parallel import make_accelerator
+from pipeline.train.resume import ResumableTraining
 from pipeline.train.student import StudentData, resolve_student
-from pipeline.train.unfinished import UnfinishedTraining
 
 INPUTS = {"view": "0" * 64}
 STUDENT: dict[str, Any] = {
@@ -102,7 +102,7 @@ class Bench:
             resolve_student({"students": {"a": student}, "training": options}, "a"),
             data,
             folder,
-            UnfinishedTraining(folder.parents[1] / "unfinished" / folder.name, INPUTS),
+            ResumableTraining(folder.parents[1] / "unfinished" / folder.name, INPUTS),
             judge,
             make_accelerator(torch.device("cpu")),
         )

@@ -23,7 +23,7 @@ from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import StepReport, train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from tests.compared import make_models
 from tests.train.bench import Bench
 
@@ -73,7 +73,7 @@ class Setting:
         self, rows: JoinedSplit, student: PreTrainedModel | None = None, **training: Any
     ) -> Iterator[StepReport]:
         settings = self.options(**training)
-        learner = Learner(
+        learner = TrainState(
             student or self.build_student(),
             WeightedSum(self.settings, self.models),
             settings,

@@ -15,21 +15,21 @@ from typing import Any
 import torch
 
 from pipeline.train.parallel import make_accelerator
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from tests.train.small_training import distill_small
 
 
 def run(store_dir: Path, tokens_dir: Path, job: dict[str, Any]) -> None:
     """Train as the job says."""
-    update = Learner.update
+    update = TrainState.update
 
-    def killed(learner: Learner, clip_norm: float) -> float:
-        learning_rate = update(learner, clip_norm)
+    def killed(learner: TrainState, max_grad_norm: float) -> float:
+        learning_rate = update(learner, max_grad_norm)
         if learner.step == job["kill_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
         return learning_rate
 
-    Learner.update = killed  # type: ignore[method-assign]
+    TrainState.update = killed  # type: ignore[method-assign]
     distill_small(
         store_dir,
         tokens_dir,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.core.processes import joined_processes
-from pipeline.train import beginning
+from pipeline.train import setup
 from pipeline.train.parallel import make_accelerator
 from tests.train.conftest import without_dropout
 from tests.train.small_training import distill_small
@@ -21,8 +21,8 @@ TRAINING: dict[str, Any] = {"batch_size": 59, "micro_batch_size": 20, "epochs": 
 
 def main(store_dir: Path, tokens_dir: Path, folder: Path) -> None:
     """Train in this process and those started with it."""
-    build = beginning.build_student
-    beginning.build_student = lambda *args, say: without_dropout(build(*args, say=say))
+    build = setup.build_student
+    setup.build_student = lambda *args, say: without_dropout(build(*args, say=say))
     with joined_processes():
         accelerator = make_accelerator(torch.device("cpu"))
         distill_small(store_dir, tokens_dir, folder, accelerator, training=TRAINING)

@@ -12,8 +12,8 @@ from pipeline.metrics.scores import validate
 from pipeline.tasks import TASKS
 from pipeline.text.tokens import open_tokens
 from pipeline.train.distill import distill
+from pipeline.train.resume import ResumableTraining
 from pipeline.train.student import StudentData, resolve_student
-from pipeline.train.unfinished import UnfinishedTraining
 
 STUDENT: dict[str, Any] = {
     "model": {"n_layers": 2, "warm_start": "every"},
@@ -52,7 +52,7 @@ def distill_small(
         student,
         StudentData(student.view(store_dir, tokens), store_dir, tokens, task),
         folder,
-        UnfinishedTraining(folder.with_name("unfinished"), inputs, seconds_between_saves),
+        ResumableTraining(folder.with_name("unfinished"), inputs, seconds_between_saves),
         partial(validate, task),
         accelerator,
     )

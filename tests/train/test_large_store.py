@@ -29,7 +29,7 @@ from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 
 TEACHER = Architecture(
     model_type="bert", n_layers=6, n_heads=12, hidden_size=384, n_labels=2, head_reads="first"
@@ -142,7 +142,7 @@ def test_own_memory_does_not_grow_with_what_was_learned_from(large_store: Path) 
         split_of_rows(), open_store(large_store), needs, Inputs(0, has_token_types=True)
     )
     n_steps = rows.count_batches(settings)
-    learner = Learner(student, objective, settings, n_steps, accelerator.device)
+    learner = TrainState(student, objective, settings, n_steps, accelerator.device)
     own = [own_bytes() for _ in train(learner, needs, rows, settings, accelerator)]
     assert len(own) == n_steps
     assert max(own) - own[0] < SIGNAL_BYTES // 4

@@ -100,7 +100,7 @@ def test_validation_is_due(make_setting: MakeSetting, per_epoch: int, due: list[
 def test_the_learning_rate_rises_and_falls(make_setting: MakeSetting) -> None:
     """Catches a schedule by epoch, one that never ends at zero, or no warm-up."""
     setting = make_setting(hard_label={})
-    reports = setting.train(setting.join(), learning_rate=0.008, warmup_share=0.2)
+    reports = setting.train(setting.join(), learning_rate=0.008, warmup_ratio=0.2)
     rates = [report.learning_rate for report in reports]
     expected = [0, 0.004, *(0.008 * (10 - step) / 8 for step in range(2, 10))]
     assert rates == pytest.approx(expected, rel=1e-12, abs=1e-18)  # float64 products
@@ -110,7 +110,7 @@ def test_the_learning_rate_may_fall_as_a_cosine(make_setting: MakeSetting) -> No
     """Catches a schedule that is named and not used."""
     setting = make_setting(hard_label={})
     reports = setting.train(
-        setting.join(), learning_rate=0.008, warmup_share=0.2, schedule="cosine"
+        setting.join(), learning_rate=0.008, warmup_ratio=0.2, schedule="cosine"
     )
     rates = [report.learning_rate for report in reports]
     fall = [0.004 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
@@ -144,7 +144,7 @@ def test_steps_are_no_longer_than_the_gradient_allows(
         step(optimizer, *args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", note)
-    list(setting.train(setting.join(), student, clip_norm=0.25))
+    list(setting.train(setting.join(), student, max_grad_norm=0.25))
     assert len(norms) == 10
     # clip_grad_norm_ divides by the norm plus 1e-6; all norms here were above 1.
     assert norms == pytest.approx([0.25] * 10, rel=1e-5)

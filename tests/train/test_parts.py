@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from pipeline.store.reader import open_store
 from pipeline.text.tokens import TokenSplit
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from tests.train.conftest import EVERY_OBJECTIVE, MakeSetting, Setting, without_dropout
 
 BATCH_SIZE = 16  # 60 rows: the last batch has 12
@@ -92,14 +92,14 @@ def test_losses_and_gradients_are_those_of_the_definitions(
     monkeypatch.setitem(setting.tokens.splits, "train", split)  # type: ignore[arg-type]
     student = without_dropout(setting.build_student())
     seen: list[tuple[PreTrainedModel, list[Tensor]]] = []
-    update = Learner.update
+    update = TrainState.update
 
-    def note(learner: Learner, clip_norm: float) -> float:
+    def note(learner: TrainState, max_grad_norm: float) -> float:
         gradients = [weight.grad.clone() for weight in learner.weights if weight.grad is not None]
         seen.append((deepcopy(learner.student), gradients))
-        return update(learner, clip_norm)
+        return update(learner, max_grad_norm)
 
-    monkeypatch.setattr(Learner, "update", note)
+    monkeypatch.setattr(TrainState, "update", note)
     rows = setting.join()
     reports = list(
         setting.train(rows, student, batch_size=BATCH_SIZE, micro_batch_size=micro_batch_size)

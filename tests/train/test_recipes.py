@@ -21,7 +21,7 @@ from pipeline.train.batches import JoinedSplit
 from pipeline.train.loop import train
 from pipeline.train.parallel import make_accelerator
 from pipeline.train.settings import StudentSettings, TrainingSettings
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from tests.conftest import capture_store, make_checkpoint
 from tests.train.conftest import CPU
 
@@ -66,7 +66,7 @@ def train_twice(recipe: Recipe, store: Path, tokens: Tokens) -> tuple[nn.Module,
     rows = JoinedSplit(split, view, needs, Inputs(0, has_token_types=True))
     options = TrainingSettings(batch_size=30, epochs=1, learning_rate=1e-3)
     n_steps = rows.count_batches(options) * options.epochs
-    learner = Learner(student, WeightedSum(settings.objectives, models), options, n_steps, CPU)
+    learner = TrainState(student, WeightedSum(settings.objectives, models), options, n_steps, CPU)
     touched = Touched(student)
     for report in train(learner, needs, rows, options, make_accelerator(CPU)):
         assert math.isfinite(report.loss) and report.loss > 0

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pipeline.core.errors import TrainingError
 from pipeline.core.fingerprint import digest_folder
-from pipeline.train.unfinished import UnfinishedTraining
+from pipeline.train.resume import ResumableTraining
 
 N_STEPS = 40
 N_KILLS = 10
@@ -79,7 +79,7 @@ def test_a_killed_training_ends_with_the_same_bits(
 
     Dropout is on. What is saved lies up to some steps back, so steps are also made again.
     """
-    folder, kept = tmp_path / "student", UnfinishedTraining(tmp_path / "unfinished", {})
+    folder, kept = tmp_path / "student", ResumableTraining(tmp_path / "unfinished", {})
     steps = sorted(random.Random(0).sample(range(1, N_STEPS), N_KILLS))
     resumed_at = []
     for number, step in enumerate(steps):
@@ -114,11 +114,11 @@ def test_other_settings_do_not_resume(tmp_path: Path, trainings: Trainings, whol
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     """Catches a traceback of pickle, or hours of training that are silently begun anew."""
-    kept = UnfinishedTraining(tmp_path / "unfinished", {"settings": "a"})
+    kept = ResumableTraining(tmp_path / "unfinished", {"settings": "a"})
     assert kept.load() is None
     kept.save({"step": 3})
     assert kept.load() == {"step": 3}
-    assert UnfinishedTraining(kept.folder, {"settings": "b"}).load() is None
+    assert ResumableTraining(kept.folder, {"settings": "b"}).load() is None
     path = kept.folder / "state.pt"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(TrainingError, match=f"Delete {kept.folder} to train from the start"):

@@ -203,7 +203,7 @@ def draw_pareto(comparison: Comparison, axis: CostAxis) -> Figure:
     figure = Figure(389, 298)
     plot = Plot(figure, 48, 382, 8, 262, x, y)
     of_whom = "" if comparison.labelled_split_names else " with the teacher"
-    unit = measure.unit.name if measure.is_larger_better else "lower is better"
+    unit = measure.unit.name if measure.greater_is_better else "lower is better"
     plot.axis_below(log_ticks(x.low, x.high), axis.label)
     plot.axis_left(
         round_ticks(y.low, y.high, 8),

@@ -23,7 +23,7 @@ from pipeline.tasks.token_table import split_for
 from pipeline.text.tokens import Tokens
 from pipeline.train.batches import JoinedSplit
 from pipeline.train.settings import check_batches
-from pipeline.train.state import Learner
+from pipeline.train.state import TrainState
 from pipeline.train.student import Student, StudentData
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Setup:
     """A training before its first step."""
 
     student: PreTrainedModel
@@ -43,14 +43,14 @@ class Beginning:
     """Those to train on, with the teacher's signals."""
     validation: ModelRows
     """As the student reads it."""
-    learner: Learner
+    learner: TrainState
     n_steps: int
     """Of the whole training."""
     log: tuple[str, ...]
     """Which of the teacher's tensors went where."""
 
 
-def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Beginning:
+def set_up(chosen: Student, data: StudentData, accelerator: Accelerator) -> Setup:
     """Build the chosen student and join its rows with the store's.
 
     Raises:
@@ -95,13 +95,13 @@ def begin(chosen: Student, data: StudentData, accelerator: Accelerator) -> Begin
         student_split=train,
     )
     n_steps = rows.count_batches(training) * training.epochs
-    return Beginning(
+    return Setup(
         student=student,
         tokenizer=tokenizer,
         needs=needs,
         rows=rows,
         validation=ModelRows(validation, tokenizer, inputs),
-        learner=Learner(student, objective, training, n_steps, accelerator.device),
+        learner=TrainState(student, objective, training, n_steps, accelerator.device),
         n_steps=n_steps,
         log=tuple(log),
     )

@@ -21,7 +21,7 @@ from pipeline.core.errors import TrainingError
 _STATE_NAME = "state.pt"
 
 
-class UnfinishedTraining:
+class ResumableTraining:
     """The state of a training after some step, and the best weights until then."""
 
     def __init__(
