@@ -292,7 +292,7 @@ def test_every_file_that_a_stage_uses_counts(source: Path, stage: str) -> None:
             "return 0 * cross_entropy(",
         ),
         ("generate", "pipeline/models/writing.py", "ends[0] + 1", "ends[0]"),
-        ("distill", "pipeline/store/pieces.py", "if not whole", "if whole"),
+        ("distill", "pipeline/signals/top_logits.py", "if not whole", "if whole"),
         ("evaluate", "pipeline/text/tokens.py", "offsets[chosen + 1]", "offsets[chosen]"),
         ("report", "pipeline/report/report.html.jinja", "<h1>", "<h2>"),
     ],
