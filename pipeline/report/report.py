@@ -56,7 +56,7 @@ class Sources:
     evaluations: Path
     """Holds a folder for each student, as `evaluate` writes it."""
     curves: Path
-    """Holds a folder for each student, with DVCLive's TSV files."""
+    """Holds a folder for each student, with its curves as TSV files."""
     seconds: Path
     """Holds what stages noted of their times."""
     settings: Mapping[str, Any]

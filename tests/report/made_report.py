@@ -127,7 +127,7 @@ def write_predictions(
 
 
 def write_curve(folder: Path, name: str, values: list[float]) -> None:
-    """Write a curve as DVCLive does."""
+    """Write a curve as `pipeline.train.curves` does."""
     path = folder / f"{name}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"step\t{path.stem}", *(f"{3 * n}\t{value}" for n, value in enumerate(values))]
