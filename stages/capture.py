@@ -21,7 +21,7 @@ from pipeline.teacher.capture_settings import CaptureSettings
 from pipeline.teacher.stored_teacher import has_weights
 from pipeline.teacher.versions import EXTRACTION
 from pipeline.text.joined import open_captured_tokens
-from stages.entry import force_option, load_params, stage
+from stages.entry import force_option, importing, load_params, stage
 from stages.paths import AUGMENTED, GENERATED, STAMPS, STORE, TEACHER, TOKENS
 from stages.seconds import record_seconds
 
@@ -56,7 +56,8 @@ def main(*, force: bool) -> None:
         run_in_processes("stages.capture", *forced, count=runtime.processes)
         return
 
-    from pipeline.teacher.capture import capture, describe_capture
+    with importing():
+        from pipeline.teacher.capture import capture, describe_capture
 
     with joined_processes() as processes:
         started = perf_counter()

@@ -17,7 +17,7 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.train.curves import publish_curves
 from pipeline.train.student import StudentData, resolve_student
-from stages.entry import force_option, load_params, stage, training_tokens
+from stages.entry import force_option, importing, load_params, stage, training_tokens
 from stages.paths import CURVES, STORE, STUDENTS, UNFINISHED, view_path
 from stages.seconds import record_seconds
 
@@ -58,11 +58,12 @@ def main(name: str, *, force: bool) -> None:
         run_in_processes("stages.distill", name, *forced, count=runtime.processes)
         return
 
-    from transformers.utils import logging
+    with importing():
+        from transformers.utils import logging
 
-    from pipeline.train.distill import distill
-    from pipeline.train.parallel import make_accelerator
-    from pipeline.train.resume import ResumableTraining
+        from pipeline.train.distill import distill
+        from pipeline.train.parallel import make_accelerator
+        from pipeline.train.resume import ResumableTraining
 
     logging.disable_progress_bar()  # of loading and saving; there is one of the training
     with joined_processes() as processes:

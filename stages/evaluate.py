@@ -18,7 +18,7 @@ from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.joined import open_generated
 from pipeline.text.tokens import open_tokens
-from stages.entry import digest_student, force_option, load_params, stage
+from stages.entry import digest_student, force_option, importing, load_params, stage
 from stages.paths import (
     EVALUATIONS,
     GENERATED,
@@ -57,7 +57,8 @@ def main(name: str, *, force: bool) -> None:
         click.echo(f"evaluate: {name} was measured with exactly these inputs; kept as it is")
         measured = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
-        from pipeline.evaluate.evaluate import evaluate
+        with importing():
+            from pipeline.evaluate.evaluate import evaluate
 
         started = perf_counter()
         view = read_view(view_path(name))

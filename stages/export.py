@@ -14,7 +14,7 @@ from pipeline.export.settings import FILES, ExportSettings
 from pipeline.tasks import TASKS
 from pipeline.tasks.task import TaskSettings
 from pipeline.text.tokens import open_tokens
-from stages.entry import digest_student, force_option, load_params, stage
+from stages.entry import digest_student, force_option, importing, load_params, stage
 from stages.paths import EXPORTS, STUDENTS, TOKENS, export_metrics_path
 
 
@@ -46,9 +46,10 @@ def main(name: str, *, force: bool) -> None:
         click.echo(f"export: {name} was exported from exactly these inputs; kept as it is")
         metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     else:
-        from transformers.utils import logging
+        with importing():
+            from transformers.utils import logging
 
-        from pipeline.export.export import export
+            from pipeline.export.export import export
 
         logging.disable_progress_bar()  # of loading
         metrics = export(

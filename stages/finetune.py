@@ -22,7 +22,7 @@ from pipeline.teacher.finetune_settings import TeacherSettings
 from pipeline.teacher.stored_teacher import has_weights, take_teacher
 from pipeline.teacher.versions import FINETUNE
 from pipeline.text.tokens import Tokens, open_tokens
-from stages.entry import force_option, load_params, stage
+from stages.entry import force_option, importing, load_params, stage
 from stages.paths import TEACHER, TEACHER_METRICS, TOKENS
 from stages.seconds import record_seconds
 
@@ -63,9 +63,10 @@ def main(*, force: bool) -> None:
     if not force and stamp_in(TEACHER).holds(inputs, codes=codes):
         click.echo("finetune: the teacher was made from exactly these inputs; kept as it is")
     else:
-        from transformers.utils import logging
+        with importing():
+            from transformers.utils import logging
 
-        from pipeline.teacher.finetune import finetune
+            from pipeline.teacher.finetune import finetune
 
         started = perf_counter()
         device = pick_device(runtime)
