@@ -15,7 +15,11 @@ pytestmark = pytest.mark.timeout(1200)
 EDITS = {
     "report": ("pipeline/report/tables.py", "_N_LABELS_SHOWN = 12", "_N_LABELS_SHOWN = 2"),
     "export@kd-2": ("pipeline/export/settings.py", "model.onnx", "student.onnx"),
-    "evaluate@kd-2": ("pipeline/metrics/classes.py", "return float(np.mean(", "return 0.5 * float(np.mean("),
+    "evaluate@kd-2": (
+        "pipeline/metrics/classes.py",
+        "return float(np.mean(",
+        "return 0.5 * float(np.mean(",
+    ),
     "distill@kd-2": ("pipeline/objectives/soft_target.py", "temperature**2", "temperature**3"),
     "select@kd-2": ("pipeline/store/view.py", "sorted(array.name", "list(array.name"),
     "generate": ("pipeline/models/writing.py", "ends[0] + 1", "ends[0]"),
