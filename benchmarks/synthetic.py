@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.core.fingerprint import row_key
 from pipeline.models.architecture import Architecture
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.signals.signal import Arrays
 from pipeline.store.manifest import Identity
 from pipeline.store.writer import StoreWriter, create_store

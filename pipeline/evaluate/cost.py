@@ -18,11 +18,11 @@ from torch import nn
 
 from pipeline.core.errors import DataError
 from pipeline.evaluate.cost_figures import BATCH_SIZE, Cost
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs
 from pipeline.text.token_row import PiecesAsked, TokenRow
 
 Tokens = Int64[torch.Tensor, "batch token"]
-Inputs = dict[str, Tokens]
+ModelInputs = dict[str, Tokens]
 
 N_SINGLES = 8
 """Examples forwarded one by one in a repeat."""
@@ -90,7 +90,7 @@ class _Turn:
     batch_seconds: float
 
 
-def _time_turn(model: nn.Module, singles: list[Inputs], batch: Inputs) -> _Turn:
+def _time_turn(model: nn.Module, singles: list[ModelInputs], batch: ModelInputs) -> _Turn:
     # The model before this one has left the processor's caches full of its own weights.
     _time_forward(model, singles[0])
     return _Turn(
@@ -99,7 +99,7 @@ def _time_turn(model: nn.Module, singles: list[Inputs], batch: Inputs) -> _Turn:
     )
 
 
-def _time_forward(model: nn.Module, inputs: Inputs) -> float:
+def _time_forward(model: nn.Module, inputs: ModelInputs) -> float:
     """Return the seconds from the call until the device has finished."""
     device = inputs["input_ids"].device
     with torch.inference_mode():
@@ -146,7 +146,7 @@ def _spread_over_lengths(examples: Sequence[Sequence[int]]) -> list[int]:
     return [row for start in range(stride) for row in by_length[start::stride]]
 
 
-def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> Inputs:
+def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> ModelInputs:
     """Return these of a model's rows as one batch, padded on the right to the longest."""
     typed = [
         TokenRow(
@@ -156,5 +156,4 @@ def pad_examples(timed: Timed, rows: Sequence[int], device: torch.device) -> Inp
         )
         for row in rows
     ]
-    inputs = pad_rows(typed, timed.pad_id, has_token_types=False)
-    return {name: values.to(device) for name, values in inputs.items()}
+    return Inputs(timed.pad_id, has_token_types=False).pad(typed, device)

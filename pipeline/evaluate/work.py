@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.evaluate.cost import Inputs, Timed, count_weight_bytes, pad_examples
+from pipeline.evaluate.cost import ModelInputs, Timed, count_weight_bytes, pad_examples
 from pipeline.evaluate.cost_figures import BATCH_SIZE, Work
 
 Shape = Sequence[int]
@@ -41,7 +41,7 @@ def count_work(timed: Timed, device: torch.device) -> Work:
     )
 
 
-def _count_flops(model: nn.Module, inputs: Inputs) -> int:
+def _count_flops(model: nn.Module, inputs: ModelInputs) -> int:
     counter = FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH)
     # A recurrent layer is one operation of cuDNN, of unknown cost; without cuDNN it is
     # made of matrix products.
@@ -78,7 +78,7 @@ _UNKNOWN_TO_TORCH: dict[Any, Any] = {
 """Operations of the CPU that PyTorch's counter takes for free, and what they cost."""
 
 
-def _peak_bytes(model: nn.Module, inputs: Inputs) -> int:
+def _peak_bytes(model: nn.Module, inputs: ModelInputs) -> int:
     """Return the most bytes that tensors made by the forward hold at once."""
     known = [*model.parameters(), *model.buffers(), *inputs.values()]
     with torch.no_grad(), _LiveBytes(known) as live:

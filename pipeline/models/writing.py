@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipeline.models.encoder_decoder import reads_token_types
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs
 from pipeline.tasks.sequence_to_sequence import end_of_text
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import TokenSplit
@@ -42,14 +42,13 @@ class Writer:
         """Let texts begin with the piece `start`, which is not written, and end with `end`."""
         self._model: Any = model.eval()  # not every model can be typed as one that writes
         self._device = next(model.parameters()).device
-        self._pad_id = int(model.config.pad_token_id or 0)
-        self._has_token_types = reads_token_types(model.config)
+        self._inputs = Inputs(int(model.config.pad_token_id or 0), reads_token_types(model.config))
         self._end = end
         assert model.generation_config is not None
         config: GenerationConfig = deepcopy(model.generation_config)
         config.num_beams, config.num_return_sequences, config.do_sample = num_beams, 1, False
         config.max_length, config.max_new_tokens = None, max_new_tokens
-        config.pad_token_id, config.eos_token_id = self._pad_id, end
+        config.pad_token_id, config.eos_token_id = self._inputs.pad_id, end
         config.decoder_start_token_id = start
         if length_penalty is not None:
             config.length_penalty = length_penalty
@@ -67,8 +66,7 @@ class Writer:
 
     @torch.inference_mode()
     def _write(self, sources: Sequence[TokenRow]) -> list[Pieces]:
-        padded = pad_rows(sources, self._pad_id, has_token_types=self._has_token_types)
-        inputs: dict[str, Any] = {name: part.to(self._device) for name, part in padded.items()}
+        inputs: dict[str, Any] = self._inputs.pad(sources, self._device)
         written = self._model.generate(**inputs, generation_config=self._config)
         return [self._until_end(row) for row in written[:, 1:].cpu().numpy().astype(np.int32)]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs
 from pipeline.tasks.task import Task
 from pipeline.text.token_row import TokenRow
 from pipeline.text.tokens import Labels, TokenSplit
@@ -63,12 +63,12 @@ class Collator:
 
     def __init__(self, task: Task, tokenizer: PreTrainedTokenizerFast) -> None:
         self._task = task
-        self._pad_id = int(tokenizer.pad_token_id or 0)
-        self._has_token_types = "token_type_ids" in tokenizer.model_input_names
+        has_token_types = "token_type_ids" in tokenizer.model_input_names
+        self._inputs = Inputs(int(tokenizer.pad_token_id or 0), has_token_types)
 
     def __call__(self, examples: Sequence[LabelledExample]) -> dict[str, Tensor]:
         """Return the model's inputs (row, token) and the `labels` that the task's loss reads."""
         rows = [row for example in examples for row in example.rows]
-        inputs = pad_rows(rows, self._pad_id, has_token_types=self._has_token_types)
+        inputs = self._inputs.pad(rows)
         labels = [(len(example.rows), example.labels) for example in examples]
         return {**inputs, "labels": self._task.trainer_labels(labels, inputs["attention_mask"])}

@@ -19,7 +19,7 @@ from pipeline.evaluate.evaluate import evaluate
 from pipeline.evaluate.settings import EvaluationSettings
 from pipeline.evaluate.stored_row import describe_row, find_row
 from pipeline.models.head import load_trained
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.report.report import Sources, write_report
 from pipeline.store.manifest import read_manifest
 from pipeline.store.reader import open_store

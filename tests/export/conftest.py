@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.text.token_row import TokenRow
 from tests.conftest import MODEL_TYPES, make_model
 from tests.student.own_models import OWN_MODELS, make_own

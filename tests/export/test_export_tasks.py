@@ -15,8 +15,7 @@ from pipeline.export.card import write_export_card
 from pipeline.export.onnx_file import write_onnx
 from pipeline.export.session import OnnxStudent
 from pipeline.models.head import load_trained
-from pipeline.models.inputs import Inputs, ModelRows
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs, ModelRows, pad_rows
 from pipeline.models.predict import flat_logits, predict
 from pipeline.tasks import TASKS
 from pipeline.tasks.masked_lm import MASKED_LM

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from pipeline.core.errors import CheckpointError
 from pipeline.models.attention import AttentionTap, remove_tap
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from tests.conftest import MODEL_TYPES, make_model, make_rows
 
 LENGTHS = (9, 4, 6)

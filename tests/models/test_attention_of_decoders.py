@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pipeline.models.attention import AttentionKind, AttentionTap, remove_tap
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.text.token_row import PiecesAsked, TokenRow
 from tests.two_stacks import PAD, TYPES, make_two_stacks
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.architecture import head_reads
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.models.probe import cls_state
 from pipeline.text.token_row import TokenRow
 from tests.conftest import MODEL_TYPES, PAD_ID, make_model, make_rows

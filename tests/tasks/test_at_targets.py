@@ -20,7 +20,7 @@ from transformers import (
 
 from pipeline.core.errors import CheckpointError
 from pipeline.models.head import AtTargets
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from tests.asked_rows import decoded_rows, masked_rows
 
 SIZE = {"vocab_size": 32, "pad_token_id": 0}

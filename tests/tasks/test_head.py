@@ -15,7 +15,7 @@ from pipeline.core.errors import CheckpointError
 from pipeline.core.fingerprint import digest_weights
 from pipeline.models.checkpoint_config import names_of_head
 from pipeline.models.head import load_trained, reorder_labels
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import pad_rows
 from pipeline.tasks import TASKS
 from pipeline.teacher.load import load_teacher
 from tests.compared import make_models

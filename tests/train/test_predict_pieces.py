@@ -12,8 +12,7 @@ from transformers import PreTrainedModel
 import pipeline.models.predict
 from pipeline.core.checkpoint import load_tokenizer
 from pipeline.models.head import load_trained
-from pipeline.models.inputs import Inputs, ModelRows
-from pipeline.models.padding import pad_rows
+from pipeline.models.inputs import Inputs, ModelRows, pad_rows
 from pipeline.models.predict import Share, predict
 from pipeline.tasks import TASKS
 from pipeline.tasks.pieces import in_classes
